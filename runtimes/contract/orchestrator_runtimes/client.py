@@ -1,0 +1,288 @@
+"""The trusted side of one connection to a guest: load agents, run executions, answer what they ask."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from orchestrator_runtimes.codec import decode
+from orchestrator_runtimes.connection import Connection
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Event, EventNotification
+from orchestrator_runtimes.json_values import Json
+from orchestrator_runtimes.messages import (
+    MESSAGE_BYTES,
+    AgentSource,
+    Cancel,
+    Cancelled,
+    Done,
+    Initialize,
+    Initialized,
+    Load,
+    Loaded,
+    Result,
+    Resume,
+    Run,
+    Shutdown,
+    State,
+    StateGet,
+    StatePut,
+    Step,
+    StepLookup,
+    StepRecord,
+)
+
+CONNECT_SECONDS: Final = 120.0
+LOAD_SECONDS: Final = 180.0
+SHUTDOWN_SECONDS: Final = 5.0
+ANSWER_GRACE_SECONDS: Final = 15.0
+"""How long beyond its limit an execution's answer may take before the guest counts as hung."""
+
+_GUEST_REQUESTS: Final = 1_024
+_RETRY_SECONDS: Final = 0.02
+
+OnEvent = Callable[[Event], Awaitable[None]]
+
+
+class SessionStore(Protocol):
+    """Keeps the state of sessions; what a guest asks is answered for its own execution's session only."""
+
+    async def get(self, session: str) -> State:
+        """Return the state of `session`; version 0 and no text when it is new."""
+        ...
+
+    async def put(self, session: str, text: str, version: int) -> None:
+        """Store the state of `session` if `version` is still the stored one.
+
+        Raises:
+            AgentError: `state_unavailable` when it is not.
+        """
+        ...
+
+
+class StepJournal(Protocol):
+    """Remembers finished tool calls of executions, across tries."""
+
+    async def lookup(self, request: StepLookup) -> Step:
+        """Say what is known of a step."""
+        ...
+
+    async def record(self, request: StepRecord) -> None:
+        """Remember a step's result; durable when this returns."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An agent's folder, from `bundles.pack`."""
+
+    digest: str
+    archive: bytes
+
+
+@dataclass
+class _Execution:
+    session: str | None
+    on_event: OnEvent
+
+
+async def _ignore(_event: Event) -> None:
+    """Take an event that nobody asked for."""
+
+
+class RuntimeClient:
+    """One connection to a guest. Make it with `connect`.
+
+    Attributes:
+        runtime: What the guest said of itself.
+    """
+
+    runtime: Initialized
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        sessions: SessionStore | None,
+        journal: StepJournal | None,
+    ) -> None:
+        """See `connect`."""
+        self._sessions = sessions
+        self._journal = journal
+        self._executions: dict[str, _Execution] = {}
+        self._connection = Connection(
+            reader,
+            writer,
+            handlers={
+                "state.get": self._state_get,
+                "state.put": self._state_put,
+                "step.lookup": self._step_lookup,
+                "step.record": self._step_record,
+            },
+            notifications={"event": self._event},
+            message_bytes=MESSAGE_BYTES,
+            requests=_GUEST_REQUESTS,
+        )
+        self._serving = asyncio.create_task(self._connection.serve())
+
+    @classmethod
+    async def connect(
+        cls,
+        address: str,
+        *,
+        sessions: SessionStore | None = None,
+        journal: StepJournal | None = None,
+        timeout: float = CONNECT_SECONDS,
+    ) -> "RuntimeClient":
+        """Connect to a guest and agree on the contract.
+
+        Args:
+            address: `unix:PATH` or `tcp:HOST:PORT`.
+            sessions: Answers `state.*`; None makes sessions unavailable.
+            journal: Answers `step.*`; None switches the journal of tool calls off.
+            timeout: Seconds until the guest must have answered; its framework is imported meanwhile.
+
+        Raises:
+            AgentError: `runtime_crashed` when nobody listens in time or the guest speaks another contract.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                client = cls(*await _open(address), sessions, journal)
+        except TimeoutError:
+            raise AgentError(ErrorCode.RUNTIME_CRASHED, f"no runtime listens on {address!r} after {timeout} s") from None
+        try:
+            client.runtime = await client._connection.call("initialize", Initialize(), Initialized, timeout=timeout)
+        except BaseException:
+            await client.close()
+            raise
+        client._connection.peer_message_bytes = client.runtime.message_bytes
+        return client
+
+    @property
+    def closed(self) -> bool:
+        """True when the guest cannot be reached any more."""
+        return self._connection.closed
+
+    @property
+    def running(self) -> int:
+        """How many executions run over this connection."""
+        return len(self._executions)
+
+    async def load(self, source: AgentSource, bundle: Bundle | None = None) -> Loaded:
+        """Make an agent ready; the bundle's bytes are sent only when the guest lacks them.
+
+        Raises:
+            AgentError: As the guest says; `runtime_crashed` when it is gone.
+        """
+        request = Load(source=source, bundle=bundle.digest if bundle else None)
+        loaded = await self._connection.call("load", request, Loaded, timeout=LOAD_SECONDS)
+        if loaded.agent is None and bundle is not None:
+            request = replace(request, archive=base64.b64encode(bundle.archive).decode())
+            loaded = await self._connection.call("load", request, Loaded, timeout=LOAD_SECONDS)
+        if loaded.agent is None:
+            raise AgentError(ErrorCode.RUNTIME_CRASHED, "the runtime does not take the agent's bundle")
+        return loaded
+
+    async def run(self, run: Run, on_event: OnEvent = _ignore) -> Result:
+        """Run one execution.
+
+        Args:
+            run: The request.
+            on_event: Awaited for each event, in order; while it waits, the guest is held back.
+
+        Raises:
+            RequestFailed: The execution failed; it carries the usage.
+            AgentError: `runtime_crashed` when the guest is gone, `timeout` when it hangs.
+        """
+        return await self._execute(run, "run", run, on_event)
+
+    async def resume(self, run: Run, decision: Json, on_event: OnEvent = _ignore) -> Result:
+        """Go on with an interrupted execution; arguments and errors as for `run`."""
+        return await self._execute(run, "resume", Resume(run=run, decision=decision), on_event)
+
+    async def _execute(self, run: Run, method: str, request: object, on_event: OnEvent) -> Result:
+        self._executions[run.execution] = _Execution(run.session, on_event)
+        try:
+            timeout = run.limits.seconds + ANSWER_GRACE_SECONDS
+            return await self._connection.call(method, request, Result, timeout=timeout)
+        except asyncio.CancelledError:
+            with suppress(AgentError):
+                await asyncio.shield(self.cancel(run.execution))
+            raise
+        finally:
+            del self._executions[run.execution]
+
+    async def cancel(self, execution: str) -> bool:
+        """Cancel an execution; False when it does not run.
+
+        Raises:
+            AgentError: `runtime_crashed` when the guest is gone, `timeout` when it hangs.
+        """
+        answer = await self._connection.call(
+            "cancel", Cancel(execution=execution), Cancelled, timeout=ANSWER_GRACE_SECONDS
+        )
+        return answer.known
+
+    async def shutdown(self, grace_seconds: float = SHUTDOWN_SECONDS) -> None:
+        """Ask the guest to finish what runs and end.
+
+        Raises:
+            AgentError: `runtime_crashed` when it is gone already.
+        """
+        request = Shutdown(grace_seconds=grace_seconds)
+        await self._connection.call("shutdown", request, Done, timeout=SHUTDOWN_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connection; the guest cancels what still runs over it."""
+        await self._connection.close()
+        await asyncio.wait({self._serving}, timeout=SHUTDOWN_SECONDS)
+
+    async def _event(self, params: Json) -> None:
+        notification = decode(EventNotification, params, "event")
+        if execution := self._executions.get(notification.execution):
+            await execution.on_event(notification.event)
+
+    def _session_of(self, name: str) -> tuple[SessionStore, str]:
+        execution = self._executions.get(name)
+        if self._sessions is None or execution is None or execution.session is None:
+            raise AgentError(ErrorCode.STATE_UNAVAILABLE, f"the execution {name!r:.100} has no session")
+        return self._sessions, execution.session
+
+    async def _state_get(self, params: Json) -> State:
+        store, session = self._session_of(decode(StateGet, params, "state.get").execution)
+        return await store.get(session)
+
+    async def _state_put(self, params: Json) -> Done:
+        request = decode(StatePut, params, "state.put")
+        store, session = self._session_of(request.execution)
+        await store.put(session, request.text, request.version)
+        return Done()
+
+    def _journal_of(self, name: str) -> StepJournal:
+        if self._journal is None or name not in self._executions:
+            raise AgentError(ErrorCode.STATE_UNAVAILABLE, f"the execution {name!r:.100} has no journal")
+        return self._journal
+
+    async def _step_lookup(self, params: Json) -> Step:
+        request = decode(StepLookup, params, "step.lookup")
+        return await self._journal_of(request.execution).lookup(request)
+
+    async def _step_record(self, params: Json) -> Done:
+        request = decode(StepRecord, params, "step.record")
+        await self._journal_of(request.execution).record(request)
+        return Done()
+
+
+async def _open(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    kind, _, place = address.partition(":")
+    while True:
+        with suppress(FileNotFoundError, ConnectionRefusedError):  # the guest is still starting
+            if kind == "unix":
+                return await asyncio.open_unix_connection(place, limit=MESSAGE_BYTES)
+            host, _, port = place.rpartition(":")
+            return await asyncio.open_connection(host, int(port), limit=MESSAGE_BYTES)
+        await asyncio.sleep(_RETRY_SECONDS)
+
+

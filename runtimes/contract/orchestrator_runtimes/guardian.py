@@ -1,0 +1,131 @@
+"""Stands between the trusted side and a guest, and leaves nothing of the guest behind.
+
+A script of its own (standard library only, started with `python -I -S`): it starts the guest in a session of its own,
+adopts whatever the guest's children leave behind, and ends the whole tree, first politely, when the trusted side asks
+(SIGTERM), when it dies (standard input ends), or when the guest itself ends. Its exit status is the guest's.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+TERM_SECONDS = 1.0
+KILL_SECONDS = 5.0
+
+
+def prctl(option: int, value: int) -> None:
+    """Set a process attribute where the system has them; elsewhere the process group alone must do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def prepare_guest(memory_mb: int | None) -> None:
+    """Run in the guest before its program: die with the guardian, and stay below the memory limit."""
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if memory_mb is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def descendants() -> list[int]:
+    """Return the processes below this one; as a subreaper it also finds those whose parents are gone."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
+        if entry.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
+                parent = int(stat.read().rpartition(b")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry))
+    found, wait = [], [os.getpid()]
+    while wait:
+        below = children.get(wait.pop(), [])
+        found += below
+        wait += below
+    return found
+
+
+def signal_tree(guest: int, number: int) -> None:
+    """Send a signal to the guest's process group and to every other descendant."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(guest, number)
+    for process in descendants():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(process) != guest:
+                os.kill(process, number)
+
+
+def reap() -> None:
+    """Collect every child that has ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def end_tree(guest: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
+    """End the guest and all below it: SIGINT, after the grace period SIGTERM, then SIGKILL until nothing is left."""
+    for number, seconds in ((signal.SIGINT, grace_seconds), (signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+        if guest.poll() is not None and not descendants():
+            return
+        if number != signal.SIGINT or guest.poll() is None:
+            signal_tree(guest.pid, number)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if guest.poll() is not None:
+                if number == signal.SIGINT:
+                    break  # the guest obeyed; what it left behind has no claim to the grace period
+                reap()
+                if not descendants():
+                    return
+                if number == signal.SIGKILL:
+                    signal_tree(guest.pid, number)
+            time.sleep(0.01)
+
+
+def main() -> int:
+    """Run the command line and return the guest's exit status, 128 plus the number of a signal that ended it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--grace", type=float, required=True, help="seconds between SIGINT and SIGTERM")
+    parser.add_argument("--memory-mb", type=int, help="data segment limit of the guest")
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write)
+    asked = False
+
+    def ask(_number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    guest = subprocess.Popen(
+        options.command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: prepare_guest(options.memory_mb),
+    )
+    while guest.poll() is None and not asked:
+        ready, _, _ = select.select([0, wake_read], [], [])
+        if wake_read in ready:
+            os.read(wake_read, 512)
+        if 0 in ready and not os.read(0, 512):
+            asked = True  # the trusted side is gone
+    end_tree(guest, options.grace)
+    status = guest.wait()
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

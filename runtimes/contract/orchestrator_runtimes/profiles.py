@@ -1,0 +1,83 @@
+"""A framework as data: what the trusted side must know of it without importing it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from importlib.resources import files
+from typing import Final, Literal
+
+from orchestrator_runtimes.capabilities import MANDATORY, Capability, Support
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+
+ENTRY_POINT_GROUP: Final = "orchestrator.frameworks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameworkProfile:
+    """What differs between frameworks, declared once.
+
+    Attributes:
+        name: Short lower-case name, used in `framework: NAME`.
+        title: The name as its makers write it.
+        package: Import name of the adapter's package; it holds `lock_file` and the adapter.
+        adapter: `module:Class` of the adapter. Imported in the guest only, since it imports the framework.
+        distribution: Name of the framework's distribution in a package index.
+        requirements: What the lock was resolved from, one requirement each.
+        lock_file: Hashed requirements, as a file inside `package`.
+        licence: SPDX expression of the framework.
+        homepage: Where its documentation is.
+        native: The framework's own types that `entrypoint` may name, for documentation and errors.
+        environment: Environment variables the guest must start with, such as telemetry switches.
+        capabilities: One entry for each `Capability`.
+        cancel: `task` when cancelling ends the work at once; `next_call` when a thread runs on until its next
+            model or tool call and is stopped there.
+    """
+
+    name: str
+    title: str
+    package: str
+    adapter: str
+    distribution: str
+    requirements: tuple[str, ...]
+    lock_file: str
+    licence: str
+    homepage: str
+    native: tuple[str, ...]
+    environment: Mapping[str, str]
+    capabilities: Mapping[Capability, Support]
+    cancel: Literal["task", "next_call"]
+
+    def __post_init__(self) -> None:
+        """Reject a profile that leaves a capability unsaid or lacks a mandatory one."""
+        unsaid = [c.value for c in Capability if c not in self.capabilities]
+        lacking = [c.value for c in MANDATORY if c in self.capabilities and not self.capabilities[c].supported]
+        if unsaid or lacking:
+            raise ValueError(f"profile {self.name!r}: unsaid {unsaid}, mandatory but unsupported {lacking}")
+
+    def lock(self) -> str:
+        """Return the text of the hashed lock that ships inside the adapter's package."""
+        return files(self.package).joinpath(self.lock_file).read_text()
+
+    def packages(self) -> tuple[str, ...]:
+        """Return the top-level packages of ours that a guest of this framework imports: the contract and the adapter's."""
+        return tuple(sorted({__name__.partition(".")[0], self.package.partition(".")[0]}))
+
+
+def installed_frameworks() -> dict[str, FrameworkProfile]:
+    """Return every framework whose adapter is installed beside this package, by name.
+
+    Raises:
+        AgentError: `framework_error` when two plug-ins claim one name or a plug-in is no profile.
+    """
+    found: dict[str, FrameworkProfile] = {}
+    for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
+        profile = point.load()
+        if not isinstance(profile, FrameworkProfile) or profile.name != point.name:
+            raise AgentError(
+                ErrorCode.FRAMEWORK_ERROR,
+                f"entry point {point.name!r} ({point.value}) is not the profile of a framework of that name",
+            )
+        if point.name in found:
+            raise AgentError(ErrorCode.FRAMEWORK_ERROR, f"two plug-ins offer the framework {point.name!r}")
+        found[point.name] = profile
+    return found

@@ -1,0 +1,148 @@
+"""Tools of portable agents: the same behaviour in every framework, which only gets a name, a schema and a callable."""
+
+import asyncio
+import hashlib
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.execution import CURRENT, Execution
+from orchestrator_runtimes.function_schemas import parameters_schema
+from orchestrator_runtimes.json_values import Json, NotJson, dump
+from orchestrator_runtimes.messages import Done, Step, StepLookup, StepRecord
+from orchestrator_runtimes.output_schemas import mismatch
+
+RESULT_CHARACTERS: Final = 200_000
+"""Longest text a tool may hand to the model; what is longer is cut, and says so."""
+
+Call = Callable[[Mapping[str, Json]], Awaitable[object]]
+
+
+class ToolFailure(Exception):
+    """A tool raised; the text is what the model is told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortableTool:
+    """A tool as every adapter gets it.
+
+    Attributes:
+        name: What the model calls it.
+        description: What the model is told.
+        parameters: JSON Schema of an object.
+        call: The code behind it; gets the arguments, returns JSON or text, raises what it likes.
+        once: True when a finished call must not be repeated by a retry.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Json]
+    call: Call
+    once: bool = False
+
+    async def run(self, arguments: Mapping[str, Json]) -> str:
+        """Call the tool for the current execution and return the text for the model.
+
+        What the tool raises, and arguments that do not match, come back as text that begins with `error:`, so that the
+        model can react: the same in every framework.
+
+        Raises:
+            ExecutionStopped: A limit was crossed or the execution was cancelled.
+            AgentError: `tool_failed` when the journal says that a `once` tool was started before and its result is
+                unknown; `runtime_crashed` when the trusted side is gone.
+        """
+        execution = CURRENT.get()
+        if execution is None:
+            raise AgentError(ErrorCode.TOOL_FAILED, f"the tool {self.name!r} was called outside of any execution")
+        execution.begin_tool_call(self.name)
+        began = time.monotonic()
+        if wrong := mismatch(self.parameters, dict(arguments)):
+            text, error = f"error: wrong arguments, {wrong.replace('output', 'arguments', 1)}", wrong
+        else:
+            text, error, replayed = await self._through_journal(execution, arguments)
+            if replayed:
+                await execution.emit(execution.end_tool_call(self.name, 0.0, None, replayed=True))
+                return text
+        await execution.emit(execution.end_tool_call(self.name, time.monotonic() - began, error))
+        return text
+
+    async def _through_journal(
+        self, execution: Execution, arguments: Mapping[str, Json]
+    ) -> tuple[str, str | None, bool]:
+        """Return the text, the error if any, and whether an earlier try's result was taken."""
+        if not execution.run.journal:
+            return *await self._call(execution, arguments), False
+        identity = hashlib.sha256(dump([self.name, _sorted(arguments)])).hexdigest()
+        occurrence = execution.next_occurrence(identity)
+        name = execution.run.execution
+        lookup = StepLookup(execution=name, step=identity, occurrence=occurrence, once=self.once)
+        step = await execution.call_host("step.lookup", lookup, Step)
+        if step.state == "finished":
+            return step.result or "", None, True
+        if step.state == "started" and self.once:
+            raise AgentError(
+                ErrorCode.TOOL_FAILED,
+                f"the tool {self.name!r} was started by an earlier try and may run only once; its result is unknown",
+                detail={"tool": self.name, "state": "started"},
+            )
+        text, error = await self._call(execution, arguments)
+        if error is None:
+            record = StepRecord(execution=name, step=identity, occurrence=occurrence, result=text)
+            await execution.call_host("step.record", record, Done)
+        return text, error, False
+
+    async def _call(self, execution: Execution, arguments: Mapping[str, Json]) -> tuple[str, str | None]:
+        try:
+            async with asyncio.timeout(execution.seconds_left):
+                return as_text(await self.call(arguments)), None
+        except TimeoutError as error:
+            execution.check()
+            reason = f"TimeoutError: {error}"
+        except Exception as error:  # the boundary: whatever a tool raises is told to the model
+            reason = str(error) if isinstance(error, ToolFailure) else f"{type(error).__name__}: {error}"
+        return f"error: {reason}", reason
+
+
+def _sorted(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def as_text(result: object) -> str:
+    """Return a tool's result as text for the model: text as it is, else JSON, else its `str`."""
+    if isinstance(result, str):
+        text = result
+    else:
+        try:
+            text = dump(result).decode()
+        except NotJson:
+            text = str(result)
+    if len(text) > RESULT_CHARACTERS:
+        return text[:RESULT_CHARACTERS] + f"… [cut: the result has {len(text)} characters]"
+    return text
+
+
+def function_tool(function: Callable[..., object], *, once: bool = False) -> PortableTool:
+    """Make a tool of a Python function with type hints; its docstring's first paragraph is the description.
+
+    A synchronous function runs in a thread, so that it blocks no other execution.
+
+    Raises:
+        AgentError: `agent_load_failed` when its parameters cannot be described.
+    """
+    name = getattr(function, "__name__", type(function).__name__)
+
+    async def call(arguments: Mapping[str, Json]) -> object:
+        if inspect.iscoroutinefunction(function):
+            return await function(**arguments)
+        result = await asyncio.to_thread(function, **arguments)
+        return await result if inspect.isawaitable(result) else result
+
+    description = (inspect.getdoc(function) or name).split("\n\n")[0]
+    return PortableTool(
+        name=name, description=description, parameters=parameters_schema(function, name), call=call, once=once
+    )

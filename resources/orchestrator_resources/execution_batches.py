@@ -1,0 +1,230 @@
+"""Many executions of one agent: a bounded number in flight, one row each, and a policy for those that fail."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from orchestrator_runtimes.client import OnEvent
+from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.events import Event
+from orchestrator_runtimes.json_values import Json
+from orchestrator_runtimes.messages import Limits, ModelAddress, Result, Run, Usage
+
+from orchestrator_resources.guest_pool import Agent
+
+RunExecution = Callable[[Agent, Callable[[str], Run], OnEvent], Awaitable[Result]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One execution to run.
+
+    Attributes:
+        key: What people call it, such as a row's name; unique in its batch.
+        execution: Its id: the same for the same work in a retry.
+        inputs: What the agent gets.
+        session: Its conversation; None keeps nothing.
+    """
+
+    key: str
+    execution: str
+    inputs: Json
+    session: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """How one execution ended: `result` or `error`. `replayed` was finished by an earlier try of the step."""
+
+    key: str
+    result: Result | None = None
+    error: AgentError | None = None
+    replayed: bool = False
+
+    @property
+    def usage(self) -> Usage:
+        """What it consumed, also when it failed."""
+        if self.result is not None:
+            return self.result.usage
+        usage = getattr(self.error, "usage", None)
+        return usage if isinstance(usage, Usage) else Usage()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailurePolicy:
+    """What failed executions mean for the batch.
+
+    Attributes:
+        kind: `fail` ends the batch at the first; `keep` never; `threshold` when more than `share` failed.
+        share: Of all items, 0 to 1.
+    """
+
+    kind: Literal["fail", "keep", "threshold"] = "fail"
+    share: float = 0.0
+
+    def allowed(self, total: int) -> int:
+        """Return how many of `total` may fail."""
+        return {"fail": 0, "keep": total, "threshold": int(self.share * total)}[self.kind]
+
+
+class FinishedStore(Protocol):
+    """Remembers finished executions across tries of a step; see `FinishedExecutions`."""
+
+    def get(self, executions: Sequence[str]) -> dict[str, Result]:
+        """Return the results of those that have finished."""
+        ...
+
+    def put(self, execution: str, result: Result) -> None:
+        """Remember a result."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings:
+    """How a batch runs.
+
+    Attributes:
+        limits: Of each execution.
+        model: Where model calls go; None for agents that make none.
+        in_flight: Most executions at once.
+        failures: What failed ones mean.
+        output_schema: What each output must match; None checks nothing.
+        stream: True asks for tokens.
+        traceparent: W3C trace context of the step; None starts none.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    model: ModelAddress | None = None
+    in_flight: int = 64
+    failures: FailurePolicy = field(default_factory=FailurePolicy)
+    output_schema: Mapping[str, Json] | None = None
+    stream: bool = False
+    traceparent: str | None = None
+
+
+class BatchFailed(AgentError):
+    """More executions failed than the policy allows; `rows` holds every one that ended, in order."""
+
+    rows: tuple[Row, ...] = ()
+
+
+class _Enough(Exception):
+    """A worker saw more failures than the policy allows."""
+
+
+class Batch:
+    """One batch on its way.
+
+    Attributes:
+        rows: By index of the item; filled as executions end.
+    """
+
+    def __init__(self, agent: Agent, items: Sequence[Item], settings: BatchSettings) -> None:
+        """Prepare; `run` does the work."""
+        self._agent = agent
+        self._items = items
+        self._settings = settings
+        self.rows: dict[int, Row] = {}
+        self.failed = 0
+
+    async def run(
+        self,
+        run_execution: RunExecution,
+        finished: FinishedStore,
+        on_event: Callable[[Item, Event], None],
+        on_row: Callable[[Row], None],
+    ) -> list[Row]:
+        """Run every item that an earlier try has not finished, and return one row for each, in order.
+
+        Args:
+            run_execution: Runs one, such as `GuestPool.run`.
+            finished: Where results are kept until the asset is materialized.
+            on_event: Called for each event; must not block.
+            on_row: Called when an execution has ended; must not block.
+
+        Raises:
+            BatchFailed: More failed than the policy allows; what was running is cancelled.
+        """
+        known = await asyncio.to_thread(finished.get, [item.execution for item in self._items])
+        for index, item in enumerate(self._items):
+            if item.execution in known:
+                self._note(index, Row(key=item.key, result=known[item.execution], replayed=True), on_row)
+        waiting = iter([index for index in range(len(self._items)) if index not in self.rows])
+        workers = [
+            asyncio.create_task(self._work(waiting, run_execution, finished, on_event, on_row))
+            for _ in range(min(self._settings.in_flight, len(self._items)))
+        ]
+        try:
+            if workers:
+                await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            outcomes = await asyncio.gather(*workers, return_exceptions=True)
+        unexpected = [outcome for outcome in outcomes if isinstance(outcome, Exception) and not isinstance(outcome, _Enough)]
+        if unexpected:
+            raise unexpected[0]
+        rows = [self.rows[index] for index in sorted(self.rows)]
+        if self.failed > self._settings.failures.allowed(len(self._items)):
+            raise self._failure(rows)
+        return rows
+
+    async def _work(
+        self,
+        waiting: Iterator[int],
+        run_execution: RunExecution,
+        finished: FinishedStore,
+        on_event: Callable[[Item, Event], None],
+        on_row: Callable[[Row], None],
+    ) -> None:
+        for index in waiting:
+            item = self._items[index]
+
+            async def tell(event: Event, item: Item = item) -> None:
+                on_event(item, event)
+
+            try:
+                result = await run_execution(self._agent, lambda agent, item=item: self._request(agent, item), tell)
+                await asyncio.to_thread(finished.put, item.execution, result)
+                self._note(index, Row(key=item.key, result=result), on_row)
+            except AgentError as error:
+                self._note(index, Row(key=item.key, error=error), on_row)
+                if self.failed > self._settings.failures.allowed(len(self._items)):
+                    raise _Enough from error
+
+    def _request(self, agent: str, item: Item) -> Run:
+        settings = self._settings
+        return Run(
+            execution=item.execution,
+            agent=agent,
+            inputs=item.inputs,
+            session=item.session,
+            limits=settings.limits,
+            model=settings.model,
+            output_schema=settings.output_schema,
+            stream=settings.stream,
+            traceparent=settings.traceparent,
+        )
+
+    def _note(self, index: int, row: Row, on_row: Callable[[Row], None]) -> None:
+        self.rows[index] = row
+        self.failed += row.error is not None
+        on_row(row)
+
+    def _failure(self, rows: list[Row]) -> BatchFailed:
+        errors = [row for row in rows if row.error is not None]
+        first = errors[0].error
+        assert first is not None
+        if len(self._items) == 1:
+            told = BatchFailed(first.code, first.message, cause=first.cause, detail=first.detail)
+        else:
+            code = next((row.error.code for row in errors if row.error and row.error.code.retryable), first.code)
+            told = BatchFailed(
+                code,
+                f"{len(errors)} of {len(self._items)} executions failed, more than the policy"
+                f" {self._settings.failures.kind!r} allows; the first is {errors[0].key!r}",
+                cause=str(first),
+            )
+        told.rows = tuple(rows)
+        return told

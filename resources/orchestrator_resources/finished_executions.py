@@ -1,0 +1,56 @@
+"""What executions of a step have finished, so that a retry of the step does not run them again."""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from orchestrator_runtimes.codec import decode, encode
+from orchestrator_runtimes.json_values import parse
+from orchestrator_runtimes.messages import Result
+
+_SECONDS: Final = 30.0
+_AT_ONCE: Final = 500
+
+
+class FinishedExecutions:
+    """Results by execution id, in a file that several processes may share.
+
+    Args:
+        file: The database; made when missing.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Prepare the table."""
+        self._file = file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with closing(self._connect()) as database, database:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("CREATE TABLE IF NOT EXISTS finished (execution TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID")
+
+    def get(self, executions: Iterable[str]) -> dict[str, Result]:
+        """Return the results of those executions that have finished."""
+        names, found = list(executions), dict[str, Result]()
+        with closing(self._connect()) as database:
+            for start in range(0, len(names), _AT_ONCE):
+                part = names[start : start + _AT_ONCE]
+                marks = ",".join("?" * len(part))
+                rows = database.execute(f"SELECT execution, result FROM finished WHERE execution IN ({marks})", part)
+                found.update({name: decode(Result, parse(text.encode())) for name, text in rows})
+        return found
+
+    def put(self, execution: str, result: Result) -> None:
+        """Remember a result; durable when this returns."""
+        with closing(self._connect()) as database, database:
+            text = json.dumps(encode(result))
+            database.execute("INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", (execution, text))
+
+    def forget(self, executions: Iterable[str]) -> None:
+        """Drop the results of executions whose asset is materialized."""
+        with closing(self._connect()) as database, database:
+            database.executemany("DELETE FROM finished WHERE execution = ?", [(name,) for name in executions])
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._file, timeout=_SECONDS)

@@ -1,0 +1,178 @@
+"""Where agents run: the guests of one Dagster process, the model they talk to, and what both need on this machine."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Event
+from orchestrator_runtimes.launch import GuestCommand
+from orchestrator_runtimes.messages import Initialized, ModelAddress
+from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
+
+from orchestrator_resources.embedded_model.service import EmbeddedModel
+from orchestrator_resources.environments import Environment, EnvironmentStore
+from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row
+from orchestrator_resources.finished_executions import FinishedExecutions
+from orchestrator_resources.guest_pool import Agent, GuestPool
+from orchestrator_resources.loop_threads import LoopThread
+from orchestrator_resources.sessions import SqliteSessions
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeSettings:
+    """How guests run on this machine.
+
+    Attributes:
+        home: Folder of environments and models.
+        state: Folder of sessions and of finished executions; of the Dagster instance.
+        processes: Most guest processes of one runtime; None means one for each core.
+        max_executions: Most executions at once in one process.
+        memory_mb: Limit of a guest's data in MiB; None sets none.
+        environment: Variables that every guest gets beside those of its framework.
+    """
+
+    home: Path
+    state: Path
+    processes: int | None = None
+    max_executions: int = 200
+    memory_mb: int | None = None
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def framework(name: str) -> FrameworkProfile:
+    """Return the profile of an installed framework.
+
+    Raises:
+        AgentError: `agent_load_failed`, naming those that are installed.
+    """
+    found = installed_frameworks()
+    if name not in found:
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED,
+            f"no framework {name!r} is installed; there are {', '.join(sorted(found)) or 'none'}",
+        )
+    return found[name]
+
+
+class Runtimes:
+    """The runtimes of one process: guests start with their first execution and end with `close`.
+
+    Args:
+        settings: How guests run.
+        model: Where model calls go; None starts the embedded model when the first agent needs one.
+        tell: Takes a line of progress, such as of an installation.
+    """
+
+    def __init__(
+        self, settings: RuntimeSettings, *, model: ModelAddress | None, tell: Callable[[str], None]
+    ) -> None:
+        """Begin with no guest and no model."""
+        self._settings = settings
+        self._model = model
+        self._tell = tell
+        self._loop = LoopThread("agent-runtimes")
+        self._pools: dict[str, GuestPool] = {}
+        self._leases = contextlib.ExitStack()
+        self._environments = EnvironmentStore(settings.home)
+
+    def environment(self, profile: FrameworkProfile) -> Environment:
+        """Return the environment of a framework; installs it, with progress, when it is missing.
+
+        Raises:
+            AgentError: When it cannot be installed.
+        """
+        lock = profile.lock()
+        found = self._environments.find(lock)
+        return found or self._environments.install(lock, name=profile.name, progress=self._tell)
+
+    def model(self) -> ModelAddress:
+        """Return where model calls go; starts the embedded model when no other is set.
+
+        Raises:
+            AgentError: `model_unavailable` when it does not start.
+        """
+        if self._model is None:
+            address = self._leases.enter_context(EmbeddedModel(self._settings.home).acquire())
+            self._model = ModelAddress(base_url=address.base_url, api_key=address.api_key)
+        return self._model
+
+    def describe(self, profile: FrameworkProfile) -> Initialized:
+        """Return what a guest of a framework says of itself; starts one if none runs."""
+        return self._loop.run(self._pool(profile).describe())
+
+    def run(
+        self,
+        profile: FrameworkProfile,
+        agent: Agent,
+        items: list[Item],
+        settings: BatchSettings,
+        *,
+        on_event: Callable[[Item, Event], None],
+        on_row: Callable[[Row], None],
+    ) -> list[Row]:
+        """Run a batch of executions; one execution is a batch of one.
+
+        Args:
+            profile: The framework.
+            agent: What to run.
+            items: The executions.
+            settings: How.
+            on_event: Called on the loop's thread for each event; must not block.
+            on_row: Called there when an execution has ended; must not block.
+
+        Raises:
+            BatchFailed: More failed than the policy allows.
+            AgentError: The runtime cannot be started.
+        """
+        pool = self._pool(profile)
+        batch = Batch(agent, items, settings)
+        return self._loop.run(batch.run(pool.run, self._finished(), on_event, on_row))
+
+    def forget(self, items: list[Item]) -> None:
+        """Drop the results that were kept for a retry, once they are stored as an asset."""
+        self._finished().forget([item.execution for item in items])
+
+    def close(self) -> None:
+        """End every guest and let the embedded model go; idempotent."""
+        pools, self._pools = list(self._pools.values()), {}
+        self._loop.run(_close(pools))
+        self._loop.close()
+        self._leases.close()
+
+    def _finished(self) -> FinishedExecutions:
+        return FinishedExecutions(self._settings.state / "finished_executions.db")
+
+    def _pool(self, profile: FrameworkProfile) -> GuestPool:
+        environment = self.environment(profile)
+        if environment.digest not in self._pools:
+            command = GuestCommand(
+                framework=profile.name,
+                python=environment.python,
+                adapter=profile.adapter,
+                packages=profile.packages(),
+                environment={**profile.environment, **self._settings.environment},
+                max_executions=self._settings.max_executions,
+                memory_mb=self._settings.memory_mb,
+            )
+            sessions = SqliteSessions(self._settings.state / "sessions.db")
+            pool = GuestPool(command, processes=self._settings.processes, sessions=sessions)
+            self._pools[environment.digest] = pool
+        return self._pools[environment.digest]
+
+
+async def _close(pools: list[GuestPool]) -> None:
+    await asyncio.gather(*(pool.close() for pool in pools))
+
+
+@contextlib.contextmanager
+def open_runtimes(
+    settings: RuntimeSettings, *, model: ModelAddress | None = None, tell: Callable[[str], None] = print
+) -> Iterator[Runtimes]:
+    """Open the runtimes of this process and close them at the end, whatever happens."""
+    runtimes = Runtimes(settings, model=model, tell=tell)
+    try:
+        yield runtimes
+    finally:
+        runtimes.close()

@@ -1,0 +1,172 @@
+"""An agent as a Dagster asset: what runs when it is materialized, and when it counts as stale."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES, AgentRuntimes
+from orchestrator_resources.environments import EnvironmentStore
+from orchestrator_resources.execution_batches import BatchSettings
+from orchestrator_resources.guest_pool import Agent
+from orchestrator_resources.homes import home_folder
+from orchestrator_resources.runtimes import framework
+from orchestrator_runtimes import bundles
+from orchestrator_runtimes.agents import agent_digest
+from orchestrator_runtimes.client import Bundle
+from orchestrator_runtimes.codec import encode
+from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.json_values import dump
+from orchestrator_runtimes.messages import CONTRACT_VERSION
+from pydantic import Field
+
+from orchestrator_assets.agent_inputs import make_items
+from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.materialization import data_version, row_value, run_metadata
+from orchestrator_assets.progress import Progress
+
+RESOURCE: Final = "agent_runtimes"
+NOT_CODE: Final = frozenset({"defs.yaml", "component.yaml", "component.py"})
+"""Files of a component's folder that are no part of the agent: changing them makes nothing stale by itself."""
+
+
+class AgentRunConfig(dg.Config):
+    """What a run may choose in the launchpad."""
+
+    inputs: dict[str, Any] = Field(default_factory=dict, description="Inputs by name; they replace those of the asset.")
+
+
+def agent_asset(
+    agent: AgentSpec,
+    *,
+    asset: dg.AssetSpec,
+    code: Path | None = None,
+    files: Sequence[str] = (),
+    runtimes: AgentRuntimes = AGENT_RUNTIMES,
+    io_manager_key: str | None = None,
+) -> dg.AssetsDefinition:
+    """Make an asset of an agent.
+
+    Args:
+        agent: The agent and how it runs.
+        asset: Key, owners, description and the like of the asset.
+        code: Folder of the agent's code; None when it needs none (a portable agent without functions).
+        files: Those of the folder that are this agent's; empty means all but the component's own YAML.
+        runtimes: Where it runs.
+        io_manager_key: Where its value is stored; None uses the default.
+
+    Raises:
+        AgentError: `agent_load_failed` when the framework is not installed or the folder cannot be packed.
+    """
+    profile = framework(agent.framework)
+    bundle = None
+    if code is not None:
+        digest, archive = bundles.pack(code, only=frozenset(files), leave_out=NOT_CODE)
+        bundle = Bundle(digest=digest, archive=archive)
+    name = asset.key.to_python_identifier()
+    source = agent.source(name)
+    digest = agent_digest(bundle.digest if bundle else None, source)
+    environment = EnvironmentStore(home_folder()).digest(profile.lock())
+    described = {
+        "framework": profile.title,
+        "environment": environment,
+        "agent": digest,
+        "entrypoint": source.entrypoint or "portable",
+        "contract": CONTRACT_VERSION,
+    }
+    ins = {
+        name: dg.AssetIn(key=dg.AssetKey.from_user_string(source.asset))
+        for name, source in agent.inputs.items()
+        if source.asset is not None
+    }
+    upstream = {in_.key for in_ in ins.values()}
+    spec = asset.replace_attributes(
+        code_version=_code_version(agent, digest, environment),
+        deps=[],
+        kinds=asset.kinds | {profile.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
+    )
+
+    @dg.multi_asset(
+        name=name,
+        outs={"result": dg.AssetOut.from_spec(spec, io_manager_key=io_manager_key)},
+        ins=ins,
+        deps=[dep for dep in asset.deps if dep.asset_key not in upstream],
+        partitions_def=asset.partitions_def,
+        resource_defs={RESOURCE: runtimes},
+        retry_policy=dg.RetryPolicy(
+            max_retries=agent.retries.max, delay=agent.retries.delay_seconds, backoff=dg.Backoff.EXPONENTIAL
+        ),
+    )
+    def execute(context: dg.AssetExecutionContext, config: AgentRunConfig, **values: Any) -> dg.MaterializeResult[Any]:
+        try:
+            return _materialize(context, agent, Agent(source=source, bundle=bundle), described, config, values)
+        except AgentError as error:
+            raise failure(error) from error
+
+    return execute
+
+
+def failure(error: AgentError) -> dg.Failure:
+    """Return what Dagster shows of an error; it retries only what may succeed later."""
+    metadata: dict[str, Any] = {"code": error.code.value, "retryable": error.code.retryable}
+    if error.cause:
+        metadata["cause"] = error.cause
+    if error.detail:
+        metadata["detail"] = dg.MetadataValue.json(error.detail)
+    return dg.Failure(str(error), metadata=metadata, allow_retries=error.code.retryable)
+
+
+def _code_version(agent: AgentSpec, digest: str, environment: str) -> str:
+    """Return what an asset's staleness hangs on: agent, tools, environment and fixed inputs, and nothing else."""
+    inputs = {name: source.model_dump(mode="json") for name, source in agent.inputs.items()}
+    parts = [digest, environment, inputs, agent.prompt, agent.output_schema, encode(agent.limits.limits())]
+    return hashlib.sha256(dump(parts)).hexdigest()[:16]
+
+
+def _materialize(
+    context: dg.AssetExecutionContext,
+    spec: AgentSpec,
+    agent: Agent,
+    described: Mapping[str, Any],
+    config: AgentRunConfig,
+    values: Mapping[str, Any],
+) -> dg.MaterializeResult[Any]:
+    runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
+    asset_key = context.assets_def.key
+    partition = context.partition_key if context.has_partition_key else None
+    root = context.run.root_run_id or context.run.run_id
+    items = make_items(
+        spec,
+        scope=f"{root}/{asset_key.to_user_string()}/{partition}/{described['agent']}",
+        upstream=values,
+        overrides=config.inputs,
+        partition_key=partition,
+        owner=asset_key.to_user_string(),
+    )
+    host, profile = runtimes.runtimes, framework(spec.framework)
+    trace_id = secrets.token_hex(16)
+    settings = BatchSettings(
+        limits=spec.limits.limits(),
+        model=host.model(),
+        in_flight=spec.for_each.in_flight if spec.for_each else 1,
+        failures=spec.for_each.policy() if spec.for_each else BatchSettings().failures,
+        output_schema=spec.output_schema,
+        stream=spec.stream,
+        traceparent=f"00-{trace_id}-{secrets.token_hex(8)}-01",
+    )
+    began = time.monotonic()
+    with Progress(len(items), context.log.info) as progress:
+        rows = host.run(profile, agent, items, settings, on_event=progress.on_event, on_row=progress.on_row)
+    value = [row_value(row) for row in rows] if spec.for_each else rows[0].result and rows[0].result.output
+    described = {**described, "framework_version": host.describe(profile).framework_version}
+    if spec.portable is not None:
+        described["model"] = spec.portable.model
+    host.forget(items)
+    return dg.MaterializeResult(
+        value=value,
+        metadata=run_metadata(rows, seconds=time.monotonic() - began, trace_id=trace_id, described=described),
+        data_version=data_version(value),
+    )

@@ -1,0 +1,148 @@
+"""From an asset's inputs to executions: one, or one for each item, each with an id that a retry finds again."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator_resources.execution_batches import Item
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
+
+from orchestrator_assets.agent_specs import AgentSpec
+
+def make_items(
+    spec: AgentSpec,
+    *,
+    scope: str,
+    upstream: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    partition_key: str | None,
+    owner: str,
+) -> list[Item]:
+    """Return the executions of one step.
+
+    Args:
+        spec: The agent.
+        scope: What a retry of the step has in common with its first try: run, asset, partition and agent.
+        upstream: Values of upstream assets, by name of input.
+        overrides: Inputs from the run's config; they win.
+        partition_key: None when the step has no partition.
+        owner: The asset; sessions are its own.
+
+    Raises:
+        AgentError: `invalid_input` when a value is no JSON, items are no list or table, or two items have one key.
+    """
+    inputs = {**_inputs(spec, upstream, partition_key), **overrides}
+    if spec.for_each is None:
+        plain = {name: as_json(value, name) for name, value in inputs.items()}
+        return [_item(spec, scope, "", 0, plain, partition_key, owner)]
+    rest = {name: as_json(value, name) for name, value in inputs.items() if name != spec.for_each.input}
+    found = as_items(inputs[spec.for_each.input], spec.for_each.input)
+    keys = [_key(spec.for_each.key, index, item) for index, item in enumerate(found)]
+    if len(set(keys)) != len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise AgentError(
+            ErrorCode.INVALID_INPUT, f"for_each: two items have the key {twice!r}; choose a field that names each"
+        )
+    return [
+        _item(spec, scope, key, index, {**rest, spec.for_each.input: item}, partition_key, owner)
+        for index, (key, item) in enumerate(zip(keys, found, strict=True))
+    ]
+
+
+def _inputs(spec: AgentSpec, upstream: Mapping[str, Any], partition_key: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, source in spec.inputs.items():
+        if source.asset is not None:
+            found[name] = upstream[name]
+        elif source.partition_key:
+            if partition_key is None:
+                raise AgentError(
+                    ErrorCode.INVALID_INPUT, f"input {name!r} is the partition key, but this run has no partition"
+                )
+            found[name] = partition_key
+        else:
+            found[name] = source.value
+    return found
+
+
+def _item(
+    spec: AgentSpec,
+    scope: str,
+    key: str,
+    index: int,
+    inputs: Mapping[str, Json],
+    partition_key: str | None,
+    owner: str,
+) -> Item:
+    value: Json = inputs if spec.prompt is None else fill(spec.prompt, inputs)
+    identity = dump([scope, key, index if spec.for_each and spec.for_each.key is None else 0, value])
+    session = None
+    if spec.session is not None:
+        session = f"{owner}:{spec.session.format(partition_key=partition_key or '', key=key)}"
+    execution = hashlib.sha256(identity).hexdigest()[:32]
+    return Item(key=key or "the execution", execution=execution, inputs=value, session=session)
+
+
+def fill(prompt: str, inputs: Mapping[str, Json]) -> str:
+    """Return a prompt with its inputs filled in.
+
+    Raises:
+        AgentError: `invalid_input` when it names an input, or a part of one, that is not there.
+    """
+    try:
+        return prompt.format_map(inputs)
+    except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            f"the prompt {prompt!r:.120} cannot be filled in from the inputs {sorted(inputs)}; write {{{{ and }}}} for braces",
+            cause=f"{type(error).__name__}: {error}",
+        ) from error
+
+
+def _key(field: str | None, index: int, item: Json) -> str:
+    if field is None:
+        return str(index)
+    value = item.get(field) if isinstance(item, Mapping) else None
+    if value is None:
+        raise AgentError(ErrorCode.INVALID_INPUT, f"for_each: item {index} has no field {field!r} to be named by")
+    return str(value)
+
+
+def as_items(value: Any, name: str) -> list[Json]:
+    """Return the items of a list, a table (pandas, polars or arrow) or a mapping's values.
+
+    Raises:
+        AgentError: `invalid_input` when it is none of these, or an item is no JSON.
+    """
+    for method in ("to_dicts", "to_pylist"):
+        if hasattr(value, method):
+            value = getattr(value, method)()
+            break
+    else:
+        if hasattr(value, "to_dict") and hasattr(value, "columns"):
+            value = value.to_dict("records")
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise AgentError(
+            ErrorCode.INVALID_INPUT, f"for_each: the input {name!r} is a {type(value).__name__}, not a list or a table"
+        )
+    return [as_json(item, f"{name}[{index}]") for index, item in enumerate(value)]
+
+
+def as_json(value: Any, name: str) -> Json:
+    """Return a value as plain JSON.
+
+    Raises:
+        AgentError: `invalid_input`, naming the input.
+    """
+    try:
+        return parse(dump(value))
+    except NotJson as error:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            f"the input {name!r} is a {type(value).__name__} that is not JSON; let its asset return text, numbers,"
+            " lists and objects",
+            cause=str(error),
+        ) from error

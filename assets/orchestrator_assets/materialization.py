@@ -1,0 +1,98 @@
+"""What the Dagster UI shows of a materialized agent asset: metadata, data version, and the rows."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import dagster as dg
+from orchestrator_resources.execution_batches import Row
+from orchestrator_runtimes.json_values import Json, dump
+from orchestrator_runtimes.messages import Usage
+
+SAMPLE_ROWS: Final = 20
+_CELL: Final = 200
+
+
+def row_value(row: Row) -> dict[str, Json]:
+    """Return one row of a `for_each` asset's value."""
+    usage = row.usage
+    return {
+        "key": row.key,
+        "status": str(row.result.finish_reason) if row.result else "failed",
+        "output": row.result.output if row.result else None,
+        "error": str(row.error) if row.error else None,
+        "error_code": row.error.code.value if row.error else None,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "model_calls": usage.model_calls,
+        "tool_calls": usage.tool_calls,
+        "seconds": round(row.result.seconds, 3) if row.result else None,
+    }
+
+
+def total_usage(rows: Sequence[Row]) -> Usage:
+    """Return the sum over all rows, those that an earlier try finished included."""
+    names = ("input_tokens", "output_tokens", "cached_tokens", "model_calls", "tool_calls", "unmetered_calls")
+    return Usage(**{name: sum(getattr(row.usage, name) for row in rows) for name in names})
+
+
+def data_version(value: Json) -> dg.DataVersion:
+    """Return the version of a value: equal values have equal versions, so what depends on them stays fresh."""
+    return dg.DataVersion(hashlib.sha256(dump(value)).hexdigest()[:32])
+
+
+def run_metadata(rows: Sequence[Row], *, seconds: float, trace_id: str, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a materialization.
+
+    Args:
+        rows: Of every execution.
+        seconds: Wall time of the step's work.
+        trace_id: Of the W3C trace that the executions belong to.
+        described: Framework, versions, digests and the like, by name.
+    """
+    usage = total_usage(rows)
+    reasons = Counter(str(row.result.finish_reason) if row.result else f"failed: {row.error and row.error.code}" for row in rows)
+    metadata: dict[str, Any] = {
+        **described,
+        "executions": len(rows),
+        "failed": sum(row.error is not None for row in rows),
+        "replayed": sum(row.replayed for row in rows),
+        "finish_reasons": dg.MetadataValue.json(dict(reasons)),
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "model_calls": usage.model_calls,
+        "tool_calls": usage.tool_calls,
+        "unmetered_calls": usage.unmetered_calls,
+        "cost": "unknown: the endpoint tells no price",
+        "seconds": round(seconds, 3),
+        "trace_id": trace_id,
+    }
+    if len(rows) == 1 and rows[0].result is not None:
+        metadata["output"] = dg.MetadataValue.md(f"```\n{_cell(rows[0].result.output, 2_000)}\n```")
+    else:
+        metadata["rows"] = _table(rows)
+    return metadata
+
+
+def _table(rows: Sequence[Row]) -> dg.TableMetadataValue:
+    failed_first = sorted(rows, key=lambda row: row.error is None)[:SAMPLE_ROWS]
+    records = [
+        dg.TableRecord(
+            {
+                "key": row.key,
+                "status": str(row.result.finish_reason) if row.result else "failed",
+                "output or error": _cell(row.result.output if row.result else str(row.error), _CELL),
+                "tokens": row.usage.input_tokens + row.usage.output_tokens,
+            }
+        )
+        for row in failed_first
+    ]
+    columns = [dg.TableColumn(name, "int" if name == "tokens" else "string") for name in ("key", "status", "output or error", "tokens")]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))
+
+
+def _cell(value: Json, most: int) -> str:
+    text = value if isinstance(value, str) else dump(value).decode()
+    return text if len(text) <= most else text[:most] + "…"

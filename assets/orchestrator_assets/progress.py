@@ -1,0 +1,104 @@
+"""What a step tells while its executions run: in the Dagster event log, in a bounded number of rows."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from orchestrator_resources.execution_batches import Item, Row
+from orchestrator_runtimes.events import Event, Log, Message, ModelCall, ToolCall
+
+ROWS: Final = 60
+"""Most lines of single events that one step tells."""
+
+EVERY_SECONDS: Final = 5.0
+"""Least time between two lines that count finished executions."""
+
+_CHARACTERS: Final = 300
+_DRAIN_SECONDS: Final = 10.0
+
+
+class Progress:
+    """Turns events and rows into lines for people, inside `with`.
+
+    Its methods may be called from any thread and do not block: writing an event takes Dagster milliseconds, so a thread of
+    its own does it.
+
+    Args:
+        total: How many executions the step has.
+        tell: Takes one line.
+    """
+
+    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
+        """Begin with nothing told."""
+        self._total = total
+        self._tell_now = tell
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._teller = threading.Thread(target=self._drain, name="progress", daemon=True)
+        self._lock = threading.Lock()
+        self._events = 0
+        self._done = self._failed = self._replayed = self._tokens = 0
+        self._last = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Start telling."""
+        self._teller.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell what is left."""
+        self._lines.put(None)
+        self._teller.join(_DRAIN_SECONDS)
+
+    def _tell(self, line: str) -> None:
+        self._lines.put(line)
+
+    def _drain(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._tell_now(line)
+
+    def on_event(self, item: Item, event: Event) -> None:
+        """Tell an event, while there are few."""
+        line = _line(event)
+        if line is None:
+            return
+        with self._lock:
+            self._events += 1
+            number = self._events
+        if number <= ROWS:
+            name = f"{item.key}: " if self._total > 1 else ""
+            self._tell(f"{name}{line}"[:_CHARACTERS])
+        if number == ROWS:
+            self._tell("further steps of the executions are not told one by one")
+
+    def on_row(self, row: Row) -> None:
+        """Count an execution that has ended; tell the count now and then."""
+        with self._lock:
+            self._done += 1
+            self._failed += row.error is not None
+            self._replayed += row.replayed
+            self._tokens += row.usage.input_tokens + row.usage.output_tokens
+            now = time.monotonic()
+            due = self._done == self._total or now - self._last >= EVERY_SECONDS
+            if due:
+                self._last = now
+        if due and self._total > 1:
+            replayed = f", {self._replayed} from an earlier try" if self._replayed else ""
+            self._tell(
+                f"{self._done} of {self._total} executions ended, {self._failed} failed{replayed}, {self._tokens} tokens"
+            )
+
+
+def _line(event: Event) -> str | None:
+    if isinstance(event, ModelCall):
+        what = event.error or f"{event.input_tokens} in, {event.output_tokens} out"
+        return f"model call {event.model} ({event.seconds:.2f} s): {what}"
+    if isinstance(event, ToolCall):
+        return f"tool {event.name} ({event.seconds:.2f} s): {event.error or 'done'}"
+    if isinstance(event, Message):
+        return f"{event.agent or 'agent'} said: {event.text}"
+    return f"log: {event.text}" if isinstance(event, Log) else None

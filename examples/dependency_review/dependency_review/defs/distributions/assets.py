@@ -1,0 +1,89 @@
+"""The real input: distributions that are installed in the environments of all frameworks."""
+
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from orchestrator_resources.environments import EnvironmentStore
+from orchestrator_resources.homes import home_folder
+from orchestrator_runtimes.profiles import installed_frameworks
+
+FRAMEWORKS = ("agentscope", "agno", "crewai", "langgraph", "lightagent")
+ROWS = "DEPENDENCY_REVIEW_ROWS"
+"""How many distributions are reviewed; every agent reviews each."""
+
+
+class DistributionsConfig(dg.Config):
+    """What a run may choose."""
+
+    rows: int = int(os.environ.get(ROWS, "4"))
+
+
+def site_packages(environment: Path) -> list[str]:
+    """Return the folders of installed distributions of an environment."""
+    return [str(folder) for folder in environment.glob("lib/python3.*/site-packages")]
+
+
+@dg.multi_asset(
+    name="distributions",
+    outs={
+        "distributions": dg.AssetOut(key="distributions", group_name="input", kinds={"python"}),
+        "declared_licences": dg.AssetOut(key="declared_licences", group_name="input", kinds={"python"}),
+    },
+)
+def distributions(context: dg.AssetExecutionContext, config: DistributionsConfig) -> Iterator[dg.MaterializeResult[Any]]:
+    """Distributions that every framework's environment holds, and the licences that their metadata declares."""
+    store, profiles = EnvironmentStore(home_folder()), installed_frameworks()
+    environments = {
+        name: store.install(profiles[name].lock(), name=name, progress=context.log.info) for name in FRAMEWORKS
+    }
+    by_framework = {
+        name: {found.name.lower(): found for found in importlib.metadata.distributions(path=site_packages(environment.path))}
+        for name, environment in environments.items()
+    }
+    shared = sorted(set.intersection(*(set(found) for found in by_framework.values())))
+    chosen = _spread(shared, config.rows)
+    found = [by_framework[FRAMEWORKS[0]][name] for name in chosen]
+    yield dg.MaterializeResult(
+        asset_key="distributions",
+        value=[_describe(one) for one in found],
+        metadata={
+            "distributions": len(found),
+            "shared by all environments": len(shared),
+            **{f"installed for {name}": len(names) for name, names in by_framework.items()},
+        },
+    )
+    yield dg.MaterializeResult(
+        asset_key="declared_licences", value={one.name: declared_licence(one) for one in found}, metadata={"licences": len(found)}
+    )
+
+
+def _spread(names: list[str], count: int) -> list[str]:
+    """Choose `count` names, evenly over the alphabet, so that a short run sees different licences too."""
+    step = max(1, len(names) // max(1, count))
+    return names[step // 2 :: step][:count]
+
+
+def _describe(found: importlib.metadata.Distribution) -> dict[str, object]:
+    size = sum(file.size or 0 for file in found.files or [])
+    scripts = [point.name for point in found.entry_points if point.group == "console_scripts"]
+    return {
+        "name": found.name,
+        "version": found.version,
+        "summary": found.metadata.get("Summary", ""),
+        "requires": len([line for line in found.requires or [] if "extra ==" not in line]),
+        "bytes": size,
+        "commands": len(scripts),
+    }
+
+
+def declared_licence(found: importlib.metadata.Distribution) -> str:
+    """Return what the metadata says of the licence: the expression, the old field's first line, or the classifiers."""
+    declared = found.metadata.get("License-Expression") or found.metadata.get("License") or ""
+    if declared.strip():
+        return declared.strip().splitlines()[0][:80]
+    classifiers = [c.rpartition(" :: ")[2] for c in found.metadata.get_all("Classifier") or [] if c.startswith("License ::")]
+    return ", ".join(classifiers) or "none declared"

@@ -1,0 +1,115 @@
+"""A batch: bounded in flight, one row for each item, a policy for failures, and nothing finished is run again."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from orchestrator_resources.execution_batches import Batch, BatchFailed, BatchSettings, FailurePolicy, Item, Row
+from orchestrator_resources.guest_pool import Agent
+from orchestrator_runtimes.client import OnEvent
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Started
+from orchestrator_runtimes.messages import AgentSource, FinishReason, Result, Run, Usage
+
+AGENT = Agent(source=AgentSource(entrypoint="a:b"))
+
+
+class Memory:
+    def __init__(self) -> None:
+        self.results: dict[str, Result] = {}
+
+    def get(self, executions: list[str]) -> dict[str, Result]:
+        return {name: self.results[name] for name in executions if name in self.results}
+
+    def put(self, execution: str, result: Result) -> None:
+        self.results[execution] = result
+
+
+class Runner:
+    """Runs executions by a rule: those whose inputs are in `failing` fail."""
+
+    def __init__(self, failing: set[int] | None = None) -> None:
+        self.failing = failing or set()
+        self.running = self.peak = 0
+        self.ran: list[str] = []
+
+    async def __call__(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+        run = make_run("digest")
+        self.ran.append(run.execution)
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            await on_event(Started())
+            await asyncio.sleep(0.001)
+            if run.inputs in self.failing:
+                raise AgentError(ErrorCode.MODEL_UNAVAILABLE, f"no model for {run.inputs}")
+            return Result(output=run.inputs, finish_reason=FinishReason.COMPLETED, usage=Usage(model_calls=1), seconds=0.0)
+        finally:
+            self.running -= 1
+
+
+def items(count: int) -> list[Item]:
+    return [Item(key=f"k{n}", execution=f"e{n}", inputs=n) for n in range(count)]
+
+
+def run(count: int, runner: Runner, settings: BatchSettings, memory: Memory | None = None) -> list[Row]:
+    batch = Batch(AGENT, items(count), settings)
+    return asyncio.run(batch.run(runner, memory or Memory(), lambda _item, _event: None, lambda _row: None))
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(0, 40), in_flight=st.integers(1, 8), failing=st.sets(st.integers(0, 39)))
+def test_every_item_gets_one_row_in_order_and_few_run_at_once(count: int, in_flight: int, failing: set[int]) -> None:
+    runner = Runner(failing)
+    rows = run(count, runner, BatchSettings(in_flight=in_flight, failures=FailurePolicy(kind="keep")))
+    assert [row.key for row in rows] == [f"k{n}" for n in range(count)]
+    assert [row.error is not None for row in rows] == [n in failing for n in range(count)]
+    assert runner.peak <= in_flight
+
+
+def test_the_first_failure_ends_a_batch_that_may_not_fail() -> None:
+    runner, memory = Runner({3}), Memory()
+    with pytest.raises(BatchFailed) as caught:
+        run(100, runner, BatchSettings(in_flight=2), memory)
+    assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE
+    assert "1 of 100 executions failed" in caught.value.message and "'k3'" in caught.value.message
+    assert len(runner.ran) < 10
+    assert {row.key for row in caught.value.rows if row.result} == {f"k{name[1:]}" for name in memory.results}
+
+
+def test_a_retry_runs_only_what_was_not_finished() -> None:
+    memory = Memory()
+    with pytest.raises(BatchFailed):
+        run(10, Runner({5}), BatchSettings(in_flight=1), memory)
+    finished = set(memory.results)
+    again = Runner()
+    rows = run(10, again, BatchSettings(in_flight=1), memory)
+    assert finished == {"e0", "e1", "e2", "e3", "e4"}
+    assert set(again.ran) == {f"e{n}" for n in range(5, 10)}
+    assert [row.replayed for row in rows] == [True] * 5 + [False] * 5
+
+
+@pytest.mark.parametrize(("share", "failing", "fails"), [(0.2, {1, 2}, False), (0.2, {1, 2, 3}, True), (1.0, set(range(10)), False)])
+def test_a_threshold_allows_a_share_of_failures(share: float, failing: set[int], fails: bool) -> None:
+    settings = BatchSettings(in_flight=10, failures=FailurePolicy(kind="threshold", share=share))
+    if fails:
+        with pytest.raises(BatchFailed):
+            run(10, Runner(failing), settings)
+    else:
+        assert sum(row.error is not None for row in run(10, Runner(failing), settings)) == len(failing)
+
+
+def test_one_execution_fails_with_its_own_words() -> None:
+    with pytest.raises(BatchFailed, match="model_unavailable: no model for 0"):
+        run(1, Runner({0}), BatchSettings())
+
+
+def test_a_fault_that_is_no_agents_is_not_hidden() -> None:
+    async def broken(agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+        raise ZeroDivisionError
+
+    batch = Batch(AGENT, items(3), BatchSettings())
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(batch.run(broken, Memory(), lambda _item, _event: None, lambda _row: None))

@@ -1,0 +1,92 @@
+"""Sessions and finished executions outlive their process and are never overwritten by mistake."""
+
+import asyncio
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from orchestrator_resources.finished_executions import FinishedExecutions
+from orchestrator_resources.sessions import SqliteSessions
+from orchestrator_runtimes.conformance.stores import MemorySessions
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.messages import FinishReason, Result, State, Usage
+
+RESULT = Result(
+    output={"licence": "MIT", "n": [1, 2.5, None]}, finish_reason=FinishReason.COMPLETED, usage=Usage(input_tokens=3), seconds=1.5
+)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def sessions(request: pytest.FixtureRequest, tmp_path: Path) -> MemorySessions | SqliteSessions:
+    return MemorySessions() if request.param == "memory" else SqliteSessions(tmp_path / "deep" / "sessions.db")
+
+
+def test_a_new_session_is_empty_and_what_is_put_comes_back(sessions: MemorySessions | SqliteSessions) -> None:
+    async def scenario() -> None:
+        assert await sessions.get("s") == State()
+        await sessions.put("s", "one", 0)
+        assert await sessions.get("s") == State(text="one", version=1)
+        await sessions.put("s", "zwei ✓", 1)
+        assert await sessions.get("s") == State(text="zwei ✓", version=2)
+        assert await sessions.get("other") == State()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("version", [0, 2, 7])
+def test_a_stale_version_is_refused_and_changes_nothing(sessions: MemorySessions | SqliteSessions, version: int) -> None:
+    async def scenario() -> None:
+        await sessions.put("s", "one", 0)
+        with pytest.raises(AgentError) as caught:
+            await sessions.put("s", "lost", version)
+        assert caught.value.code is ErrorCode.STATE_UNAVAILABLE
+        assert await sessions.get("s") == State(text="one", version=1)
+
+    asyncio.run(scenario())
+
+
+def test_of_many_writers_of_one_version_exactly_one_wins(tmp_path: Path) -> None:
+    sessions = SqliteSessions(tmp_path / "sessions.db")
+
+    async def scenario() -> int:
+        outcomes = await asyncio.gather(*(sessions.put("s", str(n), 0) for n in range(20)), return_exceptions=True)
+        return sum(outcome is None for outcome in outcomes)
+
+    assert asyncio.run(scenario()) == 1
+
+
+def test_a_full_disk_is_an_error_that_may_be_retried(tmp_path: Path) -> None:
+    file = tmp_path / "sessions.db"
+    sessions = SqliteSessions(file)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(AgentError) as caught:
+        asyncio.run(sessions.put("s", "x", 0))
+    assert caught.value.code.retryable
+
+
+def test_finished_executions_come_back_whole_until_they_are_forgotten(tmp_path: Path) -> None:
+    finished = FinishedExecutions(tmp_path / "finished.db")
+    names = [f"e{n}" for n in range(1_200)]
+    finished.put("e7", RESULT)
+    finished.put("e1100", RESULT)
+    assert FinishedExecutions(tmp_path / "finished.db").get(names) == {"e7": RESULT, "e1100": RESULT}
+    finished.forget(["e7", "never"])
+    assert finished.get(names) == {"e1100": RESULT}
+
+
+def _put(file: Path, name: str) -> None:
+    finished = FinishedExecutions(file)
+    for n in range(20):
+        finished.put(f"{name}-{n}", RESULT)
+
+
+def test_processes_share_the_file_of_finished_executions(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_put, args=(tmp_path / "f.db", f"p{n}")) for n in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    found = FinishedExecutions(tmp_path / "f.db").get([f"p{p}-{n}" for p in range(3) for n in range(20)])
+    assert len(found) == 60

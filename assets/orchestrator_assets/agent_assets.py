@@ -1,6 +1,7 @@
 """An agent as a Dagster asset: what runs when it is materialized, and when it counts as stale."""
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES, AgentRuntimes
+from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
 from orchestrator_resources.guest_pool import Agent
@@ -29,6 +30,8 @@ from orchestrator_assets.materialization import data_version, row_value, run_met
 from orchestrator_assets.progress import Progress
 
 RESOURCE: Final = "agent_runtimes"
+"""Key under which agent assets find `AgentRuntimes`."""
+
 NOT_CODE: Final = frozenset({"defs.yaml", "component.yaml", "component.py"})
 """Files of a component's folder that are no part of the agent: changing them makes nothing stale by itself."""
 
@@ -45,17 +48,15 @@ def agent_asset(
     asset: dg.AssetSpec,
     code: Path | None = None,
     files: Sequence[str] = (),
-    runtimes: AgentRuntimes = AGENT_RUNTIMES,
     io_manager_key: str | None = None,
 ) -> dg.AssetsDefinition:
-    """Make an asset of an agent.
+    """Make an asset of an agent; its definitions need `AgentRuntimes` as the resource `agent_runtimes`.
 
     Args:
         agent: The agent and how it runs.
         asset: Key, owners, description and the like of the asset.
         code: Folder of the agent's code; None when it needs none (a portable agent without functions).
         files: Those of the folder that are this agent's; empty means all but the component's own YAML.
-        runtimes: Where it runs.
         io_manager_key: Where its value is stored; None uses the default.
 
     Raises:
@@ -66,7 +67,7 @@ def agent_asset(
     if code is not None:
         digest, archive = bundles.pack(code, only=frozenset(files), leave_out=NOT_CODE)
         bundle = Bundle(digest=digest, archive=archive)
-    name = asset.key.to_python_identifier()
+    name = re.sub(r"\W", "_", "__".join(asset.key.path))
     source = agent.source(name)
     digest = agent_digest(bundle.digest if bundle else None, source)
     environment = EnvironmentStore(home_folder()).digest(profile.lock())
@@ -95,28 +96,29 @@ def agent_asset(
         ins=ins,
         deps=[dep for dep in asset.deps if dep.asset_key not in upstream],
         partitions_def=asset.partitions_def,
-        resource_defs={RESOURCE: runtimes},
-        retry_policy=dg.RetryPolicy(
-            max_retries=agent.retries.max, delay=agent.retries.delay_seconds, backoff=dg.Backoff.EXPONENTIAL
-        ),
+        required_resource_keys={RESOURCE},
     )
     def execute(context: dg.AssetExecutionContext, config: AgentRunConfig, **values: Any) -> dg.MaterializeResult[Any]:
         try:
             return _materialize(context, agent, Agent(source=source, bundle=bundle), described, config, values)
         except AgentError as error:
-            raise failure(error) from error
+            if not error.code.retryable or context.retry_number >= agent.retries.max:
+                raise failure(error) from error
+            # no RetryPolicy: with one, Dagster retries a step that was terminated
+            delay = agent.retries.delay_seconds * 2**context.retry_number
+            raise dg.RetryRequested(max_retries=agent.retries.max, seconds_to_wait=delay) from failure(error)
 
     return execute
 
 
 def failure(error: AgentError) -> dg.Failure:
-    """Return what Dagster shows of an error; it retries only what may succeed later."""
+    """Return what Dagster shows of an error."""
     metadata: dict[str, Any] = {"code": error.code.value, "retryable": error.code.retryable}
     if error.cause:
         metadata["cause"] = error.cause
     if error.detail:
         metadata["detail"] = dg.MetadataValue.json(error.detail)
-    return dg.Failure(str(error), metadata=metadata, allow_retries=error.code.retryable)
+    return dg.Failure(str(error), metadata=metadata, allow_retries=False)
 
 
 def _code_version(agent: AgentSpec, digest: str, environment: str) -> str:
@@ -163,7 +165,7 @@ def _materialize(
     value = [row_value(row) for row in rows] if spec.for_each else rows[0].result and rows[0].result.output
     described = {**described, "framework_version": host.describe(profile).framework_version}
     if spec.portable is not None:
-        described["model"] = spec.portable.model
+        described["model"] = spec.portable.model_name
     host.forget(items)
     return dg.MaterializeResult(
         value=value,

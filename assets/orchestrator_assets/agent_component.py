@@ -6,9 +6,10 @@ from typing import Annotated
 import dagster as dg
 from dagster.components import ComponentLoadContext
 from dagster.components.resolved.core_models import ResolvedAssetSpec
+from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 from pydantic import Field
 
-from orchestrator_assets.agent_assets import agent_asset
+from orchestrator_assets.agent_assets import RESOURCE, agent_asset
 from orchestrator_assets.agent_specs import AgentSpec, code_folder
 from orchestrator_assets.scaffolding import AgentScaffolder
 
@@ -36,4 +37,5 @@ class AgentComponent(AgentSpec, dg.Component):
     def build_defs(self, context: ComponentLoadContext) -> dg.Definitions:
         """Return the asset."""
         code = code_folder(context.path, self.code)
-        return dg.Definitions(assets=[agent_asset(self, asset=self.asset, code=code, files=self.files)])
+        asset = agent_asset(self, asset=self.asset, code=code, files=self.files)
+        return dg.Definitions(assets=[asset], resources={RESOURCE: AGENT_RUNTIMES})

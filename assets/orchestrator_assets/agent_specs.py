@@ -78,7 +78,7 @@ class PortableSpec(dg.Model, dg.Resolvable):
     """An agent that every framework can build: change `framework` and nothing else."""
 
     instructions: str = Field(description="System prompt.", examples=["Review the licence of a Python distribution."])
-    model: str = Field(default="smollm2", description="Model name that the endpoint knows.")
+    model_name: str = Field(default="smollm2", description="Model name that the endpoint knows.")
     tools: Sequence[ToolSpec] = Field(default=(), description="What the agent may call.")
     output_schema: Mapping[str, Any] | None = Field(
         default=None, description="JSON Schema of an object; without one the output is text."
@@ -92,7 +92,7 @@ class PortableSpec(dg.Model, dg.Resolvable):
         return PortableAgent(
             name=name,
             instructions=self.instructions,
-            model=self.model,
+            model=self.model_name,
             tools=tuple(tool.source() for tool in self.tools),
             output_schema=self.output_schema,
             temperature=self.temperature,

@@ -169,6 +169,11 @@ class AnswerStream:
         """True when the endpoint said that the answer is whole."""
         return self._ended
 
+    @property
+    def broken(self) -> bool:
+        """True when something was wrong with what was seen so far."""
+        return self._error is not None
+
     def _see(self, event: bytes) -> bool:
         """Note what an event says; False when the caller must not get it."""
         data = b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))

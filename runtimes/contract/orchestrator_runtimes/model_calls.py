@@ -225,7 +225,7 @@ def _tees(http: Any) -> tuple[Any, Any]:
             call, self._call = self._call, None
             if call is None:
                 return None
-            if self._answer is None or not self._answer.ended:
+            if self._answer is None or not (self._answer.ended or self._answer.broken):
                 return call.end(None, None)
             return call.end(self._answer.usage, self._answer.finish()[1])
 

@@ -222,6 +222,8 @@ def _request(execution: Execution, body: Mapping[str, Json]) -> urllib.request.R
     headers = {"content-type": "application/json", EXECUTION_HEADER: execution.run.execution}
     if address.api_key is not None:
         headers["authorization"] = f"Bearer {address.api_key}"
+    if execution.run.traceparent is not None:
+        headers["traceparent"] = execution.run.traceparent
     return urllib.request.Request(f"{address.base_url}/chat/completions", json.dumps(body).encode(), headers)
 
 

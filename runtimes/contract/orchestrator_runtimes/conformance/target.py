@@ -136,6 +136,7 @@ class Target:
         self.call(self.guest.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=SECONDS)
+        self._loop.close()
 
     def supports(self, capability: Capability) -> bool:
         """Whether the guest says that it can do something."""

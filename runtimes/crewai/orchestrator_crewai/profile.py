@@ -1,0 +1,33 @@
+"""CrewAI as data: what the trusted side must know of it without importing it."""
+
+from typing import Final
+
+from orchestrator_runtimes.capabilities import YES, Capability, no
+from orchestrator_runtimes.profiles import FrameworkProfile
+
+PROFILE: Final = FrameworkProfile(
+    name="crewai",
+    title="CrewAI",
+    package="orchestrator_crewai",
+    adapter="orchestrator_crewai.adapter:CrewAIAdapter",
+    distribution="crewai",
+    requirements=("crewai==1.15.30", "mcp==1.30.0"),
+    lock_file="lock.txt",
+    licence="MIT",
+    homepage="https://docs.crewai.com",
+    native=("Crew", "Flow"),
+    environment={
+        # otherwise each crew reports to telemetry.crewai.com
+        "CREWAI_DISABLE_TELEMETRY": "true",
+        "CREWAI_DISABLE_TRACKING": "true",
+        "CREWAI_TRACING_ENABLED": "false",
+        # otherwise a verbose crew asks a package index for newer versions
+        "CREWAI_DISABLE_VERSION_CHECK": "true",
+    },
+    capabilities={capability: YES for capability in Capability}
+    | {
+        Capability.CRASH_RESUME: no("a persisted flow restores its state but runs all of its methods again, and a checkpoint holds the key of the model"),
+        Capability.APPROVAL: no("human input is read from the terminal, which a guest has not"),
+    },
+    cancel="next_call",
+)

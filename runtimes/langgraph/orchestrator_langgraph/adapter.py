@@ -1,0 +1,141 @@
+"""Runs LangGraph's compiled graphs."""
+
+import inspect
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from langchain.agents import create_agent
+from langchain.agents.structured_output import ProviderStrategy, StructuredOutputError
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import StructuredTool
+from langchain_openai import ChatOpenAI
+from langgraph.graph.state import CompiledStateGraph, StateGraph
+from orchestrator_runtimes.adapter import Adapter, Outcome
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Message, Token
+from orchestrator_runtimes.execution import Execution
+from orchestrator_runtimes.json_values import Json
+from orchestrator_runtimes.messages import PortableAgent
+from orchestrator_runtimes.tools import PortableTool
+
+from orchestrator_langgraph.callbacks import NativeTools
+from orchestrator_langgraph.graph_values import graph_input, graph_output
+from orchestrator_langgraph.profile import PROFILE
+from orchestrator_langgraph.states import THREAD, config, dump_saver, load_saver
+
+STEPS_PER_CALL: Final = 10
+"""Super-steps of a graph for each model call that is allowed: the graph's own limit comes after the execution's."""
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedGraph:
+    """A graph, and whether its tools count themselves."""
+
+    graph: Graph
+    channels: frozenset[str]
+    portable: bool
+
+
+class LangGraphAdapter(Adapter):
+    """Graphs are shared between executions: LangGraph keeps what belongs to one apart."""
+
+    profile = PROFILE
+
+    def load_native(self, found: Any, options: Mapping[str, Json]) -> "LoadedGraph | Awaitable[LoadedGraph]":
+        """Take a compiled graph, a graph to compile, or a function (asynchronous, too) that returns one."""
+        if not isinstance(found, CompiledStateGraph | StateGraph) and callable(found):
+            found = found()
+        if inspect.isawaitable(found):
+            return self._awaited(found)
+        return self._loaded(found)
+
+    async def _awaited(self, made: Awaitable[Any]) -> LoadedGraph:
+        return self._loaded(await made)
+
+    def _loaded(self, found: Any, *, portable: bool = False) -> LoadedGraph:
+        graph = found.compile() if isinstance(found, StateGraph) else found
+        if not isinstance(graph, CompiledStateGraph):
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED, f"a {type(found).__name__} is none of {', '.join(self.profile.native)}"
+            )
+        channels = frozenset(graph.builder.schemas[graph.builder.input_schema])
+        return LoadedGraph(graph=graph, channels=channels, portable=portable)
+
+    def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> LoadedGraph:
+        """Build the agent with `create_agent`."""
+        model = ChatOpenAI(model=agent.model, temperature=agent.temperature, max_retries=0, stream_usage=True)
+        schema = {"title": "Output", **agent.output_schema} if agent.output_schema is not None else None
+        graph = create_agent(
+            model,
+            [_tool(tool) for tool in tools],
+            system_prompt=agent.instructions,
+            response_format=ProviderStrategy(schema) if schema is not None else None,
+            name=agent.name,
+        )
+        return self._loaded(graph, portable=True)
+
+    def native_type(self, agent: LoadedGraph) -> str:
+        """Return the type of the graph."""
+        return type(agent.graph).__name__
+
+    async def run(self, agent: LoadedGraph, execution: Execution) -> Outcome:
+        """Run the graph to its end."""
+        run = execution.run
+        inputs = graph_input(agent.channels, run.inputs)
+        settings = RunnableConfig(recursion_limit=STEPS_PER_CALL * run.limits.steps + STEPS_PER_CALL)
+        if not agent.portable:
+            settings["callbacks"] = [NativeTools(execution)]
+        graph, saver = agent.graph, None
+        if graph.checkpointer:
+            settings["configurable"] = {"thread_id": run.session or run.execution}
+        elif run.session is not None:
+            saver = load_saver(await execution.load_state())
+            graph = graph.copy({"checkpointer": saver})
+            settings |= config(THREAD)
+        state = await (self._streamed if run.stream else self._whole)(graph, inputs, settings, execution)
+        output = graph_output(state)
+        if saver is not None:
+            await execution.save_state(dump_saver(saver))
+        return Outcome(output=output)
+
+    async def _whole(self, graph: Graph, inputs: Any, settings: RunnableConfig, execution: Execution) -> Any:
+        state = await graph.ainvoke(inputs, settings)
+        await _tell(state, execution)
+        return state
+
+    async def _streamed(self, graph: Graph, inputs: Any, settings: RunnableConfig, execution: Execution) -> Any:
+        state: Any = None
+        async for mode, part in graph.astream(inputs, settings, stream_mode=["messages", "values"]):
+            if mode == "values":
+                state = part
+            elif isinstance(part[0], AIMessageChunk) and part[0].text:
+                await execution.emit(Token(text=part[0].text))
+        await _tell(state, execution)
+        return state
+
+    def translate(self, error: Exception) -> AgentError | None:
+        """Name what only LangChain knows."""
+        if isinstance(error, StructuredOutputError):
+            return AgentError(
+                ErrorCode.OUTPUT_SCHEMA_MISMATCH, "the answer does not match the output schema", cause=str(error)
+            )
+        return None
+
+
+async def _tell(state: Any, execution: Execution) -> None:
+    messages = state.get("messages") if isinstance(state, Mapping) else None
+    if isinstance(messages, list) and messages and isinstance(messages[-1], AIMessage):
+        await execution.emit(Message(text=messages[-1].text, agent=messages[-1].name))
+
+
+def _tool(tool: PortableTool) -> StructuredTool:
+    async def call(**arguments: Any) -> str:
+        return await tool.run(arguments)
+
+    return StructuredTool.from_function(
+        coroutine=call, name=tool.name, description=tool.description, args_schema=dict(tool.parameters)
+    )

@@ -1,23 +1,23 @@
-"""`orchestrator conformance`: what each runtime on this machine is proved to do; `orchestrator compat`: another version."""
+"""`orchestrator conformance`: what each runtime here is proved to do; `orchestrator compat`: the same of another version."""
 
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from xml.etree import ElementTree
 
 import click
+
+from orchestrator_defs.conformance_matrix import MatrixRow, as_page, as_text, read_matrix
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
-
-from orchestrator_defs.conformance_matrix import MatrixRow, as_page, as_text, read_matrix
 
 SUITE_SECONDS: Final = 1_800.0
 """A suite that takes longer is hanging: the slowest takes about two minutes on two cores."""

@@ -116,6 +116,16 @@ class InputSpec(dg.Model, dg.Resolvable):
         return self
 
 
+def _resolve_inputs(context: dg.ResolutionContext, model: Mapping[str, Any]) -> Mapping[str, InputSpec]:
+    """Resolve each input by itself: Dagster resolves lists of specifications, not mappings."""
+    return {name: InputSpec.resolve_from_model(context.at_path(name), source) for name, source in model.items()}
+
+
+Inputs = Annotated[
+    Mapping[str, InputSpec], dg.Resolver(_resolve_inputs, model_field_type=Mapping[str, InputSpec.model()])  # type: ignore[misc]  # a type made at run time
+]
+
+
 class ForEachSpec(dg.Model, dg.Resolvable):
     """One execution for each item of an upstream list or table."""
 
@@ -191,7 +201,7 @@ class AgentSpec(dg.Model, dg.Resolvable):
     )
     portable: PortableSpec | None = Field(default=None, description="A portable agent, instead of an entrypoint.")
     options: Mapping[str, Any] = Field(default={}, description="Choices of the framework's adapter; see its README.")
-    inputs: Mapping[str, InputSpec] = Field(
+    inputs: Inputs = Field(
         default={}, description="What the agent gets, by name."
     )
     prompt: Annotated[str | None, _plain(str | None)] = Field(

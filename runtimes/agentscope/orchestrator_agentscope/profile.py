@@ -17,7 +17,7 @@ PROFILE: Final = FrameworkProfile(
     homepage="https://doc.agentscope.io",
     native=("Agent", "TeamPipeline"),
     environment={},
-    capabilities={capability: YES for capability in Capability}
+    capabilities=dict.fromkeys(Capability, YES)
     | {
         Capability.CRASH_RESUME: no("its state is saved at the end of a run only"),
         Capability.APPROVAL: no("confirmations are not mapped to a request for approval: tools run without asking"),

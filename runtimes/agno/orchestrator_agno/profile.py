@@ -20,7 +20,7 @@ PROFILE: Final = FrameworkProfile(
         # otherwise each run reports to os-api.agno.com
         "AGNO_TELEMETRY": "false",
     },
-    capabilities={capability: YES for capability in Capability}
+    capabilities=dict.fromkeys(Capability, YES)
     | {
         Capability.CRASH_RESUME: no("its checkpoints inside a run need a database of its own, which a guest has not"),
         Capability.APPROVAL: no("paused runs are not mapped to a request for approval"),

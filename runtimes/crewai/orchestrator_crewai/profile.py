@@ -24,9 +24,9 @@ PROFILE: Final = FrameworkProfile(
         # otherwise a verbose crew asks a package index for newer versions
         "CREWAI_DISABLE_VERSION_CHECK": "true",
     },
-    capabilities={capability: YES for capability in Capability}
+    capabilities=dict.fromkeys(Capability, YES)
     | {
-        Capability.CRASH_RESUME: no("a persisted flow restores its state but runs all of its methods again, and a checkpoint holds the key of the model"),
+        Capability.CRASH_RESUME: no("a persisted flow gets its state back but runs all of its methods again"),
         Capability.APPROVAL: no("human input is read from the terminal, which a guest has not"),
     },
     cancel="next_call",

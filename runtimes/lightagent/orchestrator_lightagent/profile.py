@@ -20,7 +20,7 @@ PROFILE: Final = FrameworkProfile(
         # mem0, which it depends on, reports to PostHog when it is used
         "MEM0_TELEMETRY": "false",
     },
-    capabilities={capability: YES for capability in Capability}
+    capabilities=dict.fromkeys(Capability, YES)
     | {
         Capability.CRASH_RESUME: no("an agent cannot be resumed inside a run"),
         Capability.APPROVAL: no("it has no request for approval"),

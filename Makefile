@@ -1,0 +1,89 @@
+# Every target sets up what it needs from the hashed locks in locks/ and runtimes/*/*/lock.txt.
+# Needs: Python 3.11 to 3.13 with venv, a C compiler, and a package index.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$python; break; }; done)
+FRAMEWORKS := agentscope agno crewai langgraph lightagent
+ROWS ?= 4
+PORT ?= 3000
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := PYTHONPATH=tools $(BIN)/python -m orchestrator_tools
+UV := $(BIN)/uv --quiet
+PROJECTS := . runtimes/contract $(FRAMEWORKS:%=runtimes/%)
+GUEST_COVERAGE := var/guest-coverage/.installed
+
+# byte code is what makes the second start fast
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
+export DAGSTER_DISABLE_TELEMETRY := 1
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help demo up test check bench conformance compat runtimes locks format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.ready runtimes ## Agents of all five frameworks review installed distributions (ROWS=4)
+	@$(TOOLS).demo --rows $(ROWS)
+
+up: $(VENV)/.ready runtimes ## Web UI and daemon over the same, until Ctrl-C (PORT=3000)
+	@exec env $(TOOLS).services --port $(PORT)
+
+test: $(VENV)/.ready $(GUEST_COVERAGE) runtimes ## Tests, conformance of every runtime, coverage (TESTS=path for only some tests)
+	@$(TOOLS).testing $(TESTS)
+
+check: $(VENV)/.ready runtimes ## Formatting, lint, types, layers, spelling
+	@$(TOOLS).checks
+
+bench: $(VENV)/.ready runtimes ## Benchmarks; prints ratios to the bare frameworks
+	@$(BIN)/python -m benchmarks
+
+conformance: $(VENV)/.ready runtimes ## What each runtime is proved to do (FRAMEWORK=name for one)
+	@$(BIN)/orchestrator conformance --matrix var/conformance.jsonl $(if $(FRAMEWORK),--framework $(FRAMEWORK),--page docs/conformance.md)
+
+compat: $(VENV)/.ready ## The suite against another upstream version (FRAMEWORK=name VERSION=x.y.z)
+	@test -n "$(FRAMEWORK)" -a -n "$(VERSION)" || { echo "usage: make compat FRAMEWORK=name VERSION=x.y.z"; exit 2; }
+	@$(BIN)/orchestrator compat $(FRAMEWORK) $(VERSION)
+
+runtimes: $(VENV)/.ready ## Install the environments of all frameworks (FRAMEWORK=name for one)
+	@for name in $(filter-out fake,$(or $(FRAMEWORK),$(FRAMEWORKS))); do $(BIN)/orchestrator runtimes install $$name; done
+
+locks: $(VENV)/.ready ## Resolve every lock again
+	@$(TOOLS).locks
+
+format: $(VENV)/.ready ## Format the code and sort its imports
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+
+clean: ## Remove what was made here; the runtimes that projects share stay
+	rm -rf $(VENV) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The installer of everything else: it comes with pip, which checks its hash.
+$(VENV)/.installer: locks/tools.txt
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.13 found: install one, or name it with PYTHON=path"; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) lacks venv: install it, on Debian and Ubuntu the package python3-venv"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: --requirement locks/tools.txt
+	@touch $@
+
+$(VENV)/.synced: locks/dev.txt $(VENV)/.installer
+	@echo "installing the locked distributions of locks/dev.txt"
+	@$(UV) pip sync --python $(BIN)/python --require-hashes --compile-bytecode locks/dev.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.synced $(PROJECTS:%=%/pyproject.toml)
+	@echo "installing the packages of this repository, editable"
+	@$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation $(PROJECTS:%=--editable %)
+	@touch $@
+
+$(GUEST_COVERAGE): locks/guest-test.txt $(VENV)/.installer
+	@echo "installing coverage for guests"
+	@rm -rf $(@D)
+	@$(UV) pip install --python $(BIN)/python --target $(@D) --require-hashes --compile-bytecode --requirement locks/guest-test.txt
+	@touch $@

@@ -20,7 +20,9 @@ PROFILE: Final = FrameworkProfile(
     capabilities=dict.fromkeys(Capability, YES)
     | {
         Capability.CRASH_RESUME: no("its state is saved at the end of a run only"),
-        Capability.APPROVAL: no("confirmations are not mapped to a request for approval: tools run without asking"),
+        Capability.APPROVAL: no(
+            "an agent that asks for a permission is refused by name: nobody can answer it here"
+        ),
     },
     cancel="task",
 )

@@ -14,6 +14,11 @@ from agno.team import Team
 from agno.tools.function import Function
 from agno.utils.log import logger
 from agno.workflow import Workflow
+
+from orchestrator_agno.native_tools import count_native_tools, uncounted
+from orchestrator_agno.profile import PROFILE
+from orchestrator_agno.run_values import AgnoFailed, check_finished, native_input, plain
+from orchestrator_agno.sessions import dump_session, with_session
 from orchestrator_runtimes.adapter import Adapter, Outcome
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message, Token
@@ -21,11 +26,6 @@ from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import PortableAgent
 from orchestrator_runtimes.tools import PortableTool
-
-from orchestrator_agno.native_tools import count_native_tools, uncounted
-from orchestrator_agno.profile import PROFILE
-from orchestrator_agno.run_values import AgnoFailed, check_finished, native_input, plain
-from orchestrator_agno.sessions import dump_session, with_session
 
 Runnable = Agent | Team | Workflow
 
@@ -52,7 +52,8 @@ class AgnoAdapter(Adapter):
     def _checked(self, found: Any) -> Runnable:
         if not isinstance(found, Runnable):
             raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED, f"a {type(found).__name__} is none of {', '.join(self.profile.native)}"
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"a {type(found).__name__} is none of {', '.join(self.profile.native)}",
             )
         return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from agno.tools.function import FunctionCall, FunctionExecutionResult
+
 from orchestrator_runtimes.execution import CURRENT, Execution
 
 UNCOUNTED: Final = "orchestrator_counts_itself"
@@ -40,7 +41,9 @@ def count_native_tools() -> None:
             error = f"{type(raised).__name__}: {raised}"
             raise
         finally:
-            execution.emit_from_thread(execution.end_tool_call(self.function.name, time.monotonic() - began, error))
+            execution.emit_from_thread(
+                execution.end_tool_call(self.function.name, time.monotonic() - began, error)
+            )
         return result
 
     @functools.wraps(aexecute)

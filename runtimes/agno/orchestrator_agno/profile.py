@@ -22,7 +22,9 @@ PROFILE: Final = FrameworkProfile(
     },
     capabilities=dict.fromkeys(Capability, YES)
     | {
-        Capability.CRASH_RESUME: no("its checkpoints inside a run need a database of its own, which a guest has not"),
+        Capability.CRASH_RESUME: no(
+            "its checkpoints inside a run need a database of its own, which a guest has not"
+        ),
         Capability.APPROVAL: no("paused runs are not mapped to a request for approval"),
     },
     cancel="task",

@@ -8,8 +8,9 @@ from agno.agent import Agent
 from agno.team import Team
 from agno.workflow import Workflow
 from agno.workflow.types import StepOutput
-from orchestrator_runtimes.json_values import Json
 from pydantic import BaseModel
+
+from orchestrator_runtimes.json_values import Json
 
 
 class AgnoFailed(Exception):
@@ -41,7 +42,9 @@ def check_finished(status: str, content: Any, steps: Iterable[Any]) -> None:
         AgnoFailed: The run or one of its steps did not complete.
     """
     if status == "PAUSED":
-        raise AgnoFailed("the agent waits for a confirmation, and this runtime cannot ask for one; decide inside it")
+        raise AgnoFailed(
+            "the agent waits for a confirmation, and this runtime cannot ask for one; decide inside it"
+        )
     if status != "COMPLETED":
         raise AgnoFailed(f"the run ended as {status}: {content}")
     for step in _flat(steps):

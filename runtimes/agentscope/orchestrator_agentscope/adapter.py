@@ -1,0 +1,165 @@
+"""Runs AgentScope's agents and team pipelines."""
+
+import inspect
+import json
+import os
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final
+
+from agentscope.agent import Agent, InjectionConfig, ReActConfig
+from agentscope.credential import OpenAICredential
+from agentscope.event import (
+    ReplyEndEvent,
+    RequireExternalExecutionEvent,
+    RequireUserConfirmEvent,
+    TextBlockDeltaEvent,
+)
+from agentscope.message import UserMsg
+from agentscope.model import OpenAIChatModel
+from agentscope.permission import PermissionContext, PermissionMode
+from agentscope.pipeline import TeamPipeline
+from agentscope.state import AgentState
+from agentscope.tool import FunctionTool, Toolkit
+from agentscope.types import ReplyFinishedReason
+from pydantic import SecretStr
+
+from orchestrator_agentscope.copies import agents_of, own_copy, prepare
+from orchestrator_agentscope.native_tools import count_native_tools, uncounted
+from orchestrator_agentscope.profile import PROFILE
+from orchestrator_agentscope.sessions import dump_states, load_states
+from orchestrator_runtimes.adapter import Adapter, Outcome
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Message, Token
+from orchestrator_runtimes.execution import Execution
+from orchestrator_runtimes.json_values import Json
+from orchestrator_runtimes.messages import PortableAgent
+from orchestrator_runtimes.tools import PortableTool
+
+ITERATIONS: Final = 1_000_000
+"""Portable agents are stopped by the limits of the execution, not by AgentScope's own."""
+
+Runnable = Agent | TeamPipeline
+
+
+class AgentScopeAdapter(Adapter):
+    """Each execution runs a copy: an AgentScope agent holds the conversation. Models and toolkits are shared."""
+
+    profile = PROFILE
+
+    def __init__(self) -> None:
+        """Begin to count native tools."""
+        count_native_tools()
+
+    def load_native(self, found: Any, options: Mapping[str, Json]) -> Awaitable[Runnable]:
+        """Take an agent, a team pipeline, or a function (asynchronous, too) that returns one."""
+        if not isinstance(found, Runnable) and callable(found):
+            found = found()
+        return self._prepared(found)
+
+    async def _prepared(self, found: Any) -> Runnable:
+        agent = await found if inspect.isawaitable(found) else found
+        if not isinstance(agent, Runnable):
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"a {type(agent).__name__} is none of {', '.join(self.profile.native)}",
+            )
+        await prepare(agent)
+        return agent
+
+    def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> Agent:
+        """Build an `Agent` that runs its tools without asking."""
+        extra_body = None
+        if agent.output_schema is not None:
+            schema = {"name": "output", "schema": dict(agent.output_schema), "strict": True}
+            extra_body = {"response_format": {"type": "json_schema", "json_schema": schema}}
+        model = OpenAIChatModel(
+            credential=OpenAICredential(
+                api_key=SecretStr(os.environ["OPENAI_API_KEY"]), base_url=os.environ["OPENAI_BASE_URL"]
+            ),
+            model=agent.model,
+            parameters=OpenAIChatModel.Parameters(temperature=agent.temperature),
+            max_retries=0,
+            extra_body=extra_body,
+        )
+        return Agent(
+            name=agent.name,
+            system_prompt=agent.instructions,
+            model=model,
+            toolkit=uncounted(Toolkit(tools=[_function_tool(tool) for tool in tools])),
+            state=AgentState(permission_context=PermissionContext(mode=PermissionMode.BYPASS)),
+            react_config=ReActConfig(max_iters=ITERATIONS, interruption_raise_cancelled_error=True),
+            # what is injected holds the time, so that no two tries would send the same request
+            injection_config=InjectionConfig(inject_runtime_state=False),
+        )
+
+    async def run(self, agent: Runnable, execution: Execution) -> Outcome:
+        """Run a copy of the agent to its end."""
+        run = execution.run
+        own = own_copy(agent)
+        if run.session is not None and (text := await execution.load_state()) is not None:
+            load_states(own, text)
+        inputs = run.inputs if isinstance(run.inputs, str) else json.dumps(run.inputs)
+        ending: ReplyEndEvent | None = None
+        async for event in own.reply_stream(UserMsg(name="user", content=inputs)):
+            match event:
+                case TextBlockDeltaEvent() if run.stream and event.delta:
+                    await execution.emit(Token(text=event.delta))
+                case ReplyEndEvent():
+                    ending = event
+                case RequireUserConfirmEvent() | RequireExternalExecutionEvent():
+                    raise _refused([call.name for call in event.tool_calls])
+                case _:
+                    pass
+        leader = agents_of(own)[0]
+        _check_finished(ending, leader)
+        text = leader.state.context[-1].get_text_content() or ""
+        if text:
+            await execution.emit(Message(text=text, agent=leader.name))
+        if run.session is not None:
+            await execution.save_state(dump_states(own))
+        schema = execution.run.output_schema or _schema_of(leader)
+        return Outcome(output=_structured(text) if schema is not None else text)
+
+
+def _function_tool(tool: PortableTool) -> FunctionTool:
+    async def call(**arguments: Any) -> str:
+        return await tool.run(arguments)
+
+    return FunctionTool(
+        call, name=tool.name, description=tool.description, input_schema=dict(tool.parameters)
+    )
+
+
+def _schema_of(agent: Agent) -> object:
+    body = agent.model.extra_body if isinstance(agent.model, OpenAIChatModel) else None
+    return (body or {}).get("response_format")
+
+
+def _structured(text: str) -> object:
+    """Return the value that `text` writes as JSON; the text itself where it is none, for the schema to refuse."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _refused(tools: Sequence[str]) -> AgentError:
+    return AgentError(
+        ErrorCode.FRAMEWORK_ERROR,
+        f"the agent asks for a permission to call {', '.join(tools)}, and nobody can answer here; allow it in the"
+        " agent, by FunctionTool(permission=...), a rule, or PermissionMode.BYPASS in its state",
+    )
+
+
+def _check_finished(ending: ReplyEndEvent | None, agent: Agent) -> None:
+    reason = ending.finished_reason if ending is not None else None
+    if reason == ReplyFinishedReason.EXCEED_MAX_ITERS:
+        allowed = agent.react_config.max_iters
+        raise AgentError(
+            ErrorCode.LIMIT_EXCEEDED,
+            f"the agent stopped itself after max_iters={allowed} without an answer; raise it in its ReActConfig",
+            detail={"limit": "max_iters", "allowed": allowed},
+        )
+    if reason != ReplyFinishedReason.COMPLETED:
+        told = ending.error.message if ending is not None and ending.error is not None else ""
+        raise RuntimeError(f"the reply ended as {reason}: {told}")

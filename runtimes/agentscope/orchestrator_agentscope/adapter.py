@@ -122,9 +122,10 @@ class AgentScopeAdapter(Adapter):
 
 
 def _function_tool(tool: PortableTool) -> FunctionTool:
-    async def call(**arguments: Any) -> str:
+    async def run(**arguments: Any) -> str:
         return await tool.run(arguments)
 
+    call: Any = run  # its annotation asks for a ToolChunk, its code takes text as well (AgentScope 2.0.10)
     return FunctionTool(
         call, name=tool.name, description=tool.description, input_schema=dict(tool.parameters)
     )

@@ -53,8 +53,8 @@ def count_native_tools() -> None:
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             return await call_function(self, **arguments)
         # AgentScope 2.0.10 calls it on the loop, where it would hold up every other execution
-        own = copy.copy(self)
-        own._func = functools.partial(asyncio.to_thread, function)  # pyright: ignore[reportPrivateUsage]
+        own: Any = copy.copy(self)
+        own._func = functools.partial(asyncio.to_thread, function)
         return await call_function(own, **arguments)
 
     Toolkit.call_tool = counted  # type: ignore[method-assign]

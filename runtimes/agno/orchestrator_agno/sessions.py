@@ -30,7 +30,7 @@ def with_session(agent: Runnable, session: str, text: str | None) -> Runnable:
     """
     if agent.db is not None:
         return agent
-    database = InMemoryDb()
+    database = InMemoryDb()  # type: ignore[no-untyped-call]
     if text is not None:
         database.upsert_session(_record(agent).from_dict(json.loads(text)))
     own = copy.copy(agent)

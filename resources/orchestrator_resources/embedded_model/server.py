@@ -15,11 +15,13 @@ import threading
 import time
 import urllib.request
 
+import front
 import xllamacpp
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SLOTS = 4
 CONTEXT = 4_096  # tokens of one slot
+ANSWER = 384  # tokens of an answer that asks for no limit: the model tends to go on until the context is full
 
 
 def weights() -> pathlib.Path:
@@ -40,6 +42,7 @@ def parameters(template: pathlib.Path, threads: int, key: str) -> xllamacpp.Comm
     settings.api_keys = [key]
     settings.n_parallel = SLOTS
     settings.n_ctx = SLOTS * CONTEXT
+    settings.n_predict = ANSWER
     settings.cpuparams.n_threads = threads
     settings.cpuparams_batch.n_threads = threads
     settings.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts
@@ -58,7 +61,11 @@ def answered(address: str, key: str) -> str:
     request = urllib.request.Request(f"{address}/metrics", headers={"authorization": f"Bearer {key}"})
     with urllib.request.urlopen(request, timeout=30) as answer:
         lines = answer.read().decode().splitlines()
-    return "".join(line for line in lines if line.startswith(("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total")))
+    return "".join(
+        line
+        for line in lines
+        if line.startswith(("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total"))
+    )
 
 
 def tell(file: pathlib.Path, address: str, key: str) -> None:
@@ -70,7 +77,9 @@ def tell(file: pathlib.Path, address: str, key: str) -> None:
     draft.replace(file)
 
 
-def wait_until_idle(address: str, key: str, leases: pathlib.Path, idle_seconds: float, stop: threading.Event) -> int | None:
+def wait_until_idle(
+    address: str, key: str, leases: pathlib.Path, idle_seconds: float, stop: threading.Event
+) -> int | None:
     """Return when nobody needs the server any more, holding the lock that keeps new leases out; None when told to stop."""
     lock = os.open(leases, os.O_RDWR | os.O_CREAT, 0o600)
     seen, since = "", time.monotonic()
@@ -102,7 +111,9 @@ def main() -> None:
         signal.signal(number, lambda *_: stop.set())
     server = xllamacpp.Server(parameters(options.template, options.threads, key))
     file = options.folder / "server.json"
-    tell(file, server.listening_address, key)
+    door = front.serve(server.listening_address)
+    threading.Thread(target=door.serve_forever, daemon=True).start()
+    tell(file, f"http://127.0.0.1:{door.server_port}", key)
     wait_until_idle(server.listening_address, key, options.folder / "leases.lock", options.idle_seconds, stop)
     file.unlink(missing_ok=True)
     del server

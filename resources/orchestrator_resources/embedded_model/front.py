@@ -1,0 +1,90 @@
+"""The HTTP front of the embedded model's server: it lets a small model call tools before it writes JSON.
+
+llama.cpp turns a JSON schema into a grammar for the whole answer, so that a request with tools and a schema can never
+call a tool. The front leaves the schema out until a tool has answered, and passes everything else on as it is.
+"""
+
+import contextlib
+import http.client
+import json
+import urllib.parse
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SECONDS = 600.0
+BODY_BYTES = 8 * 2**20
+CHUNK_BYTES = 65_536
+PASSED = ("Authorization", "Content-Type", "Accept")
+
+
+def adapted(body: bytes) -> bytes:
+    """Return a request as the server should see it: without a schema while its tools are yet to be called."""
+    try:
+        request = json.loads(body)
+    except ValueError:
+        return body
+    if not (isinstance(request, dict) and request.get("tools") and request.get("response_format")):
+        return body
+    messages = request.get("messages")
+    if not isinstance(messages, list) or any(
+        isinstance(one, dict) and one.get("role") == "tool" for one in messages
+    ):
+        return body
+    del request["response_format"]
+    return json.dumps(request).encode()
+
+
+class Front(BaseHTTPRequestHandler):
+    """One connection of a client."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = SECONDS
+    backend: str
+
+    def do_GET(self) -> None:
+        """Pass a request without a body on."""
+        self._pass_on(None)
+
+    def do_POST(self) -> None:
+        """Pass a request with a body on."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > BODY_BYTES:
+            self.close_connection = True
+            self.send_error(413, f"a body of at most {BODY_BYTES} bytes with its Content-Length is taken")
+            return
+        self._pass_on(adapted(self.rfile.read(int(length))))
+
+    def _pass_on(self, body: bytes | None) -> None:
+        headers = {name: value for name in PASSED if (value := self.headers.get(name)) is not None}
+        connection = http.client.HTTPConnection(self.backend, timeout=SECONDS)
+        # closing the connection also ends a generation that nobody reads any more
+        with contextlib.closing(connection):
+            try:
+                connection.request(self.command, self.path, body, headers)
+                answer = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                self.send_error(502, f"the model's server failed: {error}")
+                return
+            self._answer(answer, answer.headers)
+
+    def _answer(self, answer: http.client.HTTPResponse, headers: Mapping[str, str]) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", headers.get("Content-Type", "application/json"))
+        length = headers.get("Content-Length")
+        self.send_header(*(("Content-Length", length) if length else ("Transfer-Encoding", "chunked")))
+        self.end_headers()
+        while piece := answer.read1(CHUNK_BYTES):
+            self.wfile.write(piece if length else b"%x\r\n%s\r\n" % (len(piece), piece))
+        if not length:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Write nothing: the server keeps its own log."""
+
+
+def serve(address: str) -> ThreadingHTTPServer:
+    """Listen on a free port of the loopback for the server at `address`; the caller runs `serve_forever`."""
+    handler = type("FrontOf", (Front,), {"backend": urllib.parse.urlsplit(address).netloc})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    return server

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint, run_in_thread
 
 

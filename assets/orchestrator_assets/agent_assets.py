@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
+from pydantic import Field
+
+from orchestrator_assets.agent_inputs import make_items
+from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.materialization import data_version, row_value, run_metadata
+from orchestrator_assets.progress import Progress
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
@@ -22,12 +28,6 @@ from orchestrator_runtimes.codec import encode
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import dump
 from orchestrator_runtimes.messages import CONTRACT_VERSION
-from pydantic import Field
-
-from orchestrator_assets.agent_inputs import make_items
-from orchestrator_assets.agent_specs import AgentSpec
-from orchestrator_assets.materialization import data_version, row_value, run_metadata
-from orchestrator_assets.progress import Progress
 
 RESOURCE: Final = "agent_runtimes"
 """Key under which agent assets find `AgentRuntimes`."""
@@ -39,7 +39,9 @@ NOT_CODE: Final = frozenset({"defs.yaml", "component.yaml", "component.py"})
 class AgentRunConfig(dg.Config):
     """What a run may choose in the launchpad."""
 
-    inputs: dict[str, Any] = Field(default_factory=dict, description="Inputs by name; they replace those of the asset.")
+    inputs: dict[str, Any] = Field(
+        default_factory=dict, description="Inputs by name; they replace those of the asset."
+    )
 
 
 def agent_asset(
@@ -98,9 +100,13 @@ def agent_asset(
         partitions_def=asset.partitions_def,
         required_resource_keys={RESOURCE},
     )
-    def execute(context: dg.AssetExecutionContext, config: AgentRunConfig, **values: Any) -> dg.MaterializeResult[Any]:
+    def execute(
+        context: dg.AssetExecutionContext, config: AgentRunConfig, **values: Any
+    ) -> dg.MaterializeResult[Any]:
         try:
-            return _materialize(context, agent, Agent(source=source, bundle=bundle), described, config, values)
+            return _materialize(
+                context, agent, Agent(source=source, bundle=bundle), described, config, values
+            )
         except AgentError as error:
             if not error.code.retryable or context.retry_number >= agent.retries.max:
                 raise failure(error) from error

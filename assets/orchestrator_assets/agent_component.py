@@ -6,12 +6,12 @@ from typing import Annotated
 import dagster as dg
 from dagster.components import ComponentLoadContext
 from dagster.components.resolved.core_models import ResolvedAssetSpec
-from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 from pydantic import Field
 
 from orchestrator_assets.agent_assets import RESOURCE, agent_asset
 from orchestrator_assets.agent_specs import AgentSpec, code_folder
 from orchestrator_assets.scaffolding import AgentScaffolder
+from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 
 
 @dg.scaffold_with(AgentScaffolder)
@@ -26,7 +26,9 @@ class AgentComponent(AgentSpec, dg.Component):
     environment of its own, which is installed when it is first needed.
     """
 
-    asset: Annotated[ResolvedAssetSpec, Field(description="Key, owners, description, partitions and the like.")]
+    asset: Annotated[
+        ResolvedAssetSpec, Field(description="Key, owners, description, partitions and the like.")
+    ]
     code: str = Field(default=".", description="Folder of the agent's code, relative to this file.")
     files: Sequence[str] = Field(
         default=(),

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator_assets.agent_specs import AgentSpec
 from orchestrator_resources.execution_batches import Item
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 
-from orchestrator_assets.agent_specs import AgentSpec
 
 def make_items(
     spec: AgentSpec,
@@ -42,7 +42,8 @@ def make_items(
     if len(set(keys)) != len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise AgentError(
-            ErrorCode.INVALID_INPUT, f"for_each: two items have the key {twice!r}; choose a field that names each"
+            ErrorCode.INVALID_INPUT,
+            f"for_each: two items have the key {twice!r}; choose a field that names each",
         )
     return [
         _item(spec, scope, key, index, {**rest, spec.for_each.input: item}, partition_key, owner)
@@ -58,7 +59,8 @@ def _inputs(spec: AgentSpec, upstream: Mapping[str, Any], partition_key: str | N
         elif source.partition_key:
             if partition_key is None:
                 raise AgentError(
-                    ErrorCode.INVALID_INPUT, f"input {name!r} is the partition key, but this run has no partition"
+                    ErrorCode.INVALID_INPUT,
+                    f"input {name!r} is the partition key, but this run has no partition",
                 )
             found[name] = partition_key
         else:
@@ -105,7 +107,9 @@ def _key(field: str | None, index: int, item: Json) -> str:
         return str(index)
     value = item.get(field) if isinstance(item, Mapping) else None
     if value is None:
-        raise AgentError(ErrorCode.INVALID_INPUT, f"for_each: item {index} has no field {field!r} to be named by")
+        raise AgentError(
+            ErrorCode.INVALID_INPUT, f"for_each: item {index} has no field {field!r} to be named by"
+        )
     return str(value)
 
 
@@ -126,7 +130,8 @@ def as_items(value: Any, name: str) -> list[Json]:
         value = list(value.values())
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise AgentError(
-            ErrorCode.INVALID_INPUT, f"for_each: the input {name!r} is a {type(value).__name__}, not a list or a table"
+            ErrorCode.INVALID_INPUT,
+            f"for_each: the input {name!r} is a {type(value).__name__}, not a list or a table",
         )
     return [as_json(item, f"{name}[{index}]") for index, item in enumerate(value)]
 

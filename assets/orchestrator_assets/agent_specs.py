@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import dagster as dg
+from pydantic import Field, field_validator, model_validator
+
 from orchestrator_resources.execution_batches import FailurePolicy
 from orchestrator_runtimes.messages import (
     AgentSource,
@@ -15,7 +17,6 @@ from orchestrator_runtimes.messages import (
     ToolSource,
 )
 from orchestrator_runtimes.profiles import installed_frameworks
-from pydantic import Field, field_validator, model_validator
 
 ENTRYPOINT: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
@@ -50,7 +51,9 @@ class ToolSpec(dg.Model, dg.Resolvable):
     """A tool of a portable agent: a Python function of the agent's code, or an MCP server."""
 
     function: Annotated[str | None, _plain(str | None)] = Field(
-        default=None, description="module:function in the agent's code, with type hints.", examples=["tools:lookup"]
+        default=None,
+        description="module:function in the agent's code, with type hints.",
+        examples=["tools:lookup"],
     )
     mcp: McpSpec | None = Field(default=None, description="An MCP server, instead of a function.")
     once: Annotated[bool, _plain(bool)] = Field(
@@ -77,7 +80,9 @@ class ToolSpec(dg.Model, dg.Resolvable):
 class PortableSpec(dg.Model, dg.Resolvable):
     """An agent that every framework can build: change `framework` and nothing else."""
 
-    instructions: str = Field(description="System prompt.", examples=["Review the licence of a Python distribution."])
+    instructions: str = Field(
+        description="System prompt.", examples=["Review the licence of a Python distribution."]
+    )
     model_name: str = Field(default="smollm2", description="Model name that the endpoint knows.")
     tools: Sequence[ToolSpec] = Field(default=(), description="What the agent may call.")
     output_schema: Mapping[str, Any] | None = Field(
@@ -106,7 +111,9 @@ class InputSpec(dg.Model, dg.Resolvable):
     asset: Annotated[str | None, _plain(str | None)] = Field(
         default=None, description="Key of an upstream asset, with slashes.", examples=["raw/documents"]
     )
-    partition_key: Annotated[bool, _plain(bool)] = Field(default=False, description="True takes the partition's key.")
+    partition_key: Annotated[bool, _plain(bool)] = Field(
+        default=False, description="True takes the partition's key."
+    )
 
     @model_validator(mode="after")
     def one_source(self) -> "InputSpec":
@@ -118,7 +125,9 @@ class InputSpec(dg.Model, dg.Resolvable):
 
 def _resolve_inputs(context: dg.ResolutionContext, model: Mapping[str, Any]) -> Mapping[str, InputSpec]:
     """Resolve each input by itself: Dagster resolves lists of specifications, not mappings."""
-    return {name: InputSpec.resolve_from_model(context.at_path(name), source) for name, source in model.items()}
+    return {
+        name: InputSpec.resolve_from_model(context.at_path(name), source) for name, source in model.items()
+    }
 
 
 Inputs = Annotated[
@@ -135,7 +144,8 @@ class ForEachSpec(dg.Model, dg.Resolvable):
     )
     in_flight: PositiveInt = Field(default=64, description="Most executions at once.")
     on_failure: Annotated[str, _plain(str, enum=["fail", "keep", "threshold"])] = Field(
-        default="fail", description="What failed items mean: end the step, keep their rows, or allow a share of them."
+        default="fail",
+        description="What failed items mean: end the step, keep their rows, or allow a share of them.",
     )
     threshold: Annotated[float, _plain(float, minimum=0, maximum=1)] = Field(
         default=0.0, ge=0, le=1, description="Share of items that may fail with on_failure: threshold."
@@ -168,7 +178,9 @@ class LimitsSpec(dg.Model, dg.Resolvable):
     tokens: Annotated[int | None, _plain(int | None)] = Field(
         default=None, gt=0, description="Input and output tokens together; None sets no bound."
     )
-    output_bytes: PositiveInt = Field(default=Limits().output_bytes, description="Size of the output as JSON.")
+    output_bytes: PositiveInt = Field(
+        default=Limits().output_bytes, description="Size of the output as JSON."
+    )
 
     def limits(self) -> Limits:
         """Return the limits as the contract names them."""
@@ -184,7 +196,9 @@ class LimitsSpec(dg.Model, dg.Resolvable):
 class RetrySpec(dg.Model, dg.Resolvable):
     """Retries of the step; errors that cannot succeed later are never retried."""
 
-    max: Annotated[int, _plain(int, minimum=0)] = Field(default=2, ge=0, description="Retries after the first try.")
+    max: Annotated[int, _plain(int, minimum=0)] = Field(
+        default=2, ge=0, description="Retries after the first try."
+    )
     delay_seconds: Annotated[float, _plain(float, minimum=0)] = Field(
         default=5.0, ge=0, description="Seconds before the first retry; each further one waits twice as long."
     )
@@ -199,16 +213,20 @@ class AgentSpec(dg.Model, dg.Resolvable):
         description="module:attribute of a native agent in the agent's code: an object or a factory.",
         examples=["agent:build"],
     )
-    portable: PortableSpec | None = Field(default=None, description="A portable agent, instead of an entrypoint.")
-    options: Mapping[str, Any] = Field(default={}, description="Choices of the framework's adapter; see its README.")
-    inputs: Inputs = Field(
-        default={}, description="What the agent gets, by name."
+    portable: PortableSpec | None = Field(
+        default=None, description="A portable agent, instead of an entrypoint."
     )
+    options: Mapping[str, Any] = Field(
+        default={}, description="Choices of the framework's adapter; see its README."
+    )
+    inputs: Inputs = Field(default={}, description="What the agent gets, by name.")
     prompt: Annotated[str | None, _plain(str | None)] = Field(
         default=None,
         description="Text for the agent with inputs filled in, such as `Review {document[title]}`; None gives it the inputs.",
     )
-    for_each: ForEachSpec | None = Field(default=None, description="One execution for each item; None runs one.")
+    for_each: ForEachSpec | None = Field(
+        default=None, description="One execution for each item; None runs one."
+    )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one execution.")
     output_schema: Mapping[str, Any] | None = Field(
         default=None, description="JSON Schema that each output must match; None checks nothing."
@@ -217,7 +235,9 @@ class AgentSpec(dg.Model, dg.Resolvable):
         default=None,
         description="Name of a conversation to go on with; {partition_key} and {key} (of an item) are filled in.",
     )
-    stream: Annotated[bool, _plain(bool)] = Field(default=False, description="True asks the model for tokens.")
+    stream: Annotated[bool, _plain(bool)] = Field(
+        default=False, description="True asks the model for tokens."
+    )
     retries: RetrySpec = Field(default=RetrySpec(), description="Retries of the step.")
 
     @model_validator(mode="after")
@@ -229,7 +249,9 @@ class AgentSpec(dg.Model, dg.Resolvable):
             raise ValueError(f"entrypoint must be module:attribute, got {self.entrypoint!r}")
         frameworks = installed_frameworks()
         if self.framework not in frameworks:
-            raise ValueError(f"framework {self.framework!r} is not installed; there are {', '.join(sorted(frameworks))}")
+            raise ValueError(
+                f"framework {self.framework!r} is not installed; there are {', '.join(sorted(frameworks))}"
+            )
         if self.for_each is not None and self.for_each.input not in self.inputs:
             raise ValueError(f"for_each.input names {self.for_each.input!r}, which is not among the inputs")
         return self

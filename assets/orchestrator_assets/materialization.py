@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
+
 from orchestrator_resources.execution_batches import Row
 from orchestrator_runtimes.json_values import Json, dump
 from orchestrator_runtimes.messages import Usage
@@ -42,7 +43,9 @@ def data_version(value: Json) -> dg.DataVersion:
     return dg.DataVersion(hashlib.sha256(dump(value)).hexdigest()[:32])
 
 
-def run_metadata(rows: Sequence[Row], *, seconds: float, trace_id: str, described: Mapping[str, Any]) -> dict[str, Any]:
+def run_metadata(
+    rows: Sequence[Row], *, seconds: float, trace_id: str, described: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the metadata of a materialization.
 
     Args:
@@ -52,7 +55,10 @@ def run_metadata(rows: Sequence[Row], *, seconds: float, trace_id: str, describe
         described: Framework, versions, digests and the like, by name.
     """
     usage = total_usage(rows)
-    reasons = Counter(str(row.result.finish_reason) if row.result else f"failed: {row.error and row.error.code}" for row in rows)
+    reasons = Counter(
+        str(row.result.finish_reason) if row.result else f"failed: {row.error and row.error.code}"
+        for row in rows
+    )
     metadata: dict[str, Any] = {
         **described,
         "executions": len(rows),
@@ -89,7 +95,10 @@ def _table(rows: Sequence[Row]) -> dg.TableMetadataValue:
         )
         for row in failed_first
     ]
-    columns = [dg.TableColumn(name, "int" if name == "tokens" else "string") for name in ("key", "status", "output or error", "tokens")]
+    columns = [
+        dg.TableColumn(name, "int" if name == "tokens" else "string")
+        for name in ("key", "status", "output or error", "tokens")
+    ]
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))
 
 

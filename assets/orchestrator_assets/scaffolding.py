@@ -3,8 +3,9 @@
 from importlib.resources import files
 
 from dagster.components import Scaffolder, ScaffoldRequest, scaffold_component
-from orchestrator_runtimes.profiles import installed_frameworks
 from pydantic import BaseModel, Field, field_validator
+
+from orchestrator_runtimes.profiles import installed_frameworks
 
 
 class AgentScaffoldParams(BaseModel):
@@ -36,11 +37,12 @@ class AgentScaffolder(Scaffolder[AgentScaffoldParams]):
         request.target_path.mkdir(parents=True, exist_ok=True)
         (request.target_path / "agent.py").write_text(template)
         attributes = {
-            "asset": {"key": request.target_path.name, "description": f"An agent written in {profile.title}."},
+            "asset": {
+                "key": request.target_path.name,
+                "description": f"An agent written in {profile.title}.",
+            },
             "framework": profile.name,
             "entrypoint": "agent:agent",
             "prompt": "What time is it?",
         }
         scaffold_component(request, attributes)
-
-

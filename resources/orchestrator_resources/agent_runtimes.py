@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-from orchestrator_runtimes.messages import ModelAddress
 from pydantic import Field, PrivateAttr
 
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
+from orchestrator_runtimes.messages import ModelAddress
 
 
 class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
@@ -22,14 +22,21 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         " not set either, the embedded model.",
     )
     model_key: str | None = Field(
-        default=None, description="Bearer token for model_url; use EnvVar. None means ORCHESTRATOR_MODEL_KEY, or none."
+        default=None,
+        description="Bearer token for model_url; use EnvVar. None means ORCHESTRATOR_MODEL_KEY, or none.",
     )
     processes: int | None = Field(
-        default=None, gt=0, description="Most guest processes of one runtime at once; None means one for each core."
+        default=None,
+        gt=0,
+        description="Most guest processes of one runtime at once; None means one for each core.",
     )
-    max_executions: int = Field(default=200, gt=0, le=1_000, description="Most executions at once in one guest process.")
+    max_executions: int = Field(
+        default=200, gt=0, le=1_000, description="Most executions at once in one guest process."
+    )
     memory_mb: int | None = Field(
-        default=None, gt=0, description="Limit of one guest's data in MiB; None sets none. A guest above it crashes."
+        default=None,
+        gt=0,
+        description="Limit of one guest's data in MiB; None sets none. A guest above it crashes.",
     )
 
     _runtimes: Runtimes | None = PrivateAttr(default=None)

@@ -18,8 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator_runtimes.errors import AgentError, ErrorCode
 from uv import find_uv_bin
+
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 
 MARKER: Final = "orchestrator.json"
 INSTALL_SECONDS: Final = 1_800.0
@@ -67,7 +68,11 @@ class EnvironmentStore:
 
     def __init__(self, home: Path) -> None:
         """Name the place; nothing is made yet."""
-        self._folder = home / "environments" / f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
+        self._folder = (
+            home
+            / "environments"
+            / f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
+        )
 
     def digest(self, lock: str) -> str:
         """Return the name of the environment that a lock makes."""
@@ -104,7 +109,12 @@ class EnvironmentStore:
             began = time.monotonic()
             self._make(lock, target, name, progress)
             size = _size(target)
-            marker = {"lock": digest, "name": name, "size": size, "seconds": round(time.monotonic() - began, 1)}
+            marker = {
+                "lock": digest,
+                "name": name,
+                "size": size,
+                "seconds": round(time.monotonic() - began, 1),
+            }
             _write_durably(target / MARKER, json.dumps(marker))
         made = self._read(target)
         assert made is not None  # the marker was just written
@@ -216,7 +226,9 @@ def uv(*words: str, name: str, progress: Callable[[str], None] | None = None, te
 
 
 def _refused(name: str, why: str, cause: str | None) -> AgentError:
-    return AgentError(ErrorCode.AGENT_LOAD_FAILED, f"the environment of {name!r} cannot be installed: {why}", cause=cause)
+    return AgentError(
+        ErrorCode.AGENT_LOAD_FAILED, f"the environment of {name!r} cannot be installed: {why}", cause=cause
+    )
 
 
 def _size(folder: Path) -> int:
@@ -236,4 +248,6 @@ def _write_durably(file: Path, text: str) -> None:
 
 def describe(environment: Environment) -> dict[str, object]:
     """Return an environment as plain values, for `--json`."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(environment).items()}
+    return {
+        key: str(value) if isinstance(value, Path) else value for key, value in asdict(environment).items()
+    }

@@ -5,13 +5,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orchestrator_resources.guest_pool import Agent
 from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import Limits, ModelAddress, Result, Run, Usage
-
-from orchestrator_resources.guest_pool import Agent
 
 RunExecution = Callable[[Agent, Callable[[str], Run], OnEvent], Awaitable[Result]]
 
@@ -162,7 +161,11 @@ class Batch:
             for worker in workers:
                 worker.cancel()
             outcomes = await asyncio.gather(*workers, return_exceptions=True)
-        unexpected = [outcome for outcome in outcomes if isinstance(outcome, Exception) and not isinstance(outcome, _Enough)]
+        unexpected = [
+            outcome
+            for outcome in outcomes
+            if isinstance(outcome, Exception) and not isinstance(outcome, _Enough)
+        ]
         if unexpected:
             raise unexpected[0]
         rows = [self.rows[index] for index in sorted(self.rows)]
@@ -185,7 +188,9 @@ class Batch:
                 on_event(item, event)
 
             try:
-                result = await run_execution(self._agent, lambda agent, item=item: self._request(agent, item), tell)
+                result = await run_execution(
+                    self._agent, lambda agent, item=item: self._request(agent, item), tell
+                )
                 await asyncio.to_thread(finished.put, item.execution, result)
                 self._note(index, Row(key=item.key, result=result), on_row)
             except AgentError as error:
@@ -219,7 +224,9 @@ class Batch:
         if len(self._items) == 1:
             told = BatchFailed(first.code, first.message, cause=first.cause, detail=first.detail)
         else:
-            code = next((row.error.code for row in errors if row.error and row.error.code.retryable), first.code)
+            code = next(
+                (row.error.code for row in errors if row.error and row.error.code.retryable), first.code
+            )
             told = BatchFailed(
                 code,
                 f"{len(errors)} of {len(self._items)} executions failed, more than the policy"

@@ -28,7 +28,9 @@ class FinishedExecutions:
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(self._connect()) as database, database:
             database.execute("PRAGMA journal_mode=WAL")
-            database.execute("CREATE TABLE IF NOT EXISTS finished (execution TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS finished (execution TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID"
+            )
 
     def get(self, executions: Iterable[str]) -> dict[str, Result]:
         """Return the results of those executions that have finished."""
@@ -37,7 +39,9 @@ class FinishedExecutions:
             for start in range(0, len(names), _AT_ONCE):
                 part = names[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(part))
-                rows = database.execute(f"SELECT execution, result FROM finished WHERE execution IN ({marks})", part)
+                rows = database.execute(
+                    f"SELECT execution, result FROM finished WHERE execution IN ({marks})", part
+                )
                 found.update({name: decode(Result, parse(text.encode())) for name, text in rows})
         return found
 
@@ -45,7 +49,9 @@ class FinishedExecutions:
         """Remember a result; durable when this returns."""
         with closing(self._connect()) as database, database:
             text = json.dumps(encode(result))
-            database.execute("INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", (execution, text))
+            database.execute(
+                "INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", (execution, text)
+            )
 
     def forget(self, executions: Iterable[str]) -> None:
         """Drop the results of executions whose asset is materialized."""

@@ -119,7 +119,9 @@ class GuestPool:
 
     async def _run_alone(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
         async with self._alone:
-            guest = await GuestProcess.start(replace(self._command, max_executions=1), sessions=self._sessions)
+            guest = await GuestProcess.start(
+                replace(self._command, max_executions=1), sessions=self._sessions
+            )
             try:
                 return await self._run_in(guest, agent, make_run, on_event)
             finally:
@@ -151,7 +153,8 @@ class GuestPool:
         """Return the guest with the least to do; start one when there is none, or all have enough and a core is free."""
         if self._crashes >= _CRASHES:
             raise AgentError(
-                ErrorCode.RUNTIME_CRASHED, f"the runtime {self._command.framework!r} crashed {self._crashes} times in a row"
+                ErrorCode.RUNTIME_CRASHED,
+                f"the runtime {self._command.framework!r} crashed {self._crashes} times in a row",
             )
         self._guests = [guest for guest in self._guests if guest.running]
         free = min(self._guests, key=self._load_of, default=None)

@@ -6,12 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.events import Event
-from orchestrator_runtimes.launch import GuestCommand
-from orchestrator_runtimes.messages import Initialized, ModelAddress
-from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
-
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row
@@ -19,6 +13,12 @@ from orchestrator_resources.finished_executions import FinishedExecutions
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.sessions import SqliteSessions
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Event
+from orchestrator_runtimes.launch import GuestCommand
+from orchestrator_runtimes.messages import Initialized, ModelAddress
+from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSettings:

@@ -66,6 +66,8 @@ class SqliteSessions:
                 command = "INSERT OR IGNORE INTO sessions (state, version, session) VALUES (?, 1, ?)"
                 values: tuple[object, ...] = (text, session)
             else:
-                command = "UPDATE sessions SET state = ?, version = version + 1 WHERE session = ? AND version = ?"
+                command = (
+                    "UPDATE sessions SET state = ?, version = version + 1 WHERE session = ? AND version = ?"
+                )
                 values = (text, session, version)
             return database.execute(command, values).rowcount == 1

@@ -10,7 +10,16 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from orchestrator_assets import AgentSpec, ForEachSpec, InputSpec, LimitsSpec, PortableSpec, ToolSpec, agent_asset
+
+from orchestrator_assets import (
+    AgentSpec,
+    ForEachSpec,
+    InputSpec,
+    LimitsSpec,
+    PortableSpec,
+    ToolSpec,
+    agent_asset,
+)
 from orchestrator_assets.agent_specs import RetrySpec
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
@@ -37,9 +46,13 @@ def code(tmp_path: Path) -> Path:
 
 def spec(**changes: Any) -> AgentSpec:
     portable = PortableSpec(instructions="Help.", tools=[ToolSpec(function="tools:weather")])
-    given: dict[str, Any] = {"framework": "fake", "portable": portable, "prompt": "hello EXEC-1", "retries": RetrySpec(max=0)}
+    given: dict[str, Any] = {
+        "framework": "fake",
+        "portable": portable,
+        "prompt": "hello EXEC-1",
+        "retries": RetrySpec(max=0),
+    }
     return AgentSpec(**{**given, **changes})
-
 
 
 def materialize(
@@ -47,11 +60,15 @@ def materialize(
 ) -> dg.ExecuteInProcessResult:
     endpoint.reset()
     url = endpoint.script("assets", script or Script(echo=r"EXEC-\d+"))
-    return dg.materialize(assets, resources={"agent_runtimes": AgentRuntimes(model_url=url, processes=1)}, **options)
+    return dg.materialize(
+        assets, resources={"agent_runtimes": AgentRuntimes(model_url=url, processes=1)}, **options
+    )
 
 
 def metadata(result: dg.ExecuteInProcessResult, key: str) -> dict[str, Any]:
-    (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == dg.AssetKey(key.split("/"))]
+    (event,) = [
+        e for e in result.get_asset_materialization_events() if e.asset_key == dg.AssetKey(key.split("/"))
+    ]
     return {name: getattr(value, "value", value) for name, value in event.materialization.metadata.items()}
 
 
@@ -69,7 +86,9 @@ def test_one_execution_is_one_materialization_with_what_it_cost(endpoint: ModelE
     assert calls[0].headers["traceparent"].split("-")[1] == told["trace_id"]
 
 
-def test_for_each_runs_one_execution_for_each_row_of_an_upstream_asset(endpoint: ModelEndpoint, code: Path) -> None:
+def test_for_each_runs_one_execution_for_each_row_of_an_upstream_asset(
+    endpoint: ModelEndpoint, code: Path
+) -> None:
     @dg.asset
     def documents() -> list[dict[str, str]]:
         return [{"name": f"d{n}", "text": f"EXEC-{n}"} for n in range(25)]
@@ -104,7 +123,9 @@ def test_failed_rows_are_kept_with_their_error(endpoint: ModelEndpoint, code: Pa
     assert metadata(result, "kept")["finish_reasons"] == {"failed: limit_exceeded": 6}
 
 
-def test_a_failure_carries_code_and_cause_and_is_retried_only_when_that_can_help(endpoint: ModelEndpoint, code: Path) -> None:
+def test_a_failure_carries_code_and_cause_and_is_retried_only_when_that_can_help(
+    endpoint: ModelEndpoint, code: Path
+) -> None:
     def run(status: int) -> tuple[dg.ExecuteInProcessResult, int]:
         script = Script(faults=(Fault(kind=FaultKind.STATUS, status=status),))
         agent = spec(retries=RetrySpec(max=1, delay_seconds=0))
@@ -148,7 +169,9 @@ def test_inputs_come_from_partition_and_launchpad(endpoint: ModelEndpoint, code:
     assert result.output_for_node("daily", "result").endswith("EXEC-8 EXEC-99")
 
 
-def test_an_asset_is_stale_exactly_when_agent_tools_or_inputs_changed(endpoint: ModelEndpoint, code: Path) -> None:
+def test_an_asset_is_stale_exactly_when_agent_tools_or_inputs_changed(
+    endpoint: ModelEndpoint, code: Path
+) -> None:
     def version(**changes: Any) -> str | None:
         asset = agent_asset(spec(**changes), asset=dg.AssetSpec("x"), code=code)
         return asset.get_asset_spec(dg.AssetKey("x")).code_version
@@ -191,7 +214,9 @@ def test_a_thousand_executions_are_few_rows_in_the_event_log(endpoint: ModelEndp
     assert len(result.output_for_node("thousand", "result")) == 1_000
 
 
-def test_terminating_the_run_ends_the_guest_and_its_children(endpoint: ModelEndpoint, code: Path, tmp_path: Path, home: Path) -> None:
+def test_terminating_the_run_ends_the_guest_and_its_children(
+    endpoint: ModelEndpoint, code: Path, tmp_path: Path, home: Path
+) -> None:
     url = endpoint.script("hangs", Script(faults=(Fault(kind=FaultKind.HANG),)))
     script = tmp_path / "run.py"
     script.write_text(f"""
@@ -203,7 +228,11 @@ asset = agent_asset(AgentSpec(framework="fake", portable=PortableSpec(instructio
                     asset=dg.AssetSpec("hanging"), code=Path({str(code)!r}))
 dg.materialize([asset], resources={{"agent_runtimes": AgentRuntimes(model_url={url!r})}})
 """)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "plugin"), *sys.path]), "ORCHESTRATOR_HOME": str(home)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "plugin"), *sys.path]),
+        "ORCHESTRATOR_HOME": str(home),
+    }
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         endpoint.reset()
         process = subprocess.Popen([sys.executable, str(script)], env=environment, stderr=subprocess.DEVNULL)

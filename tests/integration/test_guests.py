@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.client import Bundle, RuntimeClient
 from orchestrator_runtimes.conformance.fake import PROFILE
@@ -20,7 +21,15 @@ from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event, Log
 from orchestrator_runtimes.launch import PASSED_ENVIRONMENT, GuestCommand, GuestProcess
-from orchestrator_runtimes.messages import AgentSource, Limits, ModelAddress, PortableAgent, Result, Run, ToolSource
+from orchestrator_runtimes.messages import (
+    AgentSource,
+    Limits,
+    ModelAddress,
+    PortableAgent,
+    Result,
+    Run,
+    ToolSource,
+)
 
 COMMAND = GuestCommand(
     framework="fake",
@@ -94,7 +103,9 @@ async def use(
             events.append(event)
 
     source = AgentSource(
-        portable=PortableAgent(name="a", instructions="i", model="m", tools=(ToolSource(function=f"deeds:{tool}"),))
+        portable=PortableAgent(
+            name="a", instructions="i", model="m", tools=(ToolSource(function=f"deeds:{tool}"),)
+        )
     )
     loaded = await process.client.load(source, bundle)
     url = endpoint.script(tool, script or Script())
@@ -160,7 +171,9 @@ def test_a_guest_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return {name for name in os.environ if f"{name}," in seen or f",{name}" in seen}
 
     leaked = scenario(work) - set(PASSED_ENVIRONMENT)
-    assert leaked <= {"HOME", "TMPDIR", "PYTHONPATH", "PYTHONUNBUFFERED", "LC_CTYPE"} | {n for n in leaked if n.startswith("OPENAI_")}
+    assert leaked <= {"HOME", "TMPDIR", "PYTHONPATH", "PYTHONUNBUFFERED", "LC_CTYPE"} | {
+        n for n in leaked if n.startswith("OPENAI_")
+    }
     assert not leaked & {"DAGSTER_PG_PASSWORD", "AWS_SECRET_ACCESS_KEY", "PYTHONSTARTUP"}
 
 
@@ -245,7 +258,9 @@ def test_a_thread_that_never_ends_does_not_hold_the_execution_or_the_process(tmp
         async with guest() as process:
             worker = guest_pid(process)
             with pytest.raises(AgentError, match="timeout"):
-                await use(process, endpoint, bundle_of(tmp_path / "b"), "blocks_forever", limits=Limits(seconds=1))
+                await use(
+                    process, endpoint, bundle_of(tmp_path / "b"), "blocks_forever", limits=Limits(seconds=1)
+                )
             began = time.monotonic()
         assert not alive(worker)
         return time.monotonic() - began
@@ -288,7 +303,9 @@ def test_a_stopped_guest_hands_back_what_does_not_end_in_time(tmp_path: Path) ->
     async def work(endpoint: ModelEndpoint) -> None:
         async with guest() as process:
             hang = Script(faults=(Fault(kind=FaultKind.HANG),))
-            task = asyncio.create_task(use(process, endpoint, bundle_of(tmp_path / "b"), "prints", script=hang))
+            task = asyncio.create_task(
+                use(process, endpoint, bundle_of(tmp_path / "b"), "prints", script=hang)
+            )
             while not endpoint.calls:
                 await asyncio.sleep(0.01)
             await process.client.shutdown(grace_seconds=0.2)
@@ -318,7 +335,9 @@ def test_another_major_version_of_the_contract_is_refused_by_name() -> None:
             assert b"before 'initialize'" in await reader.readline()
             writer.write(b'{"jsonrpc":"2.0","id":2,"method":"initialize","params":{"contract":"2.0"}}\n')
             assert b"contract 1.0, the other side '2.0'" in await reader.readline()
-            writer.write(b'{"jsonrpc":"2.0","id":3,"method":"initialize","params":{"contract":"1.7","new":1}}\n')
+            writer.write(
+                b'{"jsonrpc":"2.0","id":3,"method":"initialize","params":{"contract":"1.7","new":1}}\n'
+            )
             assert b'"framework":"fake"' in await reader.readline()
             writer.close()
 
@@ -327,8 +346,18 @@ def test_another_major_version_of_the_contract_is_refused_by_name() -> None:
 
 def test_a_guest_is_reached_over_tcp_on_the_loopback_only(tmp_path: Path) -> None:
     async def work(_endpoint: ModelEndpoint) -> None:
-        words = [sys.executable, "-m", "orchestrator_runtimes", "--adapter", PROFILE.adapter, "--folder", str(tmp_path)]
-        refused = await asyncio.create_subprocess_exec(*words, "--listen", "tcp:0.0.0.0:0", stderr=asyncio.subprocess.PIPE)
+        words = [
+            sys.executable,
+            "-m",
+            "orchestrator_runtimes",
+            "--adapter",
+            PROFILE.adapter,
+            "--folder",
+            str(tmp_path),
+        ]
+        refused = await asyncio.create_subprocess_exec(
+            *words, "--listen", "tcp:0.0.0.0:0", stderr=asyncio.subprocess.PIPE
+        )
         assert b"cannot listen on 'tcp:0.0.0.0:0'" in (await refused.communicate())[1]
         server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]

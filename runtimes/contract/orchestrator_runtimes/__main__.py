@@ -88,7 +88,11 @@ def _watch(loop: asyncio.AbstractEventLoop) -> None:
             blocked = time.monotonic() - beat
             if blocked > _BLOCKED_SECONDS and told != beat:
                 told = beat
-                print(f"the event loop is blocked for {blocked:.0f} s by this code:", file=sys.__stderr__, flush=True)
+                print(
+                    f"the event loop is blocked for {blocked:.0f} s by this code:",
+                    file=sys.__stderr__,
+                    flush=True,
+                )
                 if sys.__stderr__ is not None:
                     faulthandler.dump_traceback(sys.__stderr__)
             try:

@@ -66,7 +66,9 @@ class Adapter(ABC):
 
         Only called when the profile declares `approval`.
         """
-        raise RuntimeError(f"{self.profile.name} declares no approvals; {agent!r} got {decision!r} in {execution!r}")
+        raise RuntimeError(
+            f"{self.profile.name} declares no approvals; {agent!r} got {decision!r} in {execution!r}"
+        )
 
     def native_type(self, agent: Any) -> str:
         """Return the name of the native type behind what `load_native` or `build_portable` returned."""

@@ -66,7 +66,9 @@ class AgentLoader:
         try:
             return self._agents[agent]
         except KeyError:
-            raise AgentError(ErrorCode.AGENT_NOT_FOUND, f"no agent {agent!r:.80} is loaded in this runtime") from None
+            raise AgentError(
+                ErrorCode.AGENT_NOT_FOUND, f"no agent {agent!r:.80} is loaded in this runtime"
+            ) from None
 
     async def load(self, request: Load) -> tuple[str, LoadedAgent] | None:
         """Load an agent, or find it loaded; None when the bundle's bytes are needed first.
@@ -95,7 +97,9 @@ class AgentLoader:
             try:
                 packed = base64.b64decode(request.archive, validate=True)
             except binascii.Error as error:
-                raise AgentError(ErrorCode.AGENT_LOAD_FAILED, "the bundle is not base64", cause=str(error)) from error
+                raise AgentError(
+                    ErrorCode.AGENT_LOAD_FAILED, "the bundle is not base64", cause=str(error)
+                ) from error
             bundles.unpack(packed, request.bundle, target)
         return target.is_dir()
 
@@ -128,30 +132,38 @@ class AgentLoader:
             elif source.function is not None:
                 function = self._import(source.function, bundle)
                 if not callable(function):
-                    raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"tool {source.function!r} is not a function")
+                    raise AgentError(
+                        ErrorCode.AGENT_LOAD_FAILED, f"tool {source.function!r} is not a function"
+                    )
                 tools.append(function_tool(function, once=source.once))
         names = [tool.name for tool in tools]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"agent {agent.name!r} has two tools named {twice!r}")
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED, f"agent {agent.name!r} has two tools named {twice!r}"
+            )
         return self._adapter.build_portable(agent, tools)
 
     def _import(self, entrypoint: str, bundle: str | None) -> Any:
         name, _, attribute = entrypoint.partition(":")
         if not attribute or not all(part.isidentifier() for part in name.split(".") + attribute.split(".")):
-            raise AgentError(ErrorCode.AGENT_NOT_FOUND, f"entrypoint {entrypoint!r} is not of the form module:attribute")
+            raise AgentError(
+                ErrorCode.AGENT_NOT_FOUND, f"entrypoint {entrypoint!r} is not of the form module:attribute"
+            )
         with self._bundle_modules(bundle):
             try:
                 found: Any = importlib.import_module(name)
             except ModuleNotFoundError as error:
                 if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
                     raise AgentError(
-                        ErrorCode.AGENT_NOT_FOUND, f"entrypoint {entrypoint!r}: the bundle has no module {name!r}"
+                        ErrorCode.AGENT_NOT_FOUND,
+                        f"entrypoint {entrypoint!r}: the bundle has no module {name!r}",
                     ) from error
                 raise
             for part in attribute.split("."):
                 if not hasattr(found, part):
                     raise AgentError(
-                        ErrorCode.AGENT_NOT_FOUND, f"entrypoint {entrypoint!r}: {name!r} has no attribute {part!r}"
+                        ErrorCode.AGENT_NOT_FOUND,
+                        f"entrypoint {entrypoint!r}: {name!r} has no attribute {part!r}",
                     )
                 found = getattr(found, part)
         return found
@@ -175,17 +187,25 @@ class AgentLoader:
         finally:
             sys.path.remove(str(folder))
             for name, module in list(sys.modules.items()):
-                origin = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
+                origin = getattr(module, "__file__", None) or next(
+                    iter(getattr(module, "__path__", [])), None
+                )
                 if origin is not None and Path(origin).is_relative_to(folder):
                     own[name] = sys.modules.pop(name)
 
 
 def _load_error(source: AgentSource, error: BaseException) -> AgentError:
-    what = f"entrypoint {source.entrypoint!r}" if source.entrypoint else f"portable agent {source.portable!r:.80}"
+    what = (
+        f"entrypoint {source.entrypoint!r}"
+        if source.entrypoint
+        else f"portable agent {source.portable!r:.80}"
+    )
     if source.portable is not None:
         what = f"portable agent {source.portable.name!r}"
     frames = inspect.getinnerframes(error.__traceback__) if error.__traceback__ else []
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return AgentError(
-        ErrorCode.AGENT_LOAD_FAILED, f"{what} raised while loading{where}", cause=f"{type(error).__name__}: {error}"
+        ErrorCode.AGENT_LOAD_FAILED,
+        f"{what} raised while loading{where}",
+        cause=f"{type(error).__name__}: {error}",
     )

@@ -15,7 +15,9 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 ARCHIVE_BYTES: Final = 8 * 1024 * 1024
 UNPACKED_BYTES: Final = 64 * 1024 * 1024
 FILES: Final = 2_000
-IGNORED: Final = frozenset({"__pycache__", ".git", ".venv", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+IGNORED: Final = frozenset(
+    {"__pycache__", ".git", ".venv", "node_modules", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+)
 
 
 def pack(
@@ -34,7 +36,9 @@ def pack(
         raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"bundle folder {str(folder)!r} does not exist")
     found = set(_files(folder))
     if missing := sorted(only - found):
-        raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"bundle folder {str(folder)!r} has no file {missing[0]!r}")
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, f"bundle folder {str(folder)!r} has no file {missing[0]!r}"
+        )
     names = sorted((only or found) - leave_out)
     size = sum((folder / name).stat().st_size for name in names)
     if len(names) > FILES or size > UNPACKED_BYTES:
@@ -72,7 +76,9 @@ def _files(folder: Path) -> list[str]:
                     f"bundle folder {str(folder)!r} holds a link: {path.relative_to(folder).as_posix()!r}",
                 )
         found += [
-            Path(parent, name).relative_to(folder).as_posix() for name in files if not name.endswith((".pyc", ".pyo"))
+            Path(parent, name).relative_to(folder).as_posix()
+            for name in files
+            if not name.endswith((".pyc", ".pyo"))
         ]
     return found
 
@@ -86,7 +92,9 @@ def unpack(packed: bytes, digest: str, target: Path) -> None:
     """
     content = _decompress(packed)
     if hashlib.sha256(content).hexdigest() != digest:
-        raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"the bundle's bytes do not match its digest {digest!r}")
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, f"the bundle's bytes do not match its digest {digest!r}"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
     try:
@@ -106,9 +114,13 @@ def _decompress(packed: bytes) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
             content = stream.read(UNPACKED_BYTES + FILES * 2048 + 1)
     except (OSError, EOFError, ValueError) as error:
-        raise AgentError(ErrorCode.AGENT_LOAD_FAILED, "the bundle is not a gzip archive", cause=str(error)) from error
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, "the bundle is not a gzip archive", cause=str(error)
+        ) from error
     if len(content) > UNPACKED_BYTES + FILES * 2048:
-        raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"the bundle unpacks to more than {UNPACKED_BYTES} bytes")
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, f"the bundle unpacks to more than {UNPACKED_BYTES} bytes"
+        )
     return content
 
 
@@ -117,8 +129,16 @@ def _extract(content: bytes, folder: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for number, entry in enumerate(archive):
                 path = PurePosixPath(entry.name)
-                if not entry.isreg() or path.is_absolute() or ".." in path.parts or "\0" in entry.name or number >= FILES:
-                    raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"the bundle holds a forbidden entry {entry.name!r:.200}")
+                if (
+                    not entry.isreg()
+                    or path.is_absolute()
+                    or ".." in path.parts
+                    or "\0" in entry.name
+                    or number >= FILES
+                ):
+                    raise AgentError(
+                        ErrorCode.AGENT_LOAD_FAILED, f"the bundle holds a forbidden entry {entry.name!r:.200}"
+                    )
                 stream = archive.extractfile(entry)
                 assert stream is not None  # regular files have content
                 destination = folder / path
@@ -126,4 +146,6 @@ def _extract(content: bytes, folder: Path) -> None:
                 destination.write_bytes(stream.read())
                 destination.chmod(0o755 if entry.mode & 0o100 else 0o644)
     except (tarfile.TarError, OSError) as error:
-        raise AgentError(ErrorCode.AGENT_LOAD_FAILED, "the bundle cannot be unpacked", cause=str(error)) from error
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, "the bundle cannot be unpacked", cause=str(error)
+        ) from error

@@ -151,9 +151,13 @@ class RuntimeClient:
             async with asyncio.timeout(timeout):
                 client = cls(*await _open(address), sessions, journal)
         except TimeoutError:
-            raise AgentError(ErrorCode.RUNTIME_CRASHED, f"no runtime listens on {address!r} after {timeout} s") from None
+            raise AgentError(
+                ErrorCode.RUNTIME_CRASHED, f"no runtime listens on {address!r} after {timeout} s"
+            ) from None
         try:
-            client.runtime = await client._connection.call("initialize", Initialize(), Initialized, timeout=timeout)
+            client.runtime = await client._connection.call(
+                "initialize", Initialize(), Initialized, timeout=timeout
+            )
         except BaseException:
             await client.close()
             raise
@@ -284,5 +288,3 @@ async def _open(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
             host, _, port = place.rpartition(":")
             return await asyncio.open_connection(host, int(port), limit=MESSAGE_BYTES)
         await asyncio.sleep(_RETRY_SECONDS)
-
-

@@ -96,7 +96,9 @@ def _decode_plain(hint: Any, value: Json, place: str) -> Any:
         try:
             return hint(value)
         except ValueError:
-            raise InvalidMessage(f"{place}: expected one of {[m.value for m in hint]}, got {value!r:.80}") from None
+            raise InvalidMessage(
+                f"{place}: expected one of {[m.value for m in hint]}, got {value!r:.80}"
+            ) from None
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return _as_float(value, place)
     if isinstance(value, hint) and not (isinstance(value, bool) and hint is not bool):

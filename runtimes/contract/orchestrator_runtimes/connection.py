@@ -123,7 +123,9 @@ class Connection:
                 await self._write(line)
                 result = await future
         except TimeoutError:
-            raise AgentError(ErrorCode.TIMEOUT, f"the peer did not answer {method!r} within {timeout} s") from None
+            raise AgentError(
+                ErrorCode.TIMEOUT, f"the peer did not answer {method!r} within {timeout} s"
+            ) from None
         finally:
             del self._waiting[number]
         try:
@@ -220,7 +222,9 @@ class Connection:
         number = _id_of(message)
         future = self._waiting.get(number) if number is not None else None
         if future is None or future.done():
-            if "error" not in message:  # an error answer with no id reports a malformed line; never answer one
+            if (
+                "error" not in message
+            ):  # an error answer with no id reports a malformed line; never answer one
                 await self._malformed(number, INVALID_REQUEST, "an answer to no request")
             return
         if "result" in message and "error" not in message:
@@ -240,13 +244,17 @@ class Connection:
     async def _take_request(self, method: str, message: Mapping[str, Json]) -> None:
         number = _id_of(message)
         if number is None:
-            await self._malformed(None, INVALID_REQUEST, "id must be a whole number or a string of 1 to 128 characters")
+            await self._malformed(
+                None, INVALID_REQUEST, "id must be a whole number or a string of 1 to 128 characters"
+            )
         elif method not in self._handlers:
             await self._refuse(number, METHOD_NOT_FOUND, f"unknown method {method!r:.100}")
         elif number in self._running:
             await self._malformed(number, INVALID_REQUEST, f"a request with id {number!r} is still running")
         elif len(self._running) >= self._requests:
-            await self._refuse(number, BUSY, f"{self._requests} requests are running already; send it again later")
+            await self._refuse(
+                number, BUSY, f"{self._requests} requests are running already; send it again later"
+            )
         else:
             task = asyncio.create_task(self._answer(number, method, message.get("params")))
             self._running[number] = task
@@ -267,7 +275,9 @@ class Connection:
             line = _error_line(number, error.code, error.message)
         except AgentError as error:
             line = _agent_error_line(number, error)
-        except Exception as error:  # the boundary: a handler's fault must reach the peer, not end the connection
+        except (
+            Exception
+        ) as error:  # the boundary: a handler's fault must reach the peer, not end the connection
             line = _agent_error_line(number, _unexpected(method, error))
         with suppress(AgentError):
             await self._write(line)
@@ -306,7 +316,9 @@ def _agent_error_line(number: Id, error: AgentError) -> bytes:
         detail={key: value for key, value in error.detail.items() if isinstance(value, str | int | float)},
         usage=error.usage if isinstance(error, UsageError) else None,
     )
-    return _line({"id": number, "error": {"code": AGENT_ERROR, "message": error.message, "data": encode(failure)}})
+    return _line(
+        {"id": number, "error": {"code": AGENT_ERROR, "message": error.message, "data": encode(failure)}}
+    )
 
 
 def _unexpected(method: str, error: Exception) -> AgentError:
@@ -321,7 +333,11 @@ def _failure(error: Json) -> RequestFailed:
         message = str(error.get("message"))[:2_000]
         data = error.get("data")
         if data is None:
-            return RequestFailed(ErrorCode.FRAMEWORK_ERROR, f"the peer refused the request: {message}", detail={"jsonrpc": str(error.get("code"))})
+            return RequestFailed(
+                ErrorCode.FRAMEWORK_ERROR,
+                f"the peer refused the request: {message}",
+                detail={"jsonrpc": str(error.get("code"))},
+            )
         with suppress(InvalidMessage):
             failure = decode(Failure, data)
             result = RequestFailed(failure.code, message, cause=failure.cause, detail=failure.detail)

@@ -59,7 +59,9 @@ class Execution:
         failed_tools: Messages of tools that raised, by name, for adapters to tell a tool's fault from the framework's.
     """
 
-    def __init__(self, run: Run, connection: Connection, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, run: Run, connection: Connection, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Start counting; `clock` is in seconds."""
         self.run = run
         self.failed_tools: dict[str, str] = {}
@@ -116,7 +118,9 @@ class Execution:
         """
         if self.seconds_left <= 0:
             seconds = self.run.limits.seconds
-            self.stop(AgentError(ErrorCode.TIMEOUT, f"the execution ran longer than its limit of {seconds} s"))
+            self.stop(
+                AgentError(ErrorCode.TIMEOUT, f"the execution ran longer than its limit of {seconds} s")
+            )
         if self._stopped is not None:
             raise ExecutionStopped(self._stopped)
 
@@ -133,7 +137,9 @@ class Execution:
             if calls < limits.steps:
                 self._count(model_calls=1)
         if calls >= limits.steps:
-            self._exceed("steps", limits.steps, "model calls: the agent may be in a loop, or needs a higher limit")
+            self._exceed(
+                "steps", limits.steps, "model calls: the agent may be in a loop, or needs a higher limit"
+            )
         return next(self._moments)
 
     def end_model_call(
@@ -184,7 +190,9 @@ class Execution:
         if calls >= limit:
             self._exceed("tool_calls", limit, f"tool calls, the next was {name!r}")
 
-    def end_tool_call(self, name: str, seconds: float, error: str | None, *, replayed: bool = False) -> ToolCall:
+    def end_tool_call(
+        self, name: str, seconds: float, error: str | None, *, replayed: bool = False
+    ) -> ToolCall:
         """Account for the end of a tool call and return its event, for the caller to emit."""
         if error is not None:
             self.failed_tools[name] = error
@@ -242,7 +250,9 @@ class Execution:
             self._log_lines += 1
             told = self._log_lines <= LOG_LINES
         if told:
-            last = " [further lines are in the guest's standard error]" if self._log_lines == LOG_LINES else ""
+            last = (
+                " [further lines are in the guest's standard error]" if self._log_lines == LOG_LINES else ""
+            )
             self.emit_from_thread(Log(text=text[:LOG_CHARACTERS] + last))
         return told
 
@@ -283,7 +293,9 @@ class Execution:
             return await self._connection.call(method, params, answer, timeout=STATE_SECONDS)
         except AgentError as error:
             raise AgentError(
-                ErrorCode.STATE_UNAVAILABLE, f"the session {self.run.session!r} is not available", cause=str(error)
+                ErrorCode.STATE_UNAVAILABLE,
+                f"the session {self.run.session!r} is not available",
+                cause=str(error),
             ) from error
 
     async def call_host(self, method: str, params: object, answer: type[Answer]) -> Answer:

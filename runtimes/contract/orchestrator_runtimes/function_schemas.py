@@ -38,13 +38,17 @@ def parameters_schema(function: Callable[..., object], name: str) -> dict[str, J
     required: list[Json] = []
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"tool {name!r}: {parameter} cannot be called by name")
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED, f"tool {name!r}: {parameter} cannot be called by name"
+            )
         if parameter.name not in hints:
             raise AgentError(
                 ErrorCode.AGENT_LOAD_FAILED,
                 f"tool {name!r}: parameter {parameter.name!r} has no type hint; write `{parameter.name}: str`",
             )
-        properties[parameter.name] = _schema(hints[parameter.name], f"tool {name!r}: parameter {parameter.name!r}")
+        properties[parameter.name] = _schema(
+            hints[parameter.name], f"tool {name!r}: parameter {parameter.name!r}"
+        )
         if parameter.default is parameter.empty:
             required.append(parameter.name)
     return {"type": "object", "properties": properties, "required": required}

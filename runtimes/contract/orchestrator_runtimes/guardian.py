@@ -72,7 +72,11 @@ def reap() -> None:
 
 def end_tree(guest: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
     """End the guest and all below it: SIGINT, after the grace period SIGTERM, then SIGKILL until nothing is left."""
-    for number, seconds in ((signal.SIGINT, grace_seconds), (signal.SIGTERM, TERM_SECONDS), (signal.SIGKILL, KILL_SECONDS)):
+    for number, seconds in (
+        (signal.SIGINT, grace_seconds),
+        (signal.SIGTERM, TERM_SECONDS),
+        (signal.SIGKILL, KILL_SECONDS),
+    ):
         if guest.poll() is not None and not descendants():
             return
         if number != signal.SIGINT or guest.poll() is None:

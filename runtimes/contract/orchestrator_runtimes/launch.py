@@ -55,7 +55,11 @@ class GuestCommand:
 def guest_environment(command: GuestCommand, folder: Path) -> dict[str, str]:
     """Return the whole environment of a guest whose folder is `folder`."""
     passed = {name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ}
-    own = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "PYTHONPATH": str(folder / "packages")}
+    own = {
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONPATH": str(folder / "packages"),
+    }
     return passed | own | {"PYTHONUNBUFFERED": "1"} | MODEL_ENVIRONMENT | command.environment
 
 
@@ -98,7 +102,14 @@ class GuestProcess:
             raise
         address = f"unix:{folder / 'socket'}"
         words = [str(command.python), "-P", "-m", "orchestrator_runtimes", "--adapter", command.adapter]
-        words += ["--listen", address, "--folder", str(folder), "--max-executions", str(command.max_executions)]
+        words += [
+            "--listen",
+            address,
+            "--folder",
+            str(folder),
+            "--max-executions",
+            str(command.max_executions),
+        ]
         limit = ["--memory-mb", str(command.memory_mb)] if command.memory_mb is not None else []
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", guardian.__file__, "--grace", str(command.grace_seconds), *limit, "--", *words,
@@ -153,7 +164,9 @@ class GuestProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()  # the guardian's sign to end the tree
         try:
-            await asyncio.wait_for(self._process.wait(), self._command.grace_seconds + guardian.KILL_SECONDS + 3)
+            await asyncio.wait_for(
+                self._process.wait(), self._command.grace_seconds + guardian.KILL_SECONDS + 3
+            )
         except TimeoutError:
             self._kill()
             await self._process.wait()
@@ -199,5 +212,7 @@ def _furnish(folder: Path, packages: tuple[str, ...]) -> None:
     for package in packages:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"the package {package!r} of the runtime is not installed here")
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED, f"the package {package!r} of the runtime is not installed here"
+            )
         (folder / "packages" / package).symlink_to(Path(spec.origin).parent)

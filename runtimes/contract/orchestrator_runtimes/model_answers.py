@@ -19,7 +19,9 @@ _SHOWN: Final = 300
 
 def bad_output(why: str, cause: str | None = None) -> AgentError:
     """Return the error of an answer that is no usable answer."""
-    return AgentError(ErrorCode.MODEL_BAD_OUTPUT, f"the model endpoint's answer is unusable: {why}", cause=cause)
+    return AgentError(
+        ErrorCode.MODEL_BAD_OUTPUT, f"the model endpoint's answer is unusable: {why}", cause=cause
+    )
 
 
 def status_fault(status: int, body: bytes) -> AgentError:
@@ -29,7 +31,9 @@ def status_fault(status: int, body: bytes) -> AgentError:
         code = ErrorCode.MODEL_RATE_LIMITED
     elif status >= 500 or status in (408, 409, 425):
         code = ErrorCode.MODEL_UNAVAILABLE
-    return AgentError(code, f"the model endpoint answered {status}", cause=_said(body), detail={"status": status})
+    return AgentError(
+        code, f"the model endpoint answered {status}", cause=_said(body), detail={"status": status}
+    )
 
 
 def _said(body: bytes) -> str:
@@ -64,7 +68,10 @@ def _fault(answer: Mapping[str, Json]) -> AgentError | None:
         choices = _list(answer["choices"])
         if not choices:
             return bad_output("no choices")
-        return next(filter(None, (message_fault(_map(_map(choice).get("message") or choice)) for choice in choices)), None)
+        return next(
+            filter(None, (message_fault(_map(_map(choice).get("message") or choice)) for choice in choices)),
+            None,
+        )
     if "output" in answer:
         return _items_fault(_list(answer["output"]))
     return None if _list(answer.get("data")) else bad_output("neither choices nor output nor data")
@@ -88,7 +95,8 @@ def _items_fault(items: Sequence[Json]) -> AgentError | None:
             if fault := arguments_fault(str(item.get("name")), item.get("arguments")):
                 return fault
     said = any(
-        item.get("type") == "function_call" or any(_map(part).get("text") for part in _list(item.get("content")))
+        item.get("type") == "function_call"
+        or any(_map(part).get("text") for part in _list(item.get("content")))
         for item in map(_map, items)
     )
     return None if said else bad_output("empty content and no tool call")
@@ -101,8 +109,14 @@ def arguments_fault(name: str, arguments: Json) -> AgentError | None:
     try:
         value = parse(arguments.encode())
     except NotJson as error:
-        return bad_output(f"the arguments of the tool call {name!r:.80} are not JSON", f"{error}: {arguments[:_SHOWN]}")
-    return None if isinstance(value, Mapping) else bad_output(f"the arguments of the tool call {name!r:.80} are no object")
+        return bad_output(
+            f"the arguments of the tool call {name!r:.80} are not JSON", f"{error}: {arguments[:_SHOWN]}"
+        )
+    return (
+        None
+        if isinstance(value, Mapping)
+        else bad_output(f"the arguments of the tool call {name!r:.80} are no object")
+    )
 
 
 def read_usage(usage: Json) -> Usage | None:

@@ -75,7 +75,9 @@ def _patch(http: Any) -> None:
         if (call := _Call.of(request)) is None:
             return await send_async(self, request, *args, **kwargs)
         try:
-            response = await send_async(self, call.redirected(request, await request.aread()), *args, **kwargs)
+            response = await send_async(
+                self, call.redirected(request, await request.aread()), *args, **kwargs
+            )
             if response.status_code >= 400:
                 await response.aread()
         except Exception as error:
@@ -178,7 +180,9 @@ class _Call:
     def end(self, usage: Usage | None, error: AgentError | None) -> ModelCall:
         """Account for the end of the call and return its event."""
         seconds = time.monotonic() - self.started
-        return self.execution.end_model_call(self.began, model=self.model, seconds=seconds, usage=usage, error=error)
+        return self.execution.end_model_call(
+            self.began, model=self.model, seconds=seconds, usage=usage, error=error
+        )
 
     def fault_of(self, http: Any, error: Exception) -> AgentError:
         """Translate an error of the HTTP library."""

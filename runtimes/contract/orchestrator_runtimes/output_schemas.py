@@ -12,7 +12,16 @@ from orchestrator_runtimes.json_values import Json
 
 Schema = Mapping[str, Json]
 
-_ANNOTATIONS: Final = {"title", "description", "default", "examples", "$schema", "$defs", "definitions", "format"}
+_ANNOTATIONS: Final = {
+    "title",
+    "description",
+    "default",
+    "examples",
+    "$schema",
+    "$defs",
+    "definitions",
+    "format",
+}
 _KEYWORDS: Final = {
     "type", "enum", "const", "anyOf", "$ref", "properties", "required", "additionalProperties", "items",
     "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
@@ -21,7 +30,9 @@ _TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
     "object": lambda value: isinstance(value, Mapping),
     "array": lambda value: isinstance(value, list | tuple),
     "string": lambda value: isinstance(value, str),
-    "integer": lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value == int(value),
+    "integer": lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+    ),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
@@ -51,7 +62,9 @@ def _nodes(node: Json, where: str, depth: int) -> list[tuple[str, Schema]]:
     if node is True or node is False:
         return []
     if not isinstance(node, Mapping) or depth > _DEPTH:
-        raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"{where} must be a JSON Schema object, nested at most {_DEPTH} deep")
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, f"{where} must be a JSON Schema object, nested at most {_DEPTH} deep"
+        )
     found = [(where, node)]
     for key in ("properties", "$defs", "definitions"):
         for name, child in _mapping(node.get(key)).items():

@@ -50,7 +50,9 @@ class FrameworkProfile:
     def __post_init__(self) -> None:
         """Reject a profile that leaves a capability unsaid or lacks a mandatory one."""
         unsaid = [c.value for c in Capability if c not in self.capabilities]
-        lacking = [c.value for c in MANDATORY if c in self.capabilities and not self.capabilities[c].supported]
+        lacking = [
+            c.value for c in MANDATORY if c in self.capabilities and not self.capabilities[c].supported
+        ]
         if unsaid or lacking:
             raise ValueError(f"profile {self.name!r}: unsaid {unsaid}, mandatory but unsupported {lacking}")
 

@@ -56,7 +56,9 @@ class PortableTool:
         """
         execution = CURRENT.get()
         if execution is None:
-            raise AgentError(ErrorCode.TOOL_FAILED, f"the tool {self.name!r} was called outside of any execution")
+            raise AgentError(
+                ErrorCode.TOOL_FAILED, f"the tool {self.name!r} was called outside of any execution"
+            )
         execution.begin_tool_call(self.name)
         began = time.monotonic()
         if wrong := mismatch(self.parameters, dict(arguments)):

@@ -55,7 +55,9 @@ def make_adapter(name: str) -> Adapter:
         adapter = kind()
     except Exception as error:  # the boundary: importing a framework runs code that is not ours
         raise AgentError(
-            ErrorCode.FRAMEWORK_ERROR, f"the adapter {name!r} cannot start", cause=f"{type(error).__name__}: {error}"
+            ErrorCode.FRAMEWORK_ERROR,
+            f"the adapter {name!r} cannot start",
+            cause=f"{type(error).__name__}: {error}",
         ) from error
     if not isinstance(adapter, Adapter):
         raise AgentError(ErrorCode.FRAMEWORK_ERROR, f"{name!r} is no adapter")
@@ -81,7 +83,9 @@ class Worker:
         self._stopping = asyncio.Event()
         self._grace = STOP_SECONDS
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(max_executions + _SPARE_THREADS, thread_name_prefix="execution"))
+        loop.set_default_executor(
+            ThreadPoolExecutor(max_executions + _SPARE_THREADS, thread_name_prefix="execution")
+        )
         attribution.install()
         model_calls.install()
 
@@ -173,14 +177,18 @@ class Worker:
         running = [inner for _, inner in self._executions.values()]
         if running:
             await asyncio.wait(running, timeout=self._grace)
-        handed_back = AgentError(ErrorCode.RUNTIME_CRASHED, "the runtime was told to stop before the execution ended")
+        handed_back = AgentError(
+            ErrorCode.RUNTIME_CRASHED, "the runtime was told to stop before the execution ended"
+        )
         for name in list(self._executions):
             self._end(name, handed_back)
         deadline = asyncio.get_running_loop().time() + STOP_SECONDS + 1
         while self._executions and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
 
-    async def _outcome(self, agent: LoadedAgent, execution: Execution, inner: "asyncio.Future[Outcome]") -> Outcome:
+    async def _outcome(
+        self, agent: LoadedAgent, execution: Execution, inner: "asyncio.Future[Outcome]"
+    ) -> Outcome:
         """Wait for the adapter within the execution's seconds, and decide what really happened."""
         try:
             await asyncio.wait({inner}, timeout=execution.seconds_left)
@@ -219,7 +227,9 @@ class Worker:
             return translated
         for name, message in execution.failed_tools.items():
             if str(error) and str(error) in message:
-                return AgentError(ErrorCode.TOOL_FAILED, f"the tool {name!r} raised", cause=cause, detail={"tool": name})
+                return AgentError(
+                    ErrorCode.TOOL_FAILED, f"the tool {name!r} raised", cause=cause, detail={"tool": name}
+                )
         if isinstance(error, SystemExit):
             return AgentError(ErrorCode.FRAMEWORK_ERROR, "the agent tried to end the process", cause=cause)
         return AgentError(ErrorCode.FRAMEWORK_ERROR, f"{self._adapter.profile.title} failed", cause=cause)
@@ -270,7 +280,9 @@ def _checked_output(agent: LoadedAgent, run: Run, outcome: Outcome) -> Json:
         for schema in (portable.output_schema if portable else None, run.output_schema):
             if schema is not None and (reason := mismatch(schema, output)):
                 raise AgentError(
-                    ErrorCode.OUTPUT_SCHEMA_MISMATCH, "the agent's output does not match its schema", cause=reason
+                    ErrorCode.OUTPUT_SCHEMA_MISMATCH,
+                    "the agent's output does not match its schema",
+                    cause=reason,
                 )
     return output
 

@@ -12,6 +12,11 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 from langgraph.graph.state import CompiledStateGraph, StateGraph
+
+from orchestrator_langgraph.callbacks import NativeTools
+from orchestrator_langgraph.graph_values import graph_input, graph_output
+from orchestrator_langgraph.profile import PROFILE
+from orchestrator_langgraph.states import THREAD, config, dump_saver, load_saver
 from orchestrator_runtimes.adapter import Adapter, Outcome
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message, Token
@@ -19,11 +24,6 @@ from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import PortableAgent
 from orchestrator_runtimes.tools import PortableTool
-
-from orchestrator_langgraph.callbacks import NativeTools
-from orchestrator_langgraph.graph_values import graph_input, graph_output
-from orchestrator_langgraph.profile import PROFILE
-from orchestrator_langgraph.states import THREAD, config, dump_saver, load_saver
 
 STEPS_PER_CALL: Final = 10
 """Super-steps of a graph for each model call that is allowed: the graph's own limit comes after the execution's."""
@@ -60,7 +60,8 @@ class LangGraphAdapter(Adapter):
         graph = found.compile() if isinstance(found, StateGraph) else found
         if not isinstance(graph, CompiledStateGraph):
             raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED, f"a {type(found).__name__} is none of {', '.join(self.profile.native)}"
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"a {type(found).__name__} is none of {', '.join(self.profile.native)}",
             )
         channels = frozenset(graph.builder.schemas[graph.builder.input_schema])
         return LoadedGraph(graph=graph, channels=channels, portable=portable)
@@ -107,7 +108,9 @@ class LangGraphAdapter(Adapter):
         await _tell(state, execution)
         return state
 
-    async def _streamed(self, graph: Graph, inputs: Any, settings: RunnableConfig, execution: Execution) -> Any:
+    async def _streamed(
+        self, graph: Graph, inputs: Any, settings: RunnableConfig, execution: Execution
+    ) -> Any:
         state: Any = None
         async for mode, part in graph.astream(inputs, settings, stream_mode=["messages", "values"]):
             if mode == "values":
@@ -121,7 +124,9 @@ class LangGraphAdapter(Adapter):
         """Name what only LangChain knows."""
         if isinstance(error, StructuredOutputError):
             return AgentError(
-                ErrorCode.OUTPUT_SCHEMA_MISMATCH, "the answer does not match the output schema", cause=str(error)
+                ErrorCode.OUTPUT_SCHEMA_MISMATCH,
+                "the answer does not match the output schema",
+                cause=str(error),
             )
         return None
 

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import AsyncCallbackHandler
+
 from orchestrator_runtimes.execution import Execution
 
 
@@ -22,7 +23,9 @@ class NativeTools(AsyncCallbackHandler):
         self._execution = execution
         self._running: dict[UUID, tuple[str, float]] = {}
 
-    async def on_tool_start(self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, **kwargs: Any) -> None:
+    async def on_tool_start(
+        self, serialized: dict[str, Any], input_str: str, *, run_id: UUID, **kwargs: Any
+    ) -> None:
         """Count a call."""
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         self._execution.begin_tool_call(name)

@@ -17,10 +17,14 @@ PROFILE: Final = FrameworkProfile(
     homepage="https://docs.langchain.com/oss/python/langgraph",
     native=("CompiledStateGraph", "StateGraph", "a function that returns one"),
     environment={"LANGSMITH_TRACING": "false", "LANGCHAIN_TRACING_V2": "false"},
-    capabilities={capability: YES for capability in Capability}
+    capabilities=dict.fromkeys(Capability, YES)
     | {
-        Capability.CRASH_RESUME: no("a retried execution starts again; its finished tool calls come from the journal"),
-        Capability.APPROVAL: no("a graph that ends in interrupt() is refused: its state is not kept between executions"),
+        Capability.CRASH_RESUME: no(
+            "a retried execution starts again; its finished tool calls come from the journal"
+        ),
+        Capability.APPROVAL: no(
+            "a graph that ends in interrupt() is refused: its state is not kept between executions"
+        ),
     },
     cancel="task",
 )

@@ -8,6 +8,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from orchestrator_runtimes.codec import decode
 from orchestrator_runtimes.connection import (
     BUSY,
     INVALID_PARAMS,
@@ -17,7 +19,6 @@ from orchestrator_runtimes.connection import (
     Connection,
     Handler,
 )
-from orchestrator_runtimes.codec import decode
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import Cancel, Cancelled, Done, Shutdown
@@ -29,7 +30,9 @@ LIMIT = 4_096
 class Peers:
     """A connection under test and the raw stream that talks to it."""
 
-    def __init__(self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, connection: Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.connection = connection
         self.reader = reader
         self.writer = writer
@@ -44,9 +47,13 @@ class Peers:
         return json.loads(line) if line else None
 
 
-def with_peers(scenario: Callable[[Peers], Awaitable[T]], handlers: dict[str, Handler] | None = None, requests: int = 4) -> T:
+def with_peers(
+    scenario: Callable[[Peers], Awaitable[T]], handlers: dict[str, Handler] | None = None, requests: int = 4
+) -> T:
     async def run() -> T:
-        made: asyncio.Future[tuple[Connection, asyncio.Task[None]]] = asyncio.get_running_loop().create_future()
+        made: asyncio.Future[tuple[Connection, asyncio.Task[None]]] = (
+            asyncio.get_running_loop().create_future()
+        )
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             connection = Connection(
@@ -225,7 +232,9 @@ def test_a_handlers_fault_reaches_the_peer_and_ends_nothing() -> None:
 )
 def test_a_malformed_answer_is_an_error_not_a_hang(answer: bytes) -> None:
     async def scenario(peers: Peers) -> ErrorCode:
-        call = asyncio.create_task(peers.connection.call("cancel", Cancel(execution="e"), Cancelled, timeout=5))
+        call = asyncio.create_task(
+            peers.connection.call("cancel", Cancel(execution="e"), Cancelled, timeout=5)
+        )
         await peers.hear()
         await peers.say(answer)
         with pytest.raises(AgentError) as caught:
@@ -281,8 +290,20 @@ def test_a_slow_reader_holds_the_writer_back() -> None:
 
 lines = st.one_of(
     st.binary(max_size=60),
-    st.sampled_from([request(1), request(2, "explode"), b'{"jsonrpc":"2.0","id":1,"result":{}}', b"[]", b'{"jsonrpc":"2.0"}']),
-    st.builds(lambda n, m: request(n, m).rstrip(b"\n"), st.integers() | st.text(max_size=5) | st.none(), st.text(max_size=10)),
+    st.sampled_from(
+        [
+            request(1),
+            request(2, "explode"),
+            b'{"jsonrpc":"2.0","id":1,"result":{}}',
+            b"[]",
+            b'{"jsonrpc":"2.0"}',
+        ]
+    ),
+    st.builds(
+        lambda n, m: request(n, m).rstrip(b"\n"),
+        st.integers() | st.text(max_size=5) | st.none(),
+        st.text(max_size=10),
+    ),
 )
 
 
@@ -290,7 +311,9 @@ lines = st.one_of(
 @given(st.lists(lines, max_size=15), st.binary(max_size=30))
 def test_whatever_is_sent_a_good_request_afterwards_is_answered(garbage: list[bytes], tail: bytes) -> None:
     async def scenario(peers: Peers) -> None:
-        await peers.say(*(line.replace(b"\n", b" ") + b"\n" for line in garbage), tail.replace(b"\n", b"") + b"\n")
+        await peers.say(
+            *(line.replace(b"\n", b" ") + b"\n" for line in garbage), tail.replace(b"\n", b"") + b"\n"
+        )
         await peers.say(request("the-good-one"))
         while True:
             answer = await peers.hear()

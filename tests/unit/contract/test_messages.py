@@ -5,6 +5,7 @@ from importlib.resources import files
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.errors import ErrorCode
 from orchestrator_runtimes.events import Event, EventNotification, Finished, ModelCall, Token, ToolCall
@@ -26,7 +27,11 @@ from orchestrator_runtimes.messages import (
 from orchestrator_runtimes.schema import schema_text
 
 json_values: st.SearchStrategy[Json] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
@@ -35,19 +40,31 @@ usages = st.builds(Usage, input_tokens=counts, output_tokens=counts, model_calls
 events: st.SearchStrategy[Event] = st.one_of(
     st.builds(Token, text=st.text()),
     st.builds(ToolCall, name=st.text(), seconds=st.floats(0, 1e6), error=st.none() | st.text()),
-    st.builds(ModelCall, model=st.text(), seconds=st.floats(0, 1e6), error=st.none() | st.sampled_from(ErrorCode)),
+    st.builds(
+        ModelCall, model=st.text(), seconds=st.floats(0, 1e6), error=st.none() | st.sampled_from(ErrorCode)
+    ),
     st.builds(Finished, finish_reason=st.sampled_from(FinishReason), usage=usages),
 )
 tools = st.one_of(
     st.builds(ToolSource, function=st.text(min_size=1), once=st.booleans()),
-    st.builds(ToolSource, mcp=st.builds(McpServer, command=st.lists(st.text(min_size=1), min_size=1).map(tuple))),
+    st.builds(
+        ToolSource, mcp=st.builds(McpServer, command=st.lists(st.text(min_size=1), min_size=1).map(tuple))
+    ),
 )
 sources = st.one_of(
-    st.builds(AgentSource, entrypoint=st.text(min_size=1), options=st.dictionaries(st.text(), json_values, max_size=2)),
+    st.builds(
+        AgentSource,
+        entrypoint=st.text(min_size=1),
+        options=st.dictionaries(st.text(), json_values, max_size=2),
+    ),
     st.builds(
         AgentSource,
         portable=st.builds(
-            PortableAgent, name=st.text(), instructions=st.text(), model=st.text(), tools=st.lists(tools, max_size=3).map(tuple)
+            PortableAgent,
+            name=st.text(),
+            instructions=st.text(),
+            model=st.text(),
+            tools=st.lists(tools, max_size=3).map(tuple),
         ),
     ),
 )
@@ -62,7 +79,15 @@ runs = st.builds(
 )
 
 
-@given(st.one_of(runs, st.builds(Load, source=sources), st.builds(EventNotification, execution=st.text(), sequence=counts, time=st.floats(0, 1e10), event=events)))
+@given(
+    st.one_of(
+        runs,
+        st.builds(Load, source=sources),
+        st.builds(
+            EventNotification, execution=st.text(), sequence=counts, time=st.floats(0, 1e10), event=events
+        ),
+    )
+)
 def test_a_message_comes_back_as_it_was(message: object) -> None:
     assert decode(type(message), parse(dump(encode(message)))) == message
 
@@ -86,8 +111,14 @@ def test_keys_of_a_newer_peer_are_ignored() -> None:
     [
         ({}, "run.execution: missing"),
         ({"execution": 1, "agent": "a"}, "run.execution: expected a string, got a whole number"),
-        ({"execution": "e", "agent": "a", "limits": {"steps": "many"}}, "run.limits.steps: expected a whole number"),
-        ({"execution": "e", "agent": "a", "limits": {"steps": True}}, "run.limits.steps: expected a whole number"),
+        (
+            {"execution": "e", "agent": "a", "limits": {"steps": "many"}},
+            "run.limits.steps: expected a whole number",
+        ),
+        (
+            {"execution": "e", "agent": "a", "limits": {"steps": True}},
+            "run.limits.steps: expected a whole number",
+        ),
         ({"execution": "e", "agent": "a", "limits": {"steps": 0}}, "limit 'steps' must be above 0"),
         ({"execution": "e", "agent": "a", "limits": {"seconds": 10**400}}, "number too large"),
         ([], "run: expected an object, got list"),
@@ -107,7 +138,17 @@ def test_an_unknown_kind_of_event_is_named() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"{", b"\xff\xfe", b'{"a":1,"a":2}', b"NaN", b"-Infinity", b"[" * 100_000, b"1" * 10_000, b'"\\ud800" x'],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b'{"a":1,"a":2}',
+        b"NaN",
+        b"-Infinity",
+        b"[" * 100_000,
+        b"1" * 10_000,
+        b'"\\ud800" x',
+    ],
 )
 def test_what_is_no_json_is_refused(line: bytes) -> None:
     with pytest.raises(NotJson):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from orchestrator_runtimes.conformance.conversations import tokens
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint, run_in_thread
 from orchestrator_runtimes.conformance.scripts import Script

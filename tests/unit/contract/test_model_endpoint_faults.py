@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint, run_in_thread
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.output_schemas import mismatch

@@ -6,7 +6,15 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from orchestrator_resources.execution_batches import Batch, BatchFailed, BatchSettings, FailurePolicy, Item, Row
+
+from orchestrator_resources.execution_batches import (
+    Batch,
+    BatchFailed,
+    BatchSettings,
+    FailurePolicy,
+    Item,
+    Row,
+)
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -45,7 +53,12 @@ class Runner:
             await asyncio.sleep(0.001)
             if run.inputs in self.failing:
                 raise AgentError(ErrorCode.MODEL_UNAVAILABLE, f"no model for {run.inputs}")
-            return Result(output=run.inputs, finish_reason=FinishReason.COMPLETED, usage=Usage(model_calls=1), seconds=0.0)
+            return Result(
+                output=run.inputs,
+                finish_reason=FinishReason.COMPLETED,
+                usage=Usage(model_calls=1),
+                seconds=0.0,
+            )
         finally:
             self.running -= 1
 
@@ -61,7 +74,9 @@ def run(count: int, runner: Runner, settings: BatchSettings, memory: Memory | No
 
 @settings(max_examples=40, deadline=None)
 @given(count=st.integers(0, 40), in_flight=st.integers(1, 8), failing=st.sets(st.integers(0, 39)))
-def test_every_item_gets_one_row_in_order_and_few_run_at_once(count: int, in_flight: int, failing: set[int]) -> None:
+def test_every_item_gets_one_row_in_order_and_few_run_at_once(
+    count: int, in_flight: int, failing: set[int]
+) -> None:
     runner = Runner(failing)
     rows = run(count, runner, BatchSettings(in_flight=in_flight, failures=FailurePolicy(kind="keep")))
     assert [row.key for row in rows] == [f"k{n}" for n in range(count)]
@@ -91,7 +106,10 @@ def test_a_retry_runs_only_what_was_not_finished() -> None:
     assert [row.replayed for row in rows] == [True] * 5 + [False] * 5
 
 
-@pytest.mark.parametrize(("share", "failing", "fails"), [(0.2, {1, 2}, False), (0.2, {1, 2, 3}, True), (1.0, set(range(10)), False)])
+@pytest.mark.parametrize(
+    ("share", "failing", "fails"),
+    [(0.2, {1, 2}, False), (0.2, {1, 2, 3}, True), (1.0, set(range(10)), False)],
+)
 def test_a_threshold_allows_a_share_of_failures(share: float, failing: set[int], fails: bool) -> None:
     settings = BatchSettings(in_flight=10, failures=FailurePolicy(kind="threshold", share=share))
     if fails:

@@ -5,6 +5,7 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+
 from orchestrator_resources.finished_executions import FinishedExecutions
 from orchestrator_resources.sessions import SqliteSessions
 from orchestrator_runtimes.conformance.stores import MemorySessions
@@ -12,13 +13,18 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import FinishReason, Result, State, Usage
 
 RESULT = Result(
-    output={"licence": "MIT", "n": [1, 2.5, None]}, finish_reason=FinishReason.COMPLETED, usage=Usage(input_tokens=3), seconds=1.5
+    output={"licence": "MIT", "n": [1, 2.5, None]},
+    finish_reason=FinishReason.COMPLETED,
+    usage=Usage(input_tokens=3),
+    seconds=1.5,
 )
 
 
 @pytest.fixture(params=["memory", "sqlite"])
 def sessions(request: pytest.FixtureRequest, tmp_path: Path) -> MemorySessions | SqliteSessions:
-    return MemorySessions() if request.param == "memory" else SqliteSessions(tmp_path / "deep" / "sessions.db")
+    return (
+        MemorySessions() if request.param == "memory" else SqliteSessions(tmp_path / "deep" / "sessions.db")
+    )
 
 
 def test_a_new_session_is_empty_and_what_is_put_comes_back(sessions: MemorySessions | SqliteSessions) -> None:
@@ -34,7 +40,9 @@ def test_a_new_session_is_empty_and_what_is_put_comes_back(sessions: MemorySessi
 
 
 @pytest.mark.parametrize("version", [0, 2, 7])
-def test_a_stale_version_is_refused_and_changes_nothing(sessions: MemorySessions | SqliteSessions, version: int) -> None:
+def test_a_stale_version_is_refused_and_changes_nothing(
+    sessions: MemorySessions | SqliteSessions, version: int
+) -> None:
     async def scenario() -> None:
         await sessions.put("s", "one", 0)
         with pytest.raises(AgentError) as caught:
@@ -49,7 +57,9 @@ def test_of_many_writers_of_one_version_exactly_one_wins(tmp_path: Path) -> None
     sessions = SqliteSessions(tmp_path / "sessions.db")
 
     async def scenario() -> int:
-        outcomes = await asyncio.gather(*(sessions.put("s", str(n), 0) for n in range(20)), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(sessions.put("s", str(n), 0) for n in range(20)), return_exceptions=True
+        )
         return sum(outcome is None for outcome in outcomes)
 
     assert asyncio.run(scenario()) == 1

@@ -36,7 +36,7 @@ PROFILE: Final = FrameworkProfile(
     homepage="",
     native=("FakeAgent", "FakeTeam"),
     environment={},
-    capabilities={c: YES for c in Capability}
+    capabilities=dict.fromkeys(Capability, YES)
     | {
         Capability.CRASH_RESUME: no("it keeps no state inside a run"),
         Capability.APPROVAL: no("it asks nobody"),

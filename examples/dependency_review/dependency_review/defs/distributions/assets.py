@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.homes import home_folder
 from orchestrator_runtimes.profiles import installed_frameworks
@@ -34,14 +35,20 @@ def site_packages(environment: Path) -> list[str]:
         "declared_licences": dg.AssetOut(key="declared_licences", group_name="input", kinds={"python"}),
     },
 )
-def distributions(context: dg.AssetExecutionContext, config: DistributionsConfig) -> Iterator[dg.MaterializeResult[Any]]:
+def distributions(
+    context: dg.AssetExecutionContext, config: DistributionsConfig
+) -> Iterator[dg.MaterializeResult[Any]]:
     """Distributions that every framework's environment holds, and the licences that their metadata declares."""
     store, profiles = EnvironmentStore(home_folder()), installed_frameworks()
     environments = {
-        name: store.install(profiles[name].lock(), name=name, progress=context.log.info) for name in FRAMEWORKS
+        name: store.install(profiles[name].lock(), name=name, progress=context.log.info)
+        for name in FRAMEWORKS
     }
     by_framework = {
-        name: {found.name.lower(): found for found in importlib.metadata.distributions(path=site_packages(environment.path))}
+        name: {
+            found.name.lower(): found
+            for found in importlib.metadata.distributions(path=site_packages(environment.path))
+        }
         for name, environment in environments.items()
     }
     shared = sorted(set.intersection(*(set(found) for found in by_framework.values())))
@@ -57,7 +64,9 @@ def distributions(context: dg.AssetExecutionContext, config: DistributionsConfig
         },
     )
     yield dg.MaterializeResult(
-        asset_key="declared_licences", value={one.name: declared_licence(one) for one in found}, metadata={"licences": len(found)}
+        asset_key="declared_licences",
+        value={one.name: declared_licence(one) for one in found},
+        metadata={"licences": len(found)},
     )
 
 
@@ -85,5 +94,9 @@ def declared_licence(found: importlib.metadata.Distribution) -> str:
     declared = found.metadata.get("License-Expression") or found.metadata.get("License") or ""
     if declared.strip():
         return declared.strip().splitlines()[0][:80]
-    classifiers = [c.rpartition(" :: ")[2] for c in found.metadata.get_all("Classifier") or [] if c.startswith("License ::")]
+    classifiers = [
+        c.rpartition(" :: ")[2]
+        for c in found.metadata.get_all("Classifier") or []
+        if c.startswith("License ::")
+    ]
     return ", ".join(classifiers) or "none declared"

@@ -52,7 +52,8 @@ def compare(rows: list[Row], declared: dict[str, str]) -> list[Row]:
             "status": row["status"],
             "found": finding(row)[:100] if row["status"] == "completed" else str(row["error"])[:100],
             "declared": declared[row["key"]],
-            "agrees": row["status"] == "completed" and bool(families(finding(row)) & families(declared[row["key"]])),
+            "agrees": row["status"] == "completed"
+            and bool(families(finding(row)) & families(declared[row["key"]])),
             "tokens": row["input_tokens"] + row["output_tokens"],
         }
         for row in rows
@@ -62,9 +63,16 @@ def compare(rows: list[Row], declared: dict[str, str]) -> list[Row]:
 @dg.multi_asset(
     name="report",
     outs={"report": dg.AssetOut(key="report", group_name="report", kinds={"python", "matplotlib"})},
-    ins={"declared_licences": dg.AssetIn("declared_licences"), **{name: dg.AssetIn(key) for name, key in REVIEWS.items()}},
+    ins={
+        "declared_licences": dg.AssetIn("declared_licences"),
+        **{name: dg.AssetIn(key) for name, key in REVIEWS.items()},
+    },
     check_specs=[
-        dg.AssetCheckSpec(f"{name}_finds_the_declared_licence", asset="report", description="By framework, over all reviews.")
+        dg.AssetCheckSpec(
+            f"{name}_finds_the_declared_licence",
+            asset="report",
+            description="By framework, over all reviews.",
+        )
         for name in FRAMEWORKS
     ],
 )
@@ -126,7 +134,9 @@ def markdown(lines: dict[str, list[Row]]) -> str:
         + " |"
         for one in distributions
     ]
-    return "\n".join([head, *body, "", "✓ names the declared licence's family, ✗ does not, ! the execution failed."])
+    return "\n".join(
+        [head, *body, "", "✓ names the declared licence's family, ✗ does not, ! the execution failed."]
+    )
 
 
 def _mark(line: Row) -> str:
@@ -138,7 +148,11 @@ def draw(lines: dict[str, list[Row]], file: Path) -> None:
     names = sorted(lines)
     figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(names) + 1.2))
     left = [0] * len(names)
-    for label, mark, colour in (("agrees", "✓", "#3a8f5c"), ("differs", "✗", "#d98c3f"), ("failed", "!", "#9a9a9a")):
+    for label, mark, colour in (
+        ("agrees", "✓", "#3a8f5c"),
+        ("differs", "✗", "#d98c3f"),
+        ("failed", "!", "#9a9a9a"),
+    ):
         counts = [sum(_mark(line) == mark for line in lines[name]) for name in names]
         axes.barh(names, counts, left=left, label=label, color=colour)
         left = [one + two for one, two in zip(left, counts, strict=True)]

@@ -1,4 +1,4 @@
-"""`orchestrator conformance`: what each runtime here is proved to do; `orchestrator compat`: the same of another version."""
+"""`orchestrator conformance`: what each runtime here is proved to do."""
 
 import subprocess
 import sys

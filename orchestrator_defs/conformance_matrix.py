@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from orchestrator_defs.text_tables import text_table
 from orchestrator_runtimes.capabilities import Capability
 
 
@@ -84,9 +85,7 @@ def cells(rows: Sequence[MatrixRow]) -> list[list[str]]:
 
 def as_text(rows: Sequence[MatrixRow]) -> str:
     """Return the matrix for a terminal."""
-    lines = cells(rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return text_table(cells(rows))
 
 
 def as_page(rows: Sequence[MatrixRow], command: str) -> str:

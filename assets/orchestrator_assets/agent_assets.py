@@ -20,14 +20,16 @@ from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
+from orchestrator_resources.runtime_profiles import load_profile, lock_file
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.agents import agent_digest
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.codec import encode
-from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import dump
 from orchestrator_runtimes.messages import CONTRACT_VERSION
+from orchestrator_runtimes.profiles import FrameworkProfile
 
 RESOURCE: Final = "agent_runtimes"
 """Key under which agent assets find `AgentRuntimes`."""
@@ -50,6 +52,7 @@ def agent_asset(
     asset: dg.AssetSpec,
     code: Path | None = None,
     files: Sequence[str] = (),
+    profile: Path | None = None,
     io_manager_key: str | None = None,
 ) -> dg.AssetsDefinition:
     """Make an asset of an agent; its definitions need `AgentRuntimes` as the resource `agent_runtimes`.
@@ -59,22 +62,25 @@ def agent_asset(
         asset: Key, owners, description and the like of the asset.
         code: Folder of the agent's code; None when it needs none (a portable agent without functions).
         files: Those of the folder that are this agent's; empty means all but the component's own YAML.
+        profile: File of the runtime profile that it runs in; None means the framework alone.
         io_manager_key: Where its value is stored; None uses the default.
 
     Raises:
-        AgentError: `agent_load_failed` when the framework is not installed or the folder cannot be packed.
+        AgentError: `agent_load_failed` when the framework is not installed, the folder cannot be packed, or the
+            profile has no lock that fits it.
     """
-    profile = framework(agent.framework)
+    runtime = _runtime(agent, profile)
     bundle = None
     if code is not None:
-        digest, archive = bundles.pack(code, only=frozenset(files), leave_out=NOT_CODE)
+        not_code = NOT_CODE | ({profile.name, lock_file(profile).name} if profile is not None else set())
+        digest, archive = bundles.pack(code, only=frozenset(files), leave_out=not_code)
         bundle = Bundle(digest=digest, archive=archive)
     name = re.sub(r"\W", "_", "__".join(asset.key.path))
     source = agent.source(name)
     digest = agent_digest(bundle.digest if bundle else None, source)
-    environment = EnvironmentStore(home_folder()).digest(profile.lock())
+    environment = EnvironmentStore(home_folder()).digest(runtime.lock())
     described = {
-        "framework": profile.title,
+        "framework": runtime.title,
         "environment": environment,
         "agent": digest,
         "entrypoint": source.entrypoint or "portable",
@@ -89,7 +95,7 @@ def agent_asset(
     spec = asset.replace_attributes(
         code_version=_code_version(agent, digest, environment),
         deps=[],
-        kinds=asset.kinds | {profile.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
+        kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
     )
 
     @dg.multi_asset(
@@ -105,7 +111,7 @@ def agent_asset(
     ) -> dg.MaterializeResult[Any]:
         try:
             return _materialize(
-                context, agent, Agent(source=source, bundle=bundle), described, config, values
+                context, agent, runtime, Agent(source=source, bundle=bundle), described, config, values
             )
         except AgentError as error:
             if not error.code.retryable or context.retry_number >= agent.retries.max:
@@ -115,6 +121,18 @@ def agent_asset(
             raise dg.RetryRequested(max_retries=agent.retries.max, seconds_to_wait=delay) from failure(error)
 
     return execute
+
+
+def _runtime(agent: AgentSpec, profile: Path | None) -> FrameworkProfile:
+    if profile is None:
+        return framework(agent.framework)
+    runtime = load_profile(profile)
+    if runtime.name != agent.framework:
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED,
+            f"the runtime profile {profile.name!r} is for {runtime.name}, the agent is for {agent.framework}",
+        )
+    return runtime
 
 
 def failure(error: AgentError) -> dg.Failure:
@@ -137,6 +155,7 @@ def _code_version(agent: AgentSpec, digest: str, environment: str) -> str:
 def _materialize(
     context: dg.AssetExecutionContext,
     spec: AgentSpec,
+    runtime: FrameworkProfile,
     agent: Agent,
     described: Mapping[str, Any],
     config: AgentRunConfig,
@@ -154,7 +173,7 @@ def _materialize(
         partition_key=partition,
         owner=asset_key.to_user_string(),
     )
-    host, profile = runtimes.runtimes, framework(spec.framework)
+    host = runtimes.runtimes
     trace_id = secrets.token_hex(16)
     settings = BatchSettings(
         limits=spec.limits.limits(),
@@ -167,9 +186,9 @@ def _materialize(
     )
     began = time.monotonic()
     with Progress(len(items), context.log.info) as progress:
-        rows = host.run(profile, agent, items, settings, on_event=progress.on_event, on_row=progress.on_row)
+        rows = host.run(runtime, agent, items, settings, on_event=progress.on_event, on_row=progress.on_row)
     value = [row_value(row) for row in rows] if spec.for_each else rows[0].result and rows[0].result.output
-    described = {**described, "framework_version": host.describe(profile).framework_version}
+    described = {**described, "framework_version": host.describe(runtime).framework_version}
     if spec.portable is not None:
         described["model"] = spec.portable.model_name
     host.forget(items)

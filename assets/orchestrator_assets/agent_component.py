@@ -35,9 +35,15 @@ class AgentComponent(AgentSpec, dg.Component):
         description="Files of the code folder that are this agent's, where several agents share the folder; empty means all.",
         examples=[["agent.py", "tools.py"]],
     )
+    profile: str | None = Field(
+        default=None,
+        description="Runtime profile, a file beside this one, for agents that need more than their framework.",
+        examples=["research.toml"],
+    )
 
     def build_defs(self, context: ComponentLoadContext) -> dg.Definitions:
         """Return the asset."""
         code = code_folder(context.path, self.code)
-        asset = agent_asset(self, asset=self.asset, code=code, files=self.files)
+        profile = context.path / self.profile if self.profile is not None else None
+        asset = agent_asset(self, asset=self.asset, code=code, files=self.files, profile=profile)
         return dg.Definitions(assets=[asset], resources={RESOURCE: AGENT_RUNTIMES})

@@ -88,6 +88,23 @@ class EnvironmentStore:
         found = [environment for folder in folders if (environment := self._read(folder)) is not None]
         return sorted(found, key=lambda environment: (environment.name, environment.digest))
 
+    def remains(self) -> list[Path]:
+        """Return the folders that an install or a removal left behind half-done, and nobody is working on now."""
+        folders = self._folder.iterdir() if self._folder.is_dir() else []
+        return sorted(
+            folder
+            for folder in folders
+            if folder.is_dir() and self._read(folder) is None and not self._busy(folder)
+        )
+
+    def _busy(self, folder: Path) -> bool:
+        with contextlib.suppress(OSError), (self._folder / f".{folder.name}.lock").open("r") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     def install(self, lock: str, *, name: str, progress: Callable[[str], None]) -> Environment:
         """Return the environment of a lock, made first when it is missing.
 

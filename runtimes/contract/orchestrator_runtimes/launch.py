@@ -143,6 +143,19 @@ class GuestProcess:
         """True while the process lives and can be reached."""
         return self._process.returncode is None and not self.client.closed
 
+    @property
+    def pid(self) -> int:
+        """Process id of the guest itself, which its guardian started; on Linux only.
+
+        Raises:
+            OSError: It has ended.
+        """
+        guardian_pid = self._process.pid
+        children = Path(f"/proc/{guardian_pid}/task/{guardian_pid}/children").read_text().split()
+        if not children:
+            raise ProcessLookupError(f"the guest below process {guardian_pid} has ended")
+        return int(children[0])
+
     async def crash(self, what: str) -> AgentError:
         """Return the error that tells how the guest ended; waits a moment for its last words."""
         with suppress(TimeoutError):

@@ -1,0 +1,48 @@
+"""The command line `orchestrator`."""
+
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from orchestrator_defs.compat_command import compat
+from orchestrator_defs.conformance_commands import conformance
+from orchestrator_defs.doctor_command import doctor
+from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
+from orchestrator_runtimes.errors import AgentError
+
+
+class _Commands(click.Group):
+    """A group whose commands fail with the words of an error instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except AgentError as error:
+            cause = f"\n  {error.cause}" if error.cause else ""
+            raise click.ClickException(f"{error.message}{cause}") from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("agent-orchestrator"), prog_name="orchestrator")
+def main() -> None:
+    """Agents of any framework as Dagster assets: the runtimes that they need, and proof of what each can do."""
+
+
+@main.group(cls=_Commands)
+def runtimes() -> None:
+    """Environments of frameworks: list, install, compare, doctor, remove.
+
+    A runtime is one framework and nothing else, installed from a hashed lock into a folder that is named by the lock's
+    digest, below ORCHESTRATOR_HOME. A runtime profile (a TOML file beside the agents) adds requirements to a framework.
+    """
+
+
+runtimes.add_command(list_runtimes, "list")
+runtimes.add_command(install)
+runtimes.add_command(compare)
+runtimes.add_command(doctor)
+runtimes.add_command(remove)
+main.add_command(conformance)
+main.add_command(compat)

@@ -1,0 +1,48 @@
+"""`orchestrator compat`: does the adapter of a framework work with another version of it?"""
+
+import click
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from orchestrator_defs.conformance_commands import finish, run_suite
+from orchestrator_resources.environments import EnvironmentStore
+from orchestrator_resources.homes import home_folder
+from orchestrator_resources.runtime_profiles import resolve
+from orchestrator_resources.runtimes import framework
+from orchestrator_runtimes.profiles import FrameworkProfile
+
+
+def at_version(profile: FrameworkProfile, version: str) -> list[str]:
+    """Return a framework's requirements with the framework itself at `version`, and nothing else pinned."""
+    wanted: list[str] = []
+    for text in profile.requirements:
+        requirement = Requirement(text)
+        extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+        own = canonicalize_name(requirement.name) == canonicalize_name(profile.distribution)
+        wanted.append(f"{requirement.name}{extras}{f'=={version}' if own else ''}")
+    return wanted
+
+
+@click.command()
+@click.argument("name", metavar="FRAMEWORK")
+@click.argument("version")
+@click.option("--keep", is_flag=True, help="Keep the environment afterwards.")
+def compat(name: str, version: str, keep: bool) -> None:
+    """Run the conformance suite with another version of a framework, in an environment of its own.
+
+    So that an upgrade is a decision with evidence: prints the matrix and, last, `N passed, N failed`; the exit
+    status is 1 when anything failed. What the framework needs beside itself is resolved anew, preferring the
+    versions of its lock.
+    """
+    profile = framework(name)
+    click.echo(f"{name} {version}: resolving")
+    lock = resolve(at_version(profile, version), preferred=profile.lock(), name=f"{name} {version}")
+    store = EnvironmentStore(home_folder())
+    known = store.find(lock)
+    environment = known or store.install(lock, name=f"{name} {version}", progress=click.echo)
+    try:
+        run = run_suite(profile, environment.python)
+    finally:
+        if known is None and not keep:
+            store.remove(environment.digest)
+    finish([run], complete=True)

@@ -1,0 +1,146 @@
+"""`orchestrator runtimes doctor`: is everything here that agents need, and does it work?"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from uv import find_uv_bin
+
+from orchestrator_resources.embedded_model.service import EmbeddedModel
+from orchestrator_resources.environments import SPARE_BYTES, EnvironmentStore
+from orchestrator_resources.homes import home_folder
+from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.launch import GuestCommand, GuestProcess
+from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
+
+MODEL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        name: Of the check.
+        good: False when something must be done.
+        text: What was found, and what to do where `good` is False.
+    """
+
+    name: str
+    good: bool
+    text: str
+
+
+@click.command()
+def doctor() -> None:
+    """Check this machine: Python, installer, disk, each installed runtime (it is started), the embedded model.
+
+    The exit status is 1 when something must be done; the line says what.
+    """
+    home = home_folder()
+    bad = 0
+    for finding in findings(home):
+        bad += not finding.good
+        click.echo(f"{'ok ' if finding.good else 'BAD'}  {finding.name}: {finding.text}")
+    click.echo(f"{bad} to mend" if bad else "nothing to mend")
+    sys.exit(1 if bad else 0)
+
+
+def findings(home: Path) -> Iterator[Finding]:
+    """Make every check and yield what it found, in order."""
+    yield Finding(name="python", good=True, text=sys.version.split()[0])
+    yield _installer()
+    yield _disk(home)
+    store = EnvironmentStore(home)
+    for folder in store.remains():
+        text = f"an install was cut off: delete {folder}, or install the framework again"
+        yield Finding(name="environments", good=False, text=text)
+    for name, profile in installed_frameworks().items():
+        environment = store.find(profile.lock())
+        if environment is None:
+            yield Finding(name=name, good=True, text=f"not installed; `orchestrator runtimes install {name}`")
+        else:
+            yield _checked(name, lambda p=profile, e=environment: _start(p, e.python))  # type: ignore[misc]
+    if os.environ.get("ORCHESTRATOR_MODEL_URL"):
+        yield Finding(
+            name="model", good=True, text="ORCHESTRATOR_MODEL_URL names one; the embedded model is not used"
+        )
+    elif EmbeddedModel(home).installed:
+        yield _checked("embedded model", lambda: _ask_model(home))
+    else:
+        yield Finding(
+            name="embedded model", good=True, text="not installed; the first agent that needs it installs it"
+        )
+
+
+def _checked(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name=name, good=True, text=check())
+    except AgentError as error:
+        remedy = f"; `orchestrator runtimes remove {name}` and install it again"
+        return Finding(
+            name=name, good=False, text=f"{error}{remedy if name in installed_frameworks() else ''}"
+        )
+
+
+def _installer() -> Finding:
+    try:
+        said = subprocess.run(
+            [find_uv_bin(), "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(
+            name="installer", good=False, text=f"uv does not run ({error}): install agent-orchestrator again"
+        )
+    return Finding(name="installer", good=True, text=said.strip())
+
+
+def _disk(home: Path) -> Finding:
+    place = home
+    while not place.exists():
+        place = place.parent
+    if not os.access(place, os.W_OK):
+        text = f"{home} cannot be written to: set ORCHESTRATOR_HOME to a folder that can"
+        return Finding(name="home", good=False, text=text)
+    free = shutil.disk_usage(place).free
+    if free < SPARE_BYTES:
+        text = (
+            f"only {free / 2**20:.0f} MB are free below {home}: set ORCHESTRATOR_HOME to a folder with more"
+        )
+        return Finding(name="home", good=False, text=text)
+    return Finding(name="home", good=True, text=f"{home}, {free / 2**30:.0f} GB free")
+
+
+def _start(profile: FrameworkProfile, python: Path) -> str:
+    async def start() -> str:
+        command = GuestCommand(
+            framework=profile.name,
+            python=python,
+            adapter=profile.adapter,
+            packages=profile.packages(),
+            environment=profile.environment,
+        )
+        guest = await GuestProcess.start(command)
+        try:
+            runtime = guest.client.runtime
+            return f"{profile.title} {runtime.framework_version} starts, on Python {runtime.python}"
+        finally:
+            await guest.stop()
+
+    return asyncio.run(start())
+
+
+def _ask_model(home: Path) -> str:
+    with EmbeddedModel(home, progress=lambda _line: None).acquire() as address:
+        request = urllib.request.Request(
+            f"{address.base_url}/models", headers={"authorization": f"Bearer {address.api_key}"}
+        )
+        with urllib.request.urlopen(request, timeout=MODEL_SECONDS) as answer:
+            return f"answers with status {answer.status}"

@@ -1,7 +1,11 @@
-"""The HTTP front of the embedded model's server: it lets a small model call tools before it writes JSON.
+"""The HTTP front of the embedded model's server: it puts requests so that a very small model can follow them.
 
-llama.cpp turns a JSON schema into a grammar for the whole answer, so that a request with tools and a schema can never
-call a tool. The front leaves the schema out until a tool has answered, and passes everything else on as it is.
+- llama.cpp turns a JSON schema into a grammar for the whole answer, so that a request with tools and a schema could never
+  call a tool: the schema is left out until a tool has answered.
+- The model copies any markup it has seen, so that it would write tool calls for ever: once a tool has answered, the model
+  is offered no tool, and calls and results are told to it in plain words.
+
+Everything else passes as it is.
 """
 
 import contextlib
@@ -10,6 +14,7 @@ import json
 import urllib.parse
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 SECONDS = 600.0
 BODY_BYTES = 8 * 2**20
@@ -18,20 +23,37 @@ PASSED = ("Authorization", "Content-Type", "Accept")
 
 
 def adapted(body: bytes) -> bytes:
-    """Return a request as the server should see it: without a schema while its tools are yet to be called."""
+    """Return a request as the server should see it."""
     try:
         request = json.loads(body)
     except ValueError:
         return body
-    if not (isinstance(request, dict) and request.get("tools") and request.get("response_format")):
-        return body
-    messages = request.get("messages")
-    if not isinstance(messages, list) or any(
-        isinstance(one, dict) and one.get("role") == "tool" for one in messages
-    ):
-        return body
-    del request["response_format"]
+    messages = request.get("messages") if isinstance(request, dict) else None
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages) or not messages:
+        return body  # the server says what is wrong with it
+    if messages[-1].get("role") == "tool":
+        request["messages"] = [told for message in messages if (told := _in_plain_words(message)) is not None]
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            request.pop(name, None)
+    elif request.get("tools"):
+        request.pop("response_format", None)
     return json.dumps(request).encode()
+
+
+def _in_plain_words(message: dict[str, Any]) -> dict[str, Any] | None:
+    """Return a message without markup of tools; None for one that held nothing else."""
+    if message.get("role") == "tool":
+        return {"role": "user", "content": f"Result: {_text(message.get('content'))}"}
+    if message.get("tool_calls"):
+        said = _text(message.get("content"))
+        return {"role": "assistant", "content": said} if said else None
+    return message
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    return str(content or "")
 
 
 class Front(BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ import xllamacpp
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SLOTS = 4
 CONTEXT = 4_096  # tokens of one slot
-ANSWER = 384  # tokens of an answer that asks for no limit: the model tends to go on until the context is full
+ANSWER = 256  # tokens of an answer that asks for no limit: the model tends to go on until the context is full
 
 
 def weights() -> pathlib.Path:

@@ -1,0 +1,92 @@
+"""Our side: a batch as an agent asset runs it, from the items to the rows, without Dagster.
+
+`python -m benchmarks.our_process --framework NAME --endpoint URL` answers each line `{"count": N}` of standard input
+with one line of JSON. Guests start with the first batch.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.frameworks import AGENTS, ENTRYPOINTS
+from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy, Item, Row
+from orchestrator_resources.guest_pool import Agent
+from orchestrator_resources.homes import home_folder
+from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, framework, open_runtimes
+from orchestrator_runtimes import bundles
+from orchestrator_runtimes.client import Bundle
+from orchestrator_runtimes.messages import AgentSource, ModelAddress
+from orchestrator_runtimes.profiles import FrameworkProfile
+
+
+def agent_of(name: str) -> Agent:
+    """Return the agent under test of a framework."""
+    digest, archive = bundles.pack(AGENTS, only=frozenset({f"{name}_agent.py"}))
+    return Agent(
+        source=AgentSource(entrypoint=ENTRYPOINTS[name]), bundle=Bundle(digest=digest, archive=archive)
+    )
+
+
+def run_batch(
+    runtimes: Runtimes,
+    profile: FrameworkProfile,
+    agent: Agent,
+    settings: BatchSettings,
+    batch: int,
+    count: int,
+) -> dict[str, object]:
+    """Run one batch and tell how it went."""
+    began = time.perf_counter()
+    items = [
+        Item(key=str(n), execution=f"batch-{batch}-{n}", inputs=prompt(profile.name, n)) for n in range(count)
+    ]
+    rows = runtimes.run(
+        profile, agent, items, settings, on_event=lambda _item, _event: None, on_row=lambda _row: None
+    )
+    runtimes.forget(items)
+    seconds = time.perf_counter() - began
+    wrong = [row for n, row in enumerate(rows) if not _answered(row, n)]
+    return {"seconds": seconds, "failed": len(wrong), "first_failure": str(wrong[0])[:300] if wrong else None}
+
+
+def prompt(framework_name: str, number: int) -> Any:
+    """Return the inputs of one execution; a crew takes them by name."""
+    text = f"What is the weather in Paris? EXEC-{number}."
+    return {"prompt": text} if framework_name == "crewai" else text
+
+
+def _answered(row: Row, number: int) -> bool:
+    return row.result is not None and str(row.result.output).endswith(f"EXEC-{number}")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="benchmarks.our_process", description=__doc__)
+    parser.add_argument("--framework", required=True)
+    parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--processes", type=int, help="guest processes; the default is the runtime's own")
+    parser.add_argument("--in-flight", type=int, help="executions at once; the default is the batch's own")
+    options = parser.parse_args()
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    profile, agent = framework(options.framework), agent_of(options.framework)
+    chosen = {} if options.in_flight is None else {"in_flight": options.in_flight}
+    model = ModelAddress(base_url=options.endpoint)
+    settings = BatchSettings(model=model, failures=FailurePolicy(kind="keep"), **chosen)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as state:
+        places = RuntimeSettings(home=home_folder(), state=Path(state), processes=options.processes)
+        with open_runtimes(places, model=model, tell=lambda line: print(line, file=sys.stderr)) as runtimes:
+            print(json.dumps({"ready": True}), file=answers, flush=True)
+            for batch, line in zip(itertools.count(), sys.stdin):  # the input ends, the count does not
+                answer = run_batch(runtimes, profile, agent, settings, batch, json.loads(line)["count"])
+                print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`thousand`: a thousand executions on one machine, our default settings against the bare framework in one process."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from benchmarks.endpoints import scripted_endpoint
+from benchmarks.frameworks import Framework
+from benchmarks.outcomes import Cell, Outcome
+from benchmarks.sides import BatchReport, bare_side, our_side
+from benchmarks.sizes import Sizes
+
+LATENCY_SECONDS: Final = 1.0
+
+
+def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callable[[str], None]) -> Outcome:
+    """Run the batch once on each side."""
+    count, rows, failed = sizes.thousand_executions, list[dict[str, Cell]](), 0
+    for framework in frameworks:
+        with (
+            scripted_endpoint(latency=LATENCY_SECONDS) as endpoint,
+            our_side(framework, endpoint.base_url) as side,
+        ):
+            ours = side.run(count, watch_memory=True)
+        with (
+            scripted_endpoint(latency=LATENCY_SECONDS) as endpoint,
+            bare_side(framework, endpoint.base_url) as side,
+        ):
+            side.run(1)
+            bare = side.run(count, watch_memory=True)
+        row = compare(framework.name, ours, bare)
+        say(f"  {framework.name}: ours {ours.seconds:.1f} s, bare {bare.seconds:.1f} s")
+        failed += ours.failed + bare.failed
+        rows.append(row)
+    slower = [str(row["framework"]) for row in rows if float(row["wall ratio"] or 0) >= 1]
+    return Outcome(
+        name="thousand",
+        title=f"{count:,} executions",
+        how=f"{count:,} executions, all submitted at once, each of two model calls ({LATENCY_SECONDS:.0f} s each, so"
+        f" that {2 * LATENCY_SECONDS:.0f} s is the least) and a tool. Ours: default settings, without warm-up: the"
+        " start of the guests counts. Bare: one process, after one execution of warm-up: its start does not count. One run"
+        " of each side. Memory is the largest sum of the resident memory of all processes of the side.",
+        rows=rows,
+        findings=[
+            "Ours is faster than bare for every framework."
+            if not slower
+            else f"Ours is not faster than bare for {', '.join(slower)}."
+        ],
+        failed=failed,
+    )
+
+
+def compare(name: str, ours: BatchReport, bare: BatchReport) -> dict[str, Cell]:
+    """Return the row of one framework."""
+    return {
+        "framework": name,
+        "ours, s": ours.seconds,
+        "bare, s": bare.seconds,
+        "wall ratio": ours.seconds / bare.seconds,
+        "ours, failed": ours.failed,
+        "bare, failed": bare.failed,
+        "ours, CPU s": ours.cpu_seconds,
+        "bare, CPU s": bare.cpu_seconds,
+        "ours, peak MB": ours.peak_bytes / 2**20,
+        "bare, peak MB": bare.peak_bytes / 2**20,
+    }

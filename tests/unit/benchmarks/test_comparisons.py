@@ -1,0 +1,77 @@
+"""From the reports of both sides to the rows and findings that are printed."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks import launch, overhead, thousand
+from benchmarks.__main__ import page
+from benchmarks.launch import Launch
+from benchmarks.outcomes import Outcome, markdown, shown
+from benchmarks.sides import BatchReport
+
+
+def report(seconds: float, cpu: float, failed: int = 0, peak: int = 0) -> BatchReport:
+    return BatchReport(
+        executions=100, failed=failed, first_failure=None, seconds=seconds, cpu_seconds=cpu, peak_bytes=peak
+    )
+
+
+def test_overhead_compares_medians_per_execution() -> None:
+    pairs = [
+        (report(1.1, 2.0), report(1.0, 1.0)),
+        (report(9.0, 9.0), report(1.0, 1.0)),
+        (report(1.2, 2.2), report(1.0, 1.1)),
+    ]
+    row = overhead.compare("agno", pairs)
+    assert row["ours, wall ms"] == pytest.approx(12)
+    assert row["wall ratio"] == pytest.approx(1.2)
+    assert row["CPU ratio"] == pytest.approx(2.2)
+
+
+def test_thousand_counts_failures_and_memory_of_each_side() -> None:
+    row = thousand.compare("agno", report(6.0, 8.0, peak=2**30), report(12.0, 11.0, failed=3, peak=2**28))
+    assert row["wall ratio"] == pytest.approx(0.5)
+    assert (row["ours, failed"], row["bare, failed"]) == (0, 3)
+    assert (row["ours, peak MB"], row["bare, peak MB"]) == (1_024, 256)
+
+
+def test_launch_tells_what_the_framework_itself_takes() -> None:
+    launches = {
+        "plain": [Launch(first=2.0)],
+        "ours": [Launch(first=3.9, second=0.03)],
+        "plain cli": [Launch(first=3.0)],
+        "ours cli": [Launch(first=5.0)],
+    }
+    row = launch.compare("langgraph", launches, 1.7)
+    assert row["added, s"] == pytest.approx(1.9)
+    assert row["added without it, s"] == pytest.approx(0.2)
+    assert row["added there, s"] == pytest.approx(2.0)
+    assert row["warm, s"] == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [(None, "-"), ("a", "a"), (1_000, "1,000"), (0.0312, "0.0312"), (1.05, "1.05"), (2526.4, "2526"), (9.0, "9.00")],
+)  # fmt: skip
+def test_cells_have_three_digits(cell: str | int | float | None, text: str) -> None:
+    assert shown(cell) == text
+
+
+def test_a_page_says_command_machine_and_load_and_holds_every_table() -> None:
+    outcome = Outcome(
+        name="rows",
+        title="Rows",
+        how="Once.",
+        rows=[{"rows": 1, "seconds": 0.5}],
+        findings=["Grows linearly."],
+    )
+    machine: dict[str, str | float | int] = {
+        "processor": "P", "cores": 2, "memory_gib": 8.0, "system": "Linux", "python": "3.11.7", "load_at_start": 0.1
+    }  # fmt: skip
+    text = page(
+        "python -m benchmarks", machine, [outcome, dataclasses.replace(outcome, title="Again", rows=[])]
+    )
+    assert "`python -m benchmarks` on P, 2 cores" in text and "load average at the start 0.1" in text
+    assert "| rows | seconds |\n| --- | ---: |\n| 1 | 0.500 |\n\n- Grows linearly." in text
+    assert markdown(outcome) in text and "### Again" in text

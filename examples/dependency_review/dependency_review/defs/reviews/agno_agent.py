@@ -8,5 +8,5 @@ reviewer = Agent(
     name="reviewer",
     model=OpenAIChat(id="smollm2", temperature=0),
     tools=[read_licence, read_requirements],
-    instructions="You review Python distributions. Call read_licence with the distribution's name, then say which licence it has.",
+    instructions="You review Python distributions: read the licence, then say which it is.",
 )

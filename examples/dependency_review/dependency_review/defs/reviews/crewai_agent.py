@@ -12,7 +12,7 @@ reviewer = Agent(
     tools=[tool(read_licence), tool(read_requirements)],
 )
 review = Task(
-    description="Review the distribution {distribution}: which licence does it have?",
+    description="Read the licence of {distribution[name]}.",
     expected_output="The licence.",
     agent=reviewer,
 )

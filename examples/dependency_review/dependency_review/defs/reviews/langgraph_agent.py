@@ -8,5 +8,5 @@ model = ChatOpenAI(model="smollm2", temperature=0)
 reviewer = create_agent(
     model,
     [read_licence, read_requirements],
-    system_prompt="You review Python distributions. Call read_licence with the distribution's name, then say which licence it has.",
+    system_prompt="You review Python distributions: read the licence, then say which it is.",
 )

@@ -19,6 +19,6 @@ reviewer = LightAgent(
     model="smollm2",
     api_key=os.environ["OPENAI_API_KEY"],
     base_url=os.environ["OPENAI_BASE_URL"],
-    role="You review Python distributions. Call read_licence with the distribution's name, then say which licence it has.",
+    role="You review Python distributions: read the licence, then say which it is.",
     tools=[read_licence, read_requirements],
 )

@@ -18,6 +18,7 @@ from orchestrator_runtimes.events import ModelCall
 from orchestrator_runtimes.execution import CURRENT, Execution
 from orchestrator_runtimes.messages import Usage
 from orchestrator_runtimes.model_answers import ENDPOINTS, AnswerStream, read_answer, status_fault
+from orchestrator_runtimes.model_transport import DirectTransport
 
 EXECUTION_HEADER: Final = "x-orchestrator-execution"
 
@@ -45,8 +46,12 @@ def install() -> list[str]:
             patched.append(name)
     if importlib.util.find_spec("openai") is not None:
         options = importlib.import_module("openai._models").FinalRequestOptions
-        options.get_max_retries = lambda self, max_retries: 0
+        options.get_max_retries = _no_retries
     return patched
+
+
+def _no_retries(_options: object, _max_retries: int) -> int:
+    return 0
 
 
 def _patch(http: Any) -> None:
@@ -54,12 +59,27 @@ def _patch(http: Any) -> None:
         return
     send, send_async = http.Client.send, http.AsyncClient.send
     tee, tee_async = _tees(http)
+    direct = DirectTransport(http)
+
+    def sent(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if direct.takes(client, request):
+            response = direct.send(request, stream=kwargs.get("stream", False))
+            if response is not None:
+                return response
+        return send(client, request, *args, **kwargs)
+
+    async def sent_async(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if direct.takes(client, request):
+            response = await direct.send_async(request, stream=kwargs.get("stream", False))
+            if response is not None:
+                return response
+        return await send_async(client, request, *args, **kwargs)
 
     def observed(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         if (call := _Call.of(request)) is None:
             return send(self, request, *args, **kwargs)
         try:
-            response = send(self, call.redirected(request, request.read()), *args, **kwargs)
+            response = sent(self, call.redirected(request, request.read()), *args, **kwargs)
             if response.status_code >= 400:
                 response.read()
         except Exception as error:
@@ -75,7 +95,7 @@ def _patch(http: Any) -> None:
         if (call := _Call.of(request)) is None:
             return await send_async(self, request, *args, **kwargs)
         try:
-            response = await send_async(
+            response = await sent_async(
                 self, call.redirected(request, await request.aread()), *args, **kwargs
             )
             if response.status_code >= 400:
@@ -160,7 +180,7 @@ class _Call:
         except (ValueError, AttributeError):
             return content  # the endpoint will say what is wrong with it
         if self.streamed and self.endpoint == "/chat/completions":
-            options = body.get("stream_options") or {}
+            options: dict[str, Any] = body.get("stream_options") or {}
             if not options.get("include_usage"):
                 self.drop_usage = True
                 body["stream_options"] = {**options, "include_usage": True}
@@ -222,7 +242,7 @@ def _tees(http: Any) -> tuple[Any, Any]:
 
         def failed(self, error: Exception) -> ModelCall | None:
             call, self._call = self._call, None
-            return call and call.end(None, call.fault_of(http, error))
+            return None if call is None else call.end(None, call.fault_of(http, error))
 
         def abandoned(self) -> ModelCall | None:
             """Account for an answer that the caller stopped reading, as SDKs do at its end mark."""
@@ -233,7 +253,7 @@ def _tees(http: Any) -> tuple[Any, Any]:
                 return call.end(None, None)
             return call.end(self._answer.usage, self._answer.finish()[1])
 
-    class Tee(Reading, http.SyncByteStream):  # type: ignore[misc, name-defined]  # the library is not known here
+    class Tee(Reading, http.SyncByteStream):  # type: ignore[misc]  # the library is not known here
         def __iter__(self) -> Iterator[bytes]:
             call = self._call
             assert call is not None
@@ -260,7 +280,7 @@ def _tees(http: Any) -> tuple[Any, Any]:
                 call.execution.emit_from_thread(event)
             self._stream.close()
 
-    class AsyncTee(Reading, http.AsyncByteStream):  # type: ignore[misc, name-defined]  # as above
+    class AsyncTee(Reading, http.AsyncByteStream):  # type: ignore[misc]  # as above
         async def __aiter__(self) -> AsyncIterator[bytes]:
             call = self._call
             assert call is not None

@@ -4,6 +4,7 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$python; break; }; done)
 FRAMEWORKS := agentscope agno crewai langgraph lightagent
+WANTED = $(filter-out fake,$(or $(FRAMEWORK),$(FRAMEWORKS)))
 ROWS ?= 4
 PORT ?= 3000
 
@@ -50,7 +51,7 @@ compat: $(VENV)/.ready ## The suite against another upstream version (FRAMEWORK=
 	@$(BIN)/orchestrator compat $(FRAMEWORK) $(VERSION)
 
 runtimes: $(VENV)/.ready ## Install the environments of all frameworks (FRAMEWORK=name for one)
-	@for name in $(filter-out fake,$(or $(FRAMEWORK),$(FRAMEWORKS))); do $(BIN)/orchestrator runtimes install $$name; done
+	@$(if $(WANTED),$(BIN)/orchestrator runtimes install $(WANTED))
 
 locks: $(VENV)/.ready ## Resolve every lock again
 	@$(TOOLS).locks

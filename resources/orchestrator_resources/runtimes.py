@@ -94,7 +94,8 @@ class Runtimes:
             AgentError: `model_unavailable` when it does not start.
         """
         if self._model is None:
-            address = self._leases.enter_context(EmbeddedModel(self._settings.home).acquire())
+            embedded = EmbeddedModel(self._settings.home, progress=self._tell)
+            address = self._leases.enter_context(embedded.acquire())
             self._model = ModelAddress(base_url=address.base_url, api_key=address.api_key)
         return self._model
 

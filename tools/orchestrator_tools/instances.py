@@ -9,7 +9,7 @@ from orchestrator_tools.steps import BIN, CHECKOUT
 INSTANCE: Final = CHECKOUT / "var" / "dagster"
 EXAMPLE: Final = CHECKOUT / "examples" / "dependency_review"
 
-_SETTINGS: Final = "telemetry:\n  enabled: false\n"
+_SETTINGS: Final = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 
 
 def prepare_instance(folder: Path = INSTANCE) -> Path:

@@ -74,8 +74,8 @@ class FinishedStore(Protocol):
         """Return the results of those that have finished."""
         ...
 
-    def put(self, execution: str, result: Result) -> None:
-        """Remember a result."""
+    def put(self, results: Mapping[str, Result]) -> None:
+        """Remember results, by execution; durable when this returns."""
         ...
 
 
@@ -110,6 +110,41 @@ class BatchFailed(AgentError):
 
 class _Enough(Exception):
     """A worker saw more failures than the policy allows."""
+
+
+class _Keeper:
+    """Stores results beside the work: those that come while some are being stored are stored together.
+
+    A store makes each of its transactions durable, which takes a disk milliseconds however many results are in it.
+    """
+
+    def __init__(self, store: FinishedStore) -> None:
+        self._store = store
+        self._waiting: dict[str, Result] = {}
+        self._storing: asyncio.Task[None] | None = None
+
+    def add(self, execution: str, result: Result) -> None:
+        """Store a result soon.
+
+        Raises:
+            Exception: What an earlier one could not be stored for.
+        """
+        self._waiting[execution] = result
+        if self._storing is not None and self._storing.done():
+            self._storing.result()
+            self._storing = None
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_waiting())
+
+    async def close(self) -> None:
+        """Wait until everything is stored."""
+        if self._storing is not None:
+            await self._storing
+
+    async def _store_waiting(self) -> None:
+        while self._waiting:
+            results, self._waiting = self._waiting, {}
+            await asyncio.to_thread(self._store.put, results)
 
 
 class Batch:
@@ -149,9 +184,10 @@ class Batch:
         for index, item in enumerate(self._items):
             if item.execution in known:
                 self._note(index, Row(key=item.key, result=known[item.execution], replayed=True), on_row)
+        keeper = _Keeper(finished)
         waiting = iter([index for index in range(len(self._items)) if index not in self.rows])
         workers = [
-            asyncio.create_task(self._work(waiting, run_execution, finished, on_event, on_row))
+            asyncio.create_task(self._work(waiting, run_execution, keeper, on_event, on_row))
             for _ in range(min(self._settings.in_flight, len(self._items)))
         ]
         try:
@@ -161,6 +197,7 @@ class Batch:
             for worker in workers:
                 worker.cancel()
             outcomes = await asyncio.gather(*workers, return_exceptions=True)
+            await keeper.close()
         unexpected = [
             outcome
             for outcome in outcomes
@@ -177,7 +214,7 @@ class Batch:
         self,
         waiting: Iterator[int],
         run_execution: RunExecution,
-        finished: FinishedStore,
+        keeper: _Keeper,
         on_event: Callable[[Item, Event], None],
         on_row: Callable[[Row], None],
     ) -> None:
@@ -187,11 +224,12 @@ class Batch:
             async def tell(event: Event, item: Item = item) -> None:
                 on_event(item, event)
 
+            def request(agent: str, item: Item = item) -> Run:
+                return self._request(agent, item)
+
             try:
-                result = await run_execution(
-                    self._agent, lambda agent, item=item: self._request(agent, item), tell
-                )
-                await asyncio.to_thread(finished.put, item.execution, result)
+                result = await run_execution(self._agent, request, tell)
+                keeper.add(item.execution, result)
                 self._note(index, Row(key=item.key, result=result), on_row)
             except AgentError as error:
                 self._note(index, Row(key=item.key, error=error), on_row)

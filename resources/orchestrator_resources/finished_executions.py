@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -45,13 +45,11 @@ class FinishedExecutions:
                 found.update({name: decode(Result, parse(text.encode())) for name, text in rows})
         return found
 
-    def put(self, execution: str, result: Result) -> None:
-        """Remember a result; durable when this returns."""
+    def put(self, results: Mapping[str, Result]) -> None:
+        """Remember results, by execution; durable when this returns."""
+        rows = [(execution, json.dumps(encode(result))) for execution, result in results.items()]
         with closing(self._connect()) as database, database:
-            text = json.dumps(encode(result))
-            database.execute(
-                "INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", (execution, text)
-            )
+            database.executemany("INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", rows)
 
     def forget(self, executions: Iterable[str]) -> None:
         """Drop the results of executions whose asset is materialized."""

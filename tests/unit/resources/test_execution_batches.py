@@ -1,7 +1,8 @@
 """A batch: bounded in flight, one row for each item, a policy for failures, and nothing finished is run again."""
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -27,12 +28,15 @@ AGENT = Agent(source=AgentSource(entrypoint="a:b"))
 class Memory:
     def __init__(self) -> None:
         self.results: dict[str, Result] = {}
+        self.puts = 0
 
-    def get(self, executions: list[str]) -> dict[str, Result]:
+    def get(self, executions: Sequence[str]) -> dict[str, Result]:
         return {name: self.results[name] for name in executions if name in self.results}
 
-    def put(self, execution: str, result: Result) -> None:
-        self.results[execution] = result
+    def put(self, results: Mapping[str, Result]) -> None:
+        self.puts += 1
+        time.sleep(0.005)
+        self.results.update(results)
 
 
 class Runner:
@@ -131,3 +135,21 @@ def test_a_fault_that_is_no_agents_is_not_hidden() -> None:
     batch = Batch(AGENT, items(3), BatchSettings())
     with pytest.raises(ZeroDivisionError):
         asyncio.run(batch.run(broken, Memory(), lambda _item, _event: None, lambda _row: None))
+
+
+def test_results_that_come_while_others_are_stored_are_stored_together() -> None:
+    memory = Memory()
+    run(200, Runner(), BatchSettings(in_flight=50), memory)
+    assert len(memory.results) == 200
+    assert memory.puts < 100
+
+
+def test_a_store_that_takes_no_result_ends_the_batch() -> None:
+    class Full(Memory):
+        def put(self, results: Mapping[str, Result]) -> None:
+            raise OSError("no space left on device")
+
+    runner = Runner()
+    with pytest.raises(OSError, match="no space left"):
+        run(1_000, runner, BatchSettings(in_flight=2), Full())
+    assert len(runner.ran) < 900

@@ -78,8 +78,8 @@ def test_a_full_disk_is_an_error_that_may_be_retried(tmp_path: Path) -> None:
 def test_finished_executions_come_back_whole_until_they_are_forgotten(tmp_path: Path) -> None:
     finished = FinishedExecutions(tmp_path / "finished.db")
     names = [f"e{n}" for n in range(1_200)]
-    finished.put("e7", RESULT)
-    finished.put("e1100", RESULT)
+    finished.put({"e7": RESULT})
+    finished.put({"e1100": RESULT})
     assert FinishedExecutions(tmp_path / "finished.db").get(names) == {"e7": RESULT, "e1100": RESULT}
     finished.forget(["e7", "never"])
     assert finished.get(names) == {"e1100": RESULT}
@@ -88,7 +88,7 @@ def test_finished_executions_come_back_whole_until_they_are_forgotten(tmp_path: 
 def _put(file: Path, name: str) -> None:
     finished = FinishedExecutions(file)
     for n in range(20):
-        finished.put(f"{name}-{n}", RESULT)
+        finished.put({f"{name}-{n}": RESULT})
 
 
 def test_processes_share_the_file_of_finished_executions(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
-"""Copies of agents and flows: what a run changes is an execution's own; clients, tools, hooks and stores are shared."""
+"""Copies of agents and flows: what a run changes is its own; clients, tools, hooks and stores are shared."""
 
 import copy
 import dataclasses
 import threading
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any, Final
 
 from LightAgent import (  # type: ignore[import-untyped]  # it ships no marker of its types
@@ -10,7 +12,9 @@ from LightAgent import (  # type: ignore[import-untyped]  # it ships no marker o
     LightAgent,
     LightFlow,
     LightSwarm,
+    MCPClientManager,
     Session,
+    ToolRegistry,
 )
 from LightAgent.runtime import AgentRuntime  # type: ignore[import-untyped]  # it ships no marker of its types
 
@@ -83,6 +87,8 @@ def own_agent(agent: LightAgent, *, named_session: bool = False) -> LightAgent:
     own.tool_dispatcher = copy.copy(agent.tool_dispatcher)
     own.tool_dispatcher.function_mappings = registry.function_mappings
     own.tool_dispatcher.function_info = registry.function_info
+    if agent.mcp_client is not None:
+        own.mcp_client = _own_mcp_client(agent.mcp_client, registry)
     own.capability_registry = copy.copy(agent.capability_registry)
     own.capability_registry.audit = own._record_session_event
     store: Any = agent.runtime.session_store
@@ -93,6 +99,17 @@ def own_agent(agent: LightAgent, *, named_session: bool = False) -> LightAgent:
         capability_registry=own.capability_registry,
         budget_limits=agent.runtime.budget.limits,
     )
+    return own
+
+
+def _own_mcp_client(client: MCPClientManager, registry: ToolRegistry) -> MCPClientManager:
+    """Return a copy with connections of its own, and have the tools in `registry` call through it."""
+    own: Any = copy.copy(client)
+    own.tool_registry = registry
+    own.exit_stack, own.session, own.server_sessions, own.last_mcp_errors = AsyncExitStack(), None, {}, []
+    for name, call in registry.function_mappings.items():
+        if isinstance(call, partial) and getattr(call.func, "__self__", None) is client:
+            registry.function_mappings[name] = partial(own._call_tool_wrapper, **call.keywords)
     return own
 
 

@@ -22,8 +22,10 @@ PROFILE: Final = FrameworkProfile(
     },
     capabilities=dict.fromkeys(Capability, YES)
     | {
-        Capability.CRASH_RESUME: no("an agent cannot be resumed inside a run"),
-        Capability.APPROVAL: no("it has no request for approval"),
+        Capability.CRASH_RESUME: no("a run cannot be continued; a retry starts again"),
+        Capability.APPROVAL: no(
+            "a flow that waits for an approval is refused by name: nobody can answer it here"
+        ),
     },
     cancel="next_call",
 )

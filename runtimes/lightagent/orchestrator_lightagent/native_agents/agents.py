@@ -1,6 +1,8 @@
 """Native LightAgent agents, as users write them, for the conformance suite."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from LightAgent import BudgetLimits, HookDecision, LightAgent, LightFlow, LightSwarm
@@ -64,6 +66,16 @@ finishing = make("finishing", finish)
 impatient = Impatient(name="impatient", model="scripted", tools=[weather])
 thrifty = make("thrifty", weather, budget_limits=BudgetLimits(model_calls=2))
 guarded = make("guarded", input_guardrails=[lambda query, context: "this is not asked here"])
+
+
+async def over_mcp() -> LightAgent:
+    """Make an agent whose tool is a server of the Model Context Protocol."""
+    made = make("sailor")
+    server = {"command": sys.executable, "args": [str(Path(__file__).with_name("tides.py"))]}
+    await made.setup_mcp({"mcpServers": {"tides": server}})
+    return made
+
+
 unnamed = LightAgent(model="scripted")
 
 

@@ -3,6 +3,7 @@
 A line that is not a valid message gets an error answer, and the connection goes on: lines keep both sides in step. An
 oversized line cannot be skipped safely, so it is answered and the connection closes. Notifications are handled one
 after the other and awaited, so a slow reader stops the writer (backpressure by the stream's own flow control).
+Messages of one turn of the event loop are sent together: a system call, and waking the peer, cost more than a message.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ BUSY: Final = -32001
 
 CLOSE_SECONDS: Final = 2.0
 _ID_CHARACTERS: Final = 128
+_TOGETHER_BYTES: Final = 2**16
+"""Messages that wait for the loop's next turn are sent at once when they are longer than this together."""
+
 _BAD_LINES: Final = 100
 """After so many malformed lines the peer is talking something else, and the connection closes."""
 
@@ -90,6 +94,8 @@ class Connection:
         self._waiting: dict[Id, asyncio.Future[Json]] = {}
         self._running: dict[Id, asyncio.Task[None]] = {}
         self._bad_lines = 0
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
         self._closed: AgentError | None = None
         self.message_bytes = message_bytes
         self.peer_message_bytes = message_bytes
@@ -140,7 +146,7 @@ class Connection:
     def post(self, method: str, params: object) -> None:
         """Queue a notification from synchronous code on the loop's thread; for the few that cannot wait."""
         if self._closed is None:
-            self._writer.write(_line({"method": method, "params": encode(params)}))
+            self._queue(_line({"method": method, "params": encode(params)}))
 
     @property
     def closed(self) -> bool:
@@ -166,6 +172,7 @@ class Connection:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=CLOSE_SECONDS)
+        self._flush()
         self._writer.close()
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -185,11 +192,26 @@ class Connection:
     async def _write(self, line: bytes) -> None:
         if self._closed is not None:
             raise self._closed
+        self._queue(line)
         try:
-            self._writer.write(line)
             await self._writer.drain()
         except OSError as error:
             raise self._break(str(error)) from error
+
+    def _queue(self, line: bytes) -> None:
+        self._outgoing.append(line)
+        self._outgoing_bytes += len(line)
+        if self._outgoing_bytes > _TOGETHER_BYTES:
+            self._flush()
+        elif len(self._outgoing) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        if self._outgoing:
+            data = b"".join(self._outgoing)
+            self._outgoing.clear()
+            self._outgoing_bytes = 0
+            self._writer.write(data)
 
     async def _read_line(self) -> bytes:
         try:

@@ -324,3 +324,35 @@ def test_whatever_is_sent_a_good_request_afterwards_is_answered(garbage: list[by
             assert "error" in answer or answer["result"] == {"known": True}
 
     with_peers(scenario)
+
+
+def test_what_was_said_last_is_sent_before_the_connection_closes() -> None:
+    async def scenario(peers: Peers) -> list[object]:
+        for number in range(3):
+            peers.connection.post("event", Cancel(execution=f"e{number}"))
+        await peers.connection.close()
+        heard = [await peers.hear() for _ in range(4)]
+        return [message and message["params"] for message in heard]
+
+    told = [{"execution": f"e{number}"} for number in range(3)]
+    assert with_peers(scenario) == [*told, None]
+
+
+def test_a_sender_that_never_waits_is_held_back_by_a_reader_that_does_not_read() -> None:
+    async def scenario(peers: Peers) -> list[int]:
+        told = [0]
+
+        async def tell() -> None:
+            while True:
+                await peers.connection.notify("event", Cancel(execution="e" * 1_000))
+                told[0] += 1
+
+        telling = asyncio.create_task(tell())
+        counts: list[int] = []
+        while len(counts) < 2 or counts[-1] != counts[-2]:
+            await asyncio.sleep(0.2)
+            counts.append(told[0])
+        telling.cancel()
+        return counts
+
+    assert 0 < with_peers(scenario)[-1] < 100_000

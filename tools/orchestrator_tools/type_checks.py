@@ -15,6 +15,8 @@ from orchestrator_tools.sources import framework_of, python_files
 from orchestrator_tools.steps import BIN, CHECKOUT, Step
 
 CONFIGURATIONS: Final = CHECKOUT / "var" / "pyright"
+PLUG_IN: Final = Path("tests", "integration", "plug_in")
+"""A framework that is not installed here: its test checks its types in the environment that it makes."""
 
 _PYRIGHT_ENVIRONMENT: Final = {
     "PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT": "1",
@@ -22,7 +24,7 @@ _PYRIGHT_ENVIRONMENT: Final = {
 }
 
 
-_FRAMEWORKS_OWN: Final = dict.fromkeys(
+_FRAMEWORKS_OWN: Final[Mapping[str, bool]] = dict.fromkeys(
     (
         "reportMissingTypeStubs",
         "reportUnknownArgumentType",
@@ -67,6 +69,8 @@ def type_check_steps(pythons: Mapping[str, Path]) -> list[Step]:
     frameworks = sorted(pythons)
     files: dict[str | None, list[Path]] = {}
     for path in python_files():
+        if path.is_relative_to(PLUG_IN):
+            continue
         framework = framework_of(path, frameworks)
         if framework is None or (CHECKOUT / path.parent / "__init__.py").exists():
             files.setdefault(framework, []).append(path)

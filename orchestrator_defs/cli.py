@@ -1,5 +1,6 @@
 """The command line `orchestrator`."""
 
+import errno
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +23,10 @@ class _Commands(click.Group):
         except AgentError as error:
             cause = f"\n  {error.cause}" if error.cause else ""
             raise click.ClickException(f"{error.message}{cause}") from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # whoever read the output has read enough; click ends quietly
+            raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,7 +2,9 @@
 
 import click
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
 from orchestrator_defs.conformance_commands import finish, run_suite
 from orchestrator_resources.environments import EnvironmentStore
@@ -17,15 +19,22 @@ def at_version(profile: FrameworkProfile, version: str) -> list[str]:
     wanted: list[str] = []
     for text in profile.requirements:
         requirement = Requirement(text)
-        extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
         own = canonicalize_name(requirement.name) == canonicalize_name(profile.distribution)
-        wanted.append(f"{requirement.name}{extras}{f'=={version}' if own else ''}")
+        requirement.specifier = SpecifierSet(f"=={version}" if own else "")
+        wanted.append(str(requirement))
     return wanted
+
+
+def _a_version(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        return str(Version(value))
+    except InvalidVersion as error:
+        raise click.BadParameter(f"{value!r} is none, such as 1.2.3") from error
 
 
 @click.command()
 @click.argument("name", metavar="FRAMEWORK")
-@click.argument("version")
+@click.argument("version", callback=_a_version)
 @click.option("--keep", is_flag=True, help="Keep the environment afterwards.")
 def compat(name: str, version: str, keep: bool) -> None:
     """Run the conformance suite with another version of a framework, in an environment of its own.

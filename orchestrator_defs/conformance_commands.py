@@ -63,6 +63,7 @@ def conformance(
         matrix.parent.mkdir(parents=True, exist_ok=True)
         matrix.write_text("".join(f"{row.to_json()}\n" for row in rows))
     if page is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(as_page(rows, "make conformance"))
     finish(runs, complete=not pytest_arguments)
 

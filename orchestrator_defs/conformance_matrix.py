@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from orchestrator_defs.text_tables import text_table
 from orchestrator_runtimes.capabilities import Capability
@@ -61,13 +62,11 @@ def read_matrix(file: Path) -> list[MatrixRow]:
     return [_row(json.loads(line)) for line in lines]
 
 
-def _row(line: Mapping[str, object]) -> MatrixRow:
-    capabilities = line["capabilities"]
-    assert isinstance(capabilities, Mapping)
+def _row(line: Mapping[str, Any]) -> MatrixRow:
     return MatrixRow(
-        framework=str(line["framework"]),
-        version=str(line["version"]),
-        proofs={capability: Proof(**capabilities[capability.value]) for capability in Capability},
+        framework=line["framework"],
+        version=line["version"],
+        proofs={capability: Proof(**line["capabilities"][capability.value]) for capability in Capability},
     )
 
 

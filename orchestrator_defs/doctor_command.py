@@ -60,7 +60,9 @@ def findings(home: Path) -> Iterator[Finding]:
     yield _disk(home)
     store = EnvironmentStore(home)
     for folder in store.remains():
-        text = f"an install was cut off: delete {folder}, or install the framework again"
+        text = (
+            f"an install was cut off: `orchestrator runtimes remove {folder.name[:12]}`, or install it again"
+        )
         yield Finding(name="environments", good=False, text=text)
     for name, profile in installed_frameworks().items():
         environment = store.find(profile.lock())
@@ -68,10 +70,8 @@ def findings(home: Path) -> Iterator[Finding]:
             yield Finding(name=name, good=True, text=f"not installed; `orchestrator runtimes install {name}`")
         else:
             yield _checked(name, lambda p=profile, e=environment: _start(p, e.python))  # type: ignore[misc]
-    if os.environ.get("ORCHESTRATOR_MODEL_URL"):
-        yield Finding(
-            name="model", good=True, text="ORCHESTRATOR_MODEL_URL names one; the embedded model is not used"
-        )
+    if url := os.environ.get("ORCHESTRATOR_MODEL_URL"):
+        yield _checked("model", lambda: _ask(url, os.environ.get("ORCHESTRATOR_MODEL_KEY")))
     elif EmbeddedModel(home).installed:
         yield _checked("embedded model", lambda: _ask_model(home))
     else:
@@ -83,6 +83,8 @@ def findings(home: Path) -> Iterator[Finding]:
 def _checked(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name=name, good=True, text=check())
+    except OSError as error:
+        return Finding(name=name, good=False, text=str(error))
     except AgentError as error:
         remedy = f"; `orchestrator runtimes remove {name}` and install it again"
         return Finding(
@@ -106,7 +108,7 @@ def _disk(home: Path) -> Finding:
     place = home
     while not place.exists():
         place = place.parent
-    if not os.access(place, os.W_OK):
+    if not place.is_dir() or not os.access(place, os.W_OK):
         text = f"{home} cannot be written to: set ORCHESTRATOR_HOME to a folder that can"
         return Finding(name="home", good=False, text=text)
     free = shutil.disk_usage(place).free
@@ -139,8 +141,19 @@ def _start(profile: FrameworkProfile, python: Path) -> str:
 
 def _ask_model(home: Path) -> str:
     with EmbeddedModel(home, progress=lambda _line: None).acquire() as address:
-        request = urllib.request.Request(
-            f"{address.base_url}/models", headers={"authorization": f"Bearer {address.api_key}"}
-        )
+        return _ask(address.base_url, address.api_key)
+
+
+def _ask(url: str, key: str | None) -> str:
+    """Return what a model endpoint answers when it is asked for its models.
+
+    Raises:
+        OSError: It cannot be reached, or refuses.
+    """
+    headers = {"authorization": f"Bearer {key}"} if key is not None else {}
+    try:
+        request = urllib.request.Request(f"{url.rstrip('/')}/models", headers=headers)
         with urllib.request.urlopen(request, timeout=MODEL_SECONDS) as answer:
-            return f"answers with status {answer.status}"
+            return f"{url} answers with status {answer.status}"
+    except (OSError, ValueError) as error:
+        raise OSError(f"{url} does not answer as a model endpoint: {error}") from error

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -16,6 +16,9 @@ from orchestrator_resources.runtime_profiles import load_profile, locked_version
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes.capabilities import Capability
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
+
+DIGEST_CHARACTERS: Final = 6
+"""Fewest characters of a digest that name an environment."""
 
 
 def is_profile(name: str) -> bool:
@@ -102,11 +105,13 @@ def remove(name: str) -> None:
     elif name in installed_frameworks():
         digests = [store.digest(framework(name).lock())]
     else:
-        digests = [one.digest for one in store.installed() if one.digest.startswith(name) and len(name) >= 6]
+        known = [*(one.digest for one in store.installed()), *(folder.name for folder in store.remains())]
+        digests = [digest for digest in known if digest.startswith(name) and len(name) >= DIGEST_CHARACTERS]
     if len(digests) != 1:
         raise click.ClickException(
             f"{name!r} names {len(digests) or 'no'} environment{'s' * (len(digests) > 1)}: give a framework,"
-            " a profile's file, or at least 6 characters of a digest; `orchestrator runtimes list` shows them"
+            f" a profile's file, or at least {DIGEST_CHARACTERS} characters of a digest; `orchestrator runtimes list`"
+            " shows them"
         )
     if not store.remove(digests[0]):
         raise click.ClickException(f"{name} is not installed")

@@ -13,9 +13,10 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from orchestrator_resources.environments import lock_digest, uv
 from orchestrator_resources.runtimes import framework
@@ -77,8 +78,21 @@ def resolve_profile(file: Path) -> RuntimeProfile:
     lock, stamp = lock_file(file), _stamp(base, requirements)
     if not lock.is_file() or not lock.read_text().startswith(stamp):
         wanted = [*base.requirements, *requirements]
-        lock.write_text(stamp + "\n" + resolve(wanted, preferred=base.lock(), name=file.stem))
+        _write_whole(lock, stamp + "\n" + resolve(wanted, preferred=base.lock(), name=file.stem))
     return load_profile(file)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Write a file so that nobody ever reads half of it: its first line vouches for the rest."""
+    try:
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}-") as folder:
+            made = Path(folder, file.name)
+            made.write_text(text)
+            made.replace(file)
+    except OSError as error:
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, f"the lock {str(file)!r} cannot be written: {error.strerror}"
+        ) from error
 
 
 def resolve(requirements: Sequence[str], *, preferred: str, name: str) -> str:
@@ -117,7 +131,8 @@ def _reason(said: str) -> str:
 
 def locked_version(lock: str, distribution: str) -> str:
     """Return the version that a lock holds of a distribution; empty when it holds none."""
-    found = re.search(rf"^{re.escape(distribution)}==([^\s;\\]+)", lock, re.MULTILINE | re.IGNORECASE)
+    name = re.escape(canonicalize_name(distribution))  # as the resolver writes it
+    found = re.search(rf"^{name}==([^\s;\\]+)", lock, re.MULTILINE)
     return found[1] if found else ""
 
 
@@ -126,24 +141,27 @@ def _read(file: Path) -> tuple[FrameworkProfile, tuple[str, ...]]:
         return AgentError(ErrorCode.AGENT_LOAD_FAILED, f"the runtime profile {str(file)!r} {why}")
 
     try:
-        content = tomllib.loads(file.read_text())
+        content: dict[str, object] = tomllib.loads(file.read_text())
     except FileNotFoundError:
         raise refused("does not exist") from None
     except (OSError, ValueError) as error:
         raise refused(f"is no TOML: {error}") from error
     if unknown := sorted(set(content) - _KEYS):
         raise refused(f"has the unknown key {unknown[0]!r}; there are {', '.join(sorted(_KEYS))}")
-    name, requirements = content.get("framework"), content.get("requirements", [])
+    name, given = content.get("framework"), content.get("requirements", [])
     if not isinstance(name, str):
         raise refused('names no framework: write framework = "langgraph"')
-    if not isinstance(requirements, list) or not all(isinstance(one, str) for one in requirements):
+    listed = cast("list[object]", given) if isinstance(given, list) else [None]
+    requirements = tuple(one for one in listed if isinstance(one, str))
+    if len(requirements) != len(listed):
         raise refused('has requirements that are no list of texts: write requirements = ["pypdf==6.1.0"]')
     for one in requirements:
         try:
             Requirement(one)
         except InvalidRequirement as error:
-            raise refused(f"has the requirement {one!r}, which is none: {error}") from error
-    return framework(name), tuple(requirements)
+            why = str(error).splitlines()[0]
+            raise refused(f"has the requirement {one!r}, which is none: {why}") from error
+    return framework(name), requirements
 
 
 def _stamp(base: FrameworkProfile, requirements: Sequence[str]) -> str:

@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,8 +12,9 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.launch import GuestCommand, GuestProcess
 from orchestrator_runtimes.messages import AgentSource, Initialized, Loaded, Result, Run
 
-SPREAD_AT: Final = 16
-"""Executions in every running guest before another process is started."""
+SPREAD_AT: Final = 32
+"""Executions at once for each process: of the costliest framework (about 80 ms of CPU each), so many keep a core busy
+for as long as another process takes to start."""
 
 ATTEMPTS: Final = 3
 """Tries of an execution whose guest crashed; the last one runs alone, so that a neighbour's crash cannot end it."""
@@ -47,16 +48,28 @@ class GuestPool:
         self._processes = processes or os.cpu_count() or 1
         self._sessions = sessions
         self._guests: list[GuestProcess] = []
-        self._starting: asyncio.Task[GuestProcess] | None = None
+        self._starting: set[asyncio.Task[None]] = set()
+        self._together = False
+        self._begun: dict[GuestProcess, int] = {}
+        self._loads: dict[tuple[GuestProcess, str], asyncio.Future[Loaded]] = {}
+        self._asked = 0
+        self._changed = asyncio.Event()
         self._alone = asyncio.Lock()
         self._crashes = 0
-        self._loads: dict[tuple[int, str], asyncio.Future[Loaded]] = {}
+        self._failed_starts: list[AgentError] = []
         self._slots = asyncio.Semaphore(self._processes * command.max_executions)
-        self._begun: dict[int, int] = {}
+
+    def running(self) -> dict[int, int]:
+        """Return how many executions each running guest has, by its process id."""
+        return {guest.pid: self._load_of(guest) for guest in self._guests if guest.running}
 
     async def describe(self) -> Initialized:
         """Return what a guest says of itself; starts one if none runs."""
-        return (await self._guest()).client.runtime
+        running = next((guest for guest in self._guests if guest.running), None)
+        if running is not None:
+            return running.client.runtime
+        async with self._place() as guest:
+            return guest.client.runtime
 
     async def load(self, agent: Agent) -> Loaded:
         """Make an agent ready in one guest, to learn early whether it can be.
@@ -64,7 +77,8 @@ class GuestPool:
         Raises:
             AgentError: As the guest says.
         """
-        return await self._load(await self._guest(), agent)
+        async with self._place() as guest:
+            return await self._load(guest, agent)
 
     async def run(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
         """Run one execution; waits while every process is full.
@@ -79,30 +93,35 @@ class GuestPool:
         Raises:
             AgentError: How it failed.
         """
-        async with self._slots:
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    if attempt < ATTEMPTS:
-                        return await self._run_in(await self._guest(), agent, make_run, on_event)
-                    return await self._run_alone(agent, make_run, on_event)
-                except AgentError as error:
-                    if error.code is not ErrorCode.RUNTIME_CRASHED or attempt == ATTEMPTS:
-                        raise
-            raise AssertionError("the last attempt returns or raises")
+        self._asked += 1
+        try:
+            async with self._slots:
+                return await self._tried(agent, make_run, on_event)
+        finally:
+            self._asked -= 1
 
     async def close(self) -> None:
         """End every guest within its grace period."""
-        if self._starting is not None:
-            self._starting.cancel()
-            with suppress(asyncio.CancelledError, AgentError):
-                await self._starting
+        starting = list(self._starting)
+        for task in starting:
+            task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         guests, self._guests = self._guests, []
         await asyncio.gather(*(guest.stop() for guest in guests))
+
+    async def _tried(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+        for _ in range(ATTEMPTS - 1):
+            try:
+                async with self._place() as guest:
+                    return await self._run_in(guest, agent, make_run, on_event)
+            except AgentError as error:
+                if error.code is not ErrorCode.RUNTIME_CRASHED:
+                    raise
+        return await self._run_alone(agent, make_run, on_event)
 
     async def _run_in(
         self, guest: GuestProcess, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent
     ) -> Result:
-        self._begun[id(guest)] = self._begun.get(id(guest), 0) + 1
         try:
             loaded = await self._load(guest, agent)
             result = await guest.client.run(make_run(loaded.agent or ""), on_event)
@@ -114,8 +133,6 @@ class GuestPool:
             if error.code is ErrorCode.TIMEOUT and not hasattr(error, "usage"):
                 raise await self._drop(guest, error) from error  # it does not even answer: it hangs
             raise
-        finally:
-            self._begun[id(guest)] -= 1
 
     async def _run_alone(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
         async with self._alone:
@@ -129,7 +146,7 @@ class GuestPool:
 
     async def _load(self, guest: GuestProcess, agent: Agent) -> Loaded:
         """Load an agent into a guest once, however many executions ask at the same time."""
-        key = id(guest), f"{agent.bundle.digest if agent.bundle else ''} {agent.source}"
+        key = guest, f"{agent.bundle.digest if agent.bundle else ''} {agent.source}"
         if key not in self._loads:
             self._loads[key] = asyncio.ensure_future(guest.client.load(agent.source, agent.bundle))
         try:
@@ -144,43 +161,84 @@ class GuestPool:
             return error
         self._guests.remove(guest)
         self._crashes += 1
-        self._loads = {key: value for key, value in self._loads.items() if key[0] != id(guest)}
+        self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
         told = error if error.code is ErrorCode.TIMEOUT else await guest.crash("crashed")
         await guest.stop()
         return told
 
-    async def _guest(self) -> GuestProcess:
-        """Return the guest with the least to do; start one when there is none, or all have enough and a core is free."""
-        if self._crashes >= _CRASHES:
-            raise AgentError(
-                ErrorCode.RUNTIME_CRASHED,
-                f"the runtime {self._command.framework!r} crashed {self._crashes} times in a row",
-            )
-        self._guests = [guest for guest in self._guests if guest.running]
-        free = min(self._guests, key=self._load_of, default=None)
-        if free is None:
-            return await asyncio.shield(self._start())
-        if self._load_of(free) >= SPREAD_AT and len(self._guests) < self._processes:
-            self._start()
-        if self._load_of(free) >= self._command.max_executions and self._starting is not None:
-            return await asyncio.shield(self._starting)
-        return free
+    @asynccontextmanager
+    async def _place(self) -> AsyncGenerator[GuestProcess]:
+        """Take the guest with the least to do, with room for one more execution; wait for one where there is none."""
+        guest = await self._guest_with_room()
+        self._begun[guest] = self._begun.get(guest, 0) + 1
+        try:
+            yield guest
+        finally:
+            self._begun[guest] -= 1
+            if not guest.running and not self._begun[guest]:
+                del self._begun[guest]
+            self._tell_change()
+
+    async def _guest_with_room(self) -> GuestProcess:
+        while True:
+            if self._crashes >= _CRASHES:
+                raise AgentError(
+                    ErrorCode.RUNTIME_CRASHED,
+                    f"the runtime {self._command.framework!r} crashed {self._crashes} times in a row",
+                )
+            self._guests = [guest for guest in self._guests if guest.running]
+            self._start_missing()
+            free = min(self._guests, key=self._load_of, default=None)
+            if free is not None and self._load_of(free) < self._limit():
+                return free
+            failed = len(self._failed_starts)
+            await self._changed.wait()
+            if len(self._failed_starts) > failed and not self._guests:
+                raise self._failed_starts[-1]
+
+    def _limit(self) -> int:
+        """Return how many executions a guest takes now.
+
+        Of the first guests, which start together, none takes more than its share before all of them run. Later ones are
+        not waited for: their start may take longer than the executions.
+        """
+        if not (self._starting and self._together):
+            return self._command.max_executions
+        share = -(-self._asked // (len(self._guests) + len(self._starting)))
+        return min(self._command.max_executions, max(share, SPREAD_AT))
 
     def _load_of(self, guest: GuestProcess) -> int:
-        return self._begun.get(id(guest), 0)
+        return self._begun.get(guest, 0)
 
-    def _start(self) -> "asyncio.Task[GuestProcess]":
-        """Begin to start a guest, or join the start that is under way."""
-        if self._starting is None or self._starting.done():
-            self._starting = asyncio.create_task(self._started())
-            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._starting
+    def _start_missing(self) -> None:
+        """Begin to start as many guests as there is work for."""
+        wanted = min(self._processes, max(1, -(-self._asked // SPREAD_AT)))
+        if not self._starting:
+            self._together = not self._guests
+        for _ in range(wanted - len(self._guests) - len(self._starting)):
+            task = asyncio.create_task(self._start())
+            self._starting.add(task)
+            task.add_done_callback(self._started)
 
-    async def _started(self) -> GuestProcess:
-        try:
-            guest = await GuestProcess.start(self._command, sessions=self._sessions)
-        except AgentError:
+    async def _start(self) -> None:
+        guest = await GuestProcess.start(self._command, sessions=self._sessions)
+        self._guests.append(guest)  # the list may be another one by now
+
+    def _started(self, task: "asyncio.Task[None]") -> None:
+        self._starting.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
             self._crashes += 1
-            raise
-        self._guests.append(guest)
-        return guest
+            self._failed_starts.append(error if isinstance(error, AgentError) else _unexpected(error))
+        self._tell_change()
+
+    def _tell_change(self) -> None:
+        """Let those look again who wait for room."""
+        self._changed.set()
+        self._changed.clear()
+
+
+def _unexpected(error: BaseException) -> AgentError:
+    return AgentError(
+        ErrorCode.RUNTIME_CRASHED, "the runtime cannot be started", cause=f"{type(error).__name__}: {error}"
+    )

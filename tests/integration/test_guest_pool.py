@@ -1,0 +1,99 @@
+"""A pool of guests: as many processes as there is work for, and no execution is refused because one is full."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from orchestrator_resources.guest_pool import SPREAD_AT, Agent, GuestPool
+from orchestrator_runtimes.conformance.fake import PROFILE
+from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
+from orchestrator_runtimes.conformance.scripts import Script
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Event
+from orchestrator_runtimes.launch import GuestCommand
+from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Result, Run
+
+T = TypeVar("T")
+
+COMMAND = GuestCommand(
+    framework="fake",
+    python=Path(sys.executable),
+    adapter=PROFILE.adapter,
+    packages=PROFILE.packages(),
+    grace_seconds=1.0,
+)
+AGENT = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="i", model="m")))
+
+
+def with_pool(
+    work: Callable[[GuestPool, ModelEndpoint], Awaitable[T]], command: GuestCommand, processes: int
+) -> T:
+    async def run() -> T:
+        pool = GuestPool(command, processes=processes)
+        async with ModelEndpoint(Script(latency=0.3)) as endpoint:
+            try:
+                return await asyncio.wait_for(work(pool, endpoint), 100)
+            finally:
+                await pool.close()
+
+    return asyncio.run(run())
+
+
+async def run_one(pool: GuestPool, endpoint: ModelEndpoint, name: str) -> Result:
+    async def ignore(_event: Event) -> None:
+        return None
+
+    def request(agent: str) -> Run:
+        return Run(execution=name, agent=agent, inputs="hi", model=ModelAddress(base_url=endpoint.base_url))
+
+    return await pool.run(AGENT, request, ignore)
+
+
+def test_more_executions_than_all_guests_take_wait_and_none_is_refused() -> None:
+    async def work(pool: GuestPool, endpoint: ModelEndpoint) -> tuple[int, int]:
+        results = await asyncio.gather(*(run_one(pool, endpoint, f"e{n}") for n in range(100)))
+        assert [result.usage.model_calls for result in results] == [1] * 100
+        return endpoint.count, endpoint.peak_active
+
+    calls, peak = with_pool(work, replace(COMMAND, max_executions=10), processes=2)
+    assert calls == 100
+    assert 10 < peak <= 20
+
+
+@pytest.mark.parametrize(
+    ("executions", "processes"), [(SPREAD_AT, 1), (SPREAD_AT + 1, 2), (3 * SPREAD_AT, 2)]
+)
+def test_processes_are_started_as_there_is_work_for_them(executions: int, processes: int) -> None:
+    async def work(pool: GuestPool, endpoint: ModelEndpoint) -> int:
+        await asyncio.gather(*(run_one(pool, endpoint, f"e{n}") for n in range(executions)))
+        return len(pool.running())
+
+    assert with_pool(work, COMMAND, processes=2) == processes
+
+
+def test_guests_that_start_together_share_the_work() -> None:
+    async def work(pool: GuestPool, endpoint: ModelEndpoint) -> list[int]:
+        running = [asyncio.create_task(run_one(pool, endpoint, f"e{n}")) for n in range(80)]
+        while endpoint.active < 80:
+            await asyncio.sleep(0.01)
+        loads = list(pool.running().values())
+        await asyncio.gather(*running)
+        return loads
+
+    assert with_pool(work, COMMAND, processes=2) == [40, 40]
+
+
+def test_a_runtime_that_cannot_start_says_why_to_every_execution() -> None:
+    async def work(pool: GuestPool, endpoint: ModelEndpoint) -> list[Result | BaseException]:
+        return await asyncio.gather(
+            *(run_one(pool, endpoint, f"e{n}") for n in range(3)), return_exceptions=True
+        )
+
+    for error in with_pool(work, replace(COMMAND, adapter="no_such_module:Adapter"), processes=2):
+        assert isinstance(error, AgentError) and error.code is ErrorCode.RUNTIME_CRASHED
+        assert "no_such_module" in str(error.cause)

@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestrator_assets.agent_inputs import make_items
-from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.agent_specs import AgentSpec, WrongValue
 from orchestrator_assets.materialization import data_version, row_value, run_metadata
 from orchestrator_assets.progress import Progress
 from orchestrator_resources.agent_runtimes import AgentRuntimes
@@ -26,7 +26,7 @@ from orchestrator_runtimes import bundles
 from orchestrator_runtimes.agents import agent_digest
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.codec import encode
-from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import dump
 from orchestrator_runtimes.messages import CONTRACT_VERSION
 from orchestrator_runtimes.profiles import FrameworkProfile
@@ -66,15 +66,13 @@ def agent_asset(
         io_manager_key: Where its value is stored; None uses the default.
 
     Raises:
-        AgentError: `agent_load_failed` when the framework is not installed, the folder cannot be packed, or the
-            profile has no lock that fits it.
+        WrongValue: The framework is not installed, the folder cannot be packed or lacks what the agent names, the
+            profile has no lock that fits it, or the agent wants a partition key of an asset that has no partitions.
     """
     runtime = _runtime(agent, profile)
-    bundle = None
-    if code is not None:
-        not_code = NOT_CODE | ({profile.name, lock_file(profile).name} if profile is not None else set())
-        digest, archive = bundles.pack(code, only=frozenset(files), leave_out=not_code)
-        bundle = Bundle(digest=digest, archive=archive)
+    bundle = _bundle(agent, code, files, profile) if code is not None else None
+    if asset.partitions_def is None:
+        _refuse_partition_key(agent)
     name = re.sub(r"\W", "_", "__".join(asset.key.path))
     source = agent.source(name)
     digest = agent_digest(bundle.digest if bundle else None, source)
@@ -92,7 +90,7 @@ def agent_asset(
         if source.asset is not None
     }
     upstream = {in_.key for in_ in ins.values()}
-    spec = asset.replace_attributes(
+    spec = asset.replace_attributes(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
         code_version=_code_version(agent, digest, environment),
         deps=[],
         kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
@@ -124,15 +122,55 @@ def agent_asset(
 
 
 def _runtime(agent: AgentSpec, profile: Path | None) -> FrameworkProfile:
-    if profile is None:
-        return framework(agent.framework)
-    runtime = load_profile(profile)
+    try:
+        if profile is None:
+            return framework(agent.framework)
+        runtime = load_profile(profile)
+    except AgentError as error:
+        raise WrongValue(error.message, "framework" if profile is None else "profile") from error
     if runtime.name != agent.framework:
-        raise AgentError(
-            ErrorCode.AGENT_LOAD_FAILED,
+        raise WrongValue(
             f"the runtime profile {profile.name!r} is for {runtime.name}, the agent is for {agent.framework}",
+            "profile",
         )
     return runtime
+
+
+def _bundle(agent: AgentSpec, code: Path, files: Sequence[str], profile: Path | None) -> Bundle:
+    not_code = NOT_CODE | (
+        {profile.name, lock_file(profile).name} if profile is not None else frozenset[str]()
+    )
+    try:
+        digest, archive = bundles.pack(code, only=frozenset(files), leave_out=not_code)
+    except AgentError as error:
+        raise WrongValue(error.message, "files" if files else "code") from error
+    if profile is None:  # with one, the agent may be in a distribution that the profile requires
+        for names, path in agent.modules():
+            place = code.joinpath(*names)
+            module = place.with_suffix(".py").relative_to(code).as_posix()
+            if not (place.is_dir() or place.with_suffix(".py").is_file()):
+                raise WrongValue(
+                    f"the agent's code has no module {'.'.join(names)!r}: {module!r} is missing", *path
+                )
+            if files and module not in files and not any(name.startswith(f"{names[0]}/") for name in files):
+                raise WrongValue(
+                    f"the module {'.'.join(names)!r} is not among the agent's files: add {module!r}", *path
+                )
+    return Bundle(digest=digest, archive=archive)
+
+
+def _refuse_partition_key(agent: AgentSpec) -> None:
+    """Refuse an agent that could never run, since its asset has no partitions."""
+    for name, source in agent.inputs.items():
+        if source.partition_key:
+            raise WrongValue(
+                "takes the partition's key, but the asset has no partitions: give it a partitions_def",
+                "inputs", name, "partition_key",
+            )  # fmt: skip
+    if agent.session is not None and "{partition_key" in agent.session:
+        raise WrongValue(
+            "names {partition_key}, but the asset has no partitions: give it a partitions_def", "session"
+        )
 
 
 def failure(error: AgentError) -> dg.Failure:
@@ -187,7 +225,10 @@ def _materialize(
     began = time.monotonic()
     with Progress(len(items), context.log.info) as progress:
         rows = host.run(runtime, agent, items, settings, on_event=progress.on_event, on_row=progress.on_row)
-    value = [row_value(row) for row in rows] if spec.for_each else rows[0].result and rows[0].result.output
+    if spec.for_each is None:
+        value = rows[0].result.output if rows[0].result is not None else None
+    else:
+        value = [row_value(row) for row in rows]
     described = {**described, "framework_version": host.describe(runtime).framework_version}
     if spec.portable is not None:
         described["model"] = spec.portable.model_name

@@ -1,16 +1,18 @@
 """`AgentComponent`: an agent asset in YAML."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Self
 
 import dagster as dg
 from dagster.components import ComponentLoadContext
 from dagster.components.resolved.core_models import ResolvedAssetSpec
-from pydantic import Field
+from dagster.components.resolved.errors import ResolutionException
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from orchestrator_assets.agent_assets import RESOURCE, agent_asset
-from orchestrator_assets.agent_specs import AgentSpec, code_folder
+from orchestrator_assets.agent_specs import SPECS, AgentSpec, WrongValue, code_folder
 from orchestrator_assets.scaffolding import AgentScaffolder
+from orchestrator_assets.yaml_schemas import told_to_users
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 
 
@@ -19,8 +21,8 @@ class AgentComponent(AgentSpec, dg.Component):
     """Runs an agent of any installed framework as an asset.
 
     The agent is either *native* (`entrypoint: module:attribute`, an object or a factory of the framework's own type, in
-    Python files beside this YAML that import nothing of ours) or *portable* (`portable:`, instructions, model, tools and
-    an output schema that every framework can build; `framework` is then a one-line choice).
+    Python files beside this YAML that import nothing of ours) or *portable* (`portable:`, instructions, model, tools
+    and an output schema that every framework can build; `framework` is then a one-line choice).
 
     It runs one execution, or one for each item of an upstream list or table (`for_each`). The framework lives in an
     environment of its own, which is installed when it is first needed.
@@ -32,7 +34,8 @@ class AgentComponent(AgentSpec, dg.Component):
     code: str = Field(default=".", description="Folder of the agent's code, relative to this file.")
     files: Sequence[str] = Field(
         default=(),
-        description="Files of the code folder that are this agent's, where several agents share the folder; empty means all.",
+        description="Files of the code folder that are this agent's, where several agents share the folder;"
+        " empty means all.",
         examples=[["agent.py", "tools.py"]],
     )
     profile: str | None = Field(
@@ -41,9 +44,65 @@ class AgentComponent(AgentSpec, dg.Component):
         examples=["research.toml"],
     )
 
+    _read_from: dg.ResolutionContext | None = PrivateAttr(default=None)
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """Return what the YAML is checked against."""
+        whole = ("asset", "inputs", "for_each", "limits", "retries")
+        return told_to_users(cls.model(), specs=(cls, *SPECS), whole=whole)
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what the Dagster UI tells beside the documentation."""
+        return dg.ComponentTypeSpec(tags=["agent", "llm"])
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """Make the component of its YAML.
+
+        Raises:
+            ResolutionException: A value is wrong; the message holds the file, the line and what to change.
+        """
+        try:
+            made: Self = super().resolve_from_model(context, model)
+        except ValidationError as error:
+            raise _placed(_wrong_value(error), context) from error
+        made._read_from = context
+        return made
+
     def build_defs(self, context: ComponentLoadContext) -> dg.Definitions:
-        """Return the asset."""
-        code = code_folder(context.path, self.code)
-        profile = context.path / self.profile if self.profile is not None else None
-        asset = agent_asset(self, asset=self.asset, code=code, files=self.files, profile=profile)
+        """Return the asset.
+
+        Raises:
+            ResolutionException: The folder, the files or the profile of the agent are not as the YAML says.
+        """
+        try:
+            code = code_folder(context.path, self.code)
+            profile = context.path / self.profile if self.profile is not None else None
+            asset = agent_asset(self, asset=self.asset, code=code, files=self.files, profile=profile)
+        except WrongValue as error:
+            if self._read_from is None:
+                raise  # it was made in Python, where the traceback is the place
+            raise _placed(error, self._read_from) from error
         return dg.Definitions(assets=[asset], resources={RESOURCE: AGENT_RUNTIMES})
+
+
+def _wrong_value(error: ValidationError) -> WrongValue:
+    """Return the first fault of a model, with its place where the model's own validators tell one."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    below = cause.path if isinstance(cause, WrongValue) else ()
+    return WrongValue(str(cause) if isinstance(cause, ValueError) else first["msg"], *first["loc"], *below)
+
+
+def _placed(error: WrongValue, context: dg.ResolutionContext) -> ResolutionException:
+    """Return an error that shows where in the YAML a wrong value stands."""
+    path = [*context.path, *error.path]
+    place = ".".join(str(part) for part in path)
+    if context.source_position_tree is None:
+        return ResolutionException(f"{place}: {error}")
+    found = context.source_position_tree.source_error(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own
+        path, str(error), value_error=True
+    )
+    return ResolutionException(f"{found.file_name}:{found.start_line_no} - {place}: {error}\n{found.snippet}")

@@ -97,7 +97,8 @@ def fill(prompt: str, inputs: Mapping[str, Json]) -> str:
     except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
         raise AgentError(
             ErrorCode.INVALID_INPUT,
-            f"the prompt {prompt!r:.120} cannot be filled in from the inputs {sorted(inputs)}; write {{{{ and }}}} for braces",
+            f"the prompt {prompt!r:.120} cannot be filled in from the inputs {sorted(inputs)};"
+            " write {{ and }} for braces",
             cause=f"{type(error).__name__}: {error}",
         ) from error
 
@@ -114,26 +115,32 @@ def _key(field: str | None, index: int, item: Json) -> str:
 
 
 def as_items(value: Any, name: str) -> list[Json]:
-    """Return the items of a list, a table (pandas, polars or arrow) or a mapping's values.
+    """Return the items of a list, the rows of a table (pandas, polars or arrow), or a mapping's values.
 
     Raises:
         AgentError: `invalid_input` when it is none of these, or an item is no JSON.
     """
+    items: Any = value
     for method in ("to_dicts", "to_pylist"):
         if hasattr(value, method):
-            value = getattr(value, method)()
+            items = getattr(value, method)()
             break
     else:
         if hasattr(value, "to_dict") and hasattr(value, "columns"):
-            value = value.to_dict("records")
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+            items = value.to_dict("records")
+        elif _is_a(value, Mapping):
+            items = list(value.values())
+    if _is_a(items, str, bytes) or not _is_a(items, Sequence):
         raise AgentError(
             ErrorCode.INVALID_INPUT,
             f"for_each: the input {name!r} is a {type(value).__name__}, not a list or a table",
         )
-    return [as_json(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    return [as_json(item, f"{name}[{index}]") for index, item in enumerate(items)]
+
+
+def _is_a(value: object, *kinds: type) -> bool:
+    """Tell without narrowing: an item of a foreign list has no type that is known here."""
+    return isinstance(value, kinds)
 
 
 def as_json(value: Any, name: str) -> Json:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Formatter
 from typing import Annotated, Any, Final, Literal
 
 import dagster as dg
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from orchestrator_resources.execution_batches import FailurePolicy
+from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.messages import (
     AgentSource,
     Limits,
@@ -16,20 +18,76 @@ from orchestrator_runtimes.messages import (
     PortableAgent,
     ToolSource,
 )
+from orchestrator_runtimes.output_schemas import check_schema
 from orchestrator_runtimes.profiles import installed_frameworks
 
 ENTRYPOINT: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
 
-def _plain(kind: Any, **schema: Any) -> dg.Resolver:
+class WrongValue(ValueError):
+    """A value that could only fail later.
+
+    Attributes:
+        path: Where it stands below the attributes, such as `("for_each", "input")`.
+    """
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        """Say what is wrong, and what to change."""
+        super().__init__(message)
+        self.path = path
+
+
+def _plain(kind: Any, *types: str, **schema: Any) -> dg.Resolver:
     """Make `dg check yaml` check a value: a field of any other type than text may else be a template."""
-    return dg.Resolver.default(model_field_type=kind, json_schema_extra=schema or None)
+    told = types[0] if len(types) == 1 else list(types)
+    extra = {"anyOf": [{"type": told, **schema}]} if types else schema
+    resolver: dg.Resolver = dg.Resolver.default(model_field_type=kind, json_schema_extra=extra)
+    return resolver
 
 
-PositiveInt = Annotated[int, _plain(int, exclusiveMinimum=0), Field(gt=0)]
-PositiveFloat = Annotated[float, _plain(float, exclusiveMinimum=0), Field(gt=0)]
+def _bounded(
+    name: str, *, above: float | None = None, least: float | None = None, most: float | None = None
+) -> AfterValidator:
+    """Refuse numbers out of bounds, and text: Dagster's models let text through where a number is meant."""
+
+    def check(value: Any) -> Any:
+        if value is None:
+            return None
+        if isinstance(value, str | bool):
+            raise WrongValue(f"must be {name}, got {value!r}")
+        low = (above is not None and value <= above) or (least is not None and value < least)
+        if low or (most is not None and value > most):
+            raise WrongValue(f"must be {name}, got {value}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise WrongValue(f"must be true or false, got {value!r}")
+    return value
+
+
+PositiveInt = Annotated[
+    int, _plain(int, "integer", exclusiveMinimum=0), _bounded("a whole number above 0", above=0)
+]
+PositiveFloat = Annotated[
+    float, _plain(float, "number", exclusiveMinimum=0), _bounded("a number above 0", above=0)
+]
+Flag = Annotated[bool, _plain(bool, "boolean"), AfterValidator(_flag)]
+OptionalText = Annotated[str | None, _plain(str | None, "string", "null")]
 Framework = Annotated[str, _plain(str, enum=sorted(installed_frameworks()))]
-Entrypoint = Annotated[str, _plain(str, pattern=ENTRYPOINT), Field(pattern=ENTRYPOINT)]
+OptionalEntrypoint = Annotated[str | None, _plain(str | None, "string", "null", pattern=ENTRYPOINT)]
+
+
+def _check_output_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if schema is not None:
+        try:
+            check_schema(schema)
+        except AgentError as error:
+            raise WrongValue(error.message) from error
+    return schema
 
 
 class McpSpec(dg.Model, dg.Resolvable):
@@ -50,13 +108,13 @@ class McpSpec(dg.Model, dg.Resolvable):
 class ToolSpec(dg.Model, dg.Resolvable):
     """A tool of a portable agent: a Python function of the agent's code, or an MCP server."""
 
-    function: Annotated[str | None, _plain(str | None)] = Field(
+    function: OptionalEntrypoint = Field(
         default=None,
         description="module:function in the agent's code, with type hints.",
         examples=["tools:lookup"],
     )
     mcp: McpSpec | None = Field(default=None, description="An MCP server, instead of a function.")
-    once: Annotated[bool, _plain(bool)] = Field(
+    once: Flag = Field(
         default=False, description="True for tools with side effects that a retry must never repeat."
     )
 
@@ -88,9 +146,17 @@ class PortableSpec(dg.Model, dg.Resolvable):
     output_schema: Mapping[str, Any] | None = Field(
         default=None, description="JSON Schema of an object; without one the output is text."
     )
-    temperature: Annotated[float | None, _plain(float | None)] = Field(
-        default=None, ge=0, le=2, description="None leaves the endpoint's default."
-    )
+    temperature: Annotated[
+        float | None,
+        _plain(float | None, "number", "null", minimum=0, maximum=2),
+        _bounded("a number from 0 to 2", least=0, most=2),
+    ] = Field(default=None, description="None leaves the endpoint's default.")
+
+    @field_validator("output_schema")
+    @classmethod
+    def known_keywords(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Refuse a schema that not every framework can hold to."""
+        return _check_output_schema(value)
 
     def agent(self, name: str) -> PortableAgent:
         """Return the agent as the contract names it."""
@@ -108,12 +174,10 @@ class InputSpec(dg.Model, dg.Resolvable):
     """Where one input comes from: a fixed value, an upstream asset, or the partition key."""
 
     value: Any = Field(default=None, description="A fixed JSON value.")
-    asset: Annotated[str | None, _plain(str | None)] = Field(
+    asset: OptionalText = Field(
         default=None, description="Key of an upstream asset, with slashes.", examples=["raw/documents"]
     )
-    partition_key: Annotated[bool, _plain(bool)] = Field(
-        default=False, description="True takes the partition's key."
-    )
+    partition_key: Flag = Field(default=False, description="True takes the partition's key.")
 
     @model_validator(mode="after")
     def one_source(self) -> "InputSpec":
@@ -139,7 +203,7 @@ class ForEachSpec(dg.Model, dg.Resolvable):
     """One execution for each item of an upstream list or table."""
 
     input: str = Field(description="Name of the input that holds the items.", examples=["documents"])
-    key: Annotated[str | None, _plain(str | None)] = Field(
+    key: OptionalText = Field(
         default=None, description="Field of each item that names its row; None numbers the rows."
     )
     in_flight: PositiveInt = Field(default=64, description="Most executions at once.")
@@ -147,17 +211,28 @@ class ForEachSpec(dg.Model, dg.Resolvable):
         default="fail",
         description="What failed items mean: end the step, keep their rows, or allow a share of them.",
     )
-    threshold: Annotated[float, _plain(float, minimum=0, maximum=1)] = Field(
-        default=0.0, ge=0, le=1, description="Share of items that may fail with on_failure: threshold."
-    )
+    threshold: Annotated[
+        float | None,
+        _plain(float | None, "number", "null", exclusiveMinimum=0, maximum=1),
+        _bounded("a share above 0 and up to 1, such as 0.1", above=0, most=1),
+    ] = Field(default=None, description="Share of items that may fail; only with on_failure: threshold.")
 
     @field_validator("on_failure")
     @classmethod
     def known_policy(cls, value: str) -> str:
         """Refuse an unknown policy."""
         if value not in ("fail", "keep", "threshold"):
-            raise ValueError(f"on_failure must be fail, keep or threshold, got {value!r}")
+            raise WrongValue(f"must be fail, keep or threshold, got {value!r}")
         return value
+
+    @model_validator(mode="after")
+    def threshold_with_its_policy(self) -> "ForEachSpec":
+        """Require a threshold exactly where it counts."""
+        if (self.on_failure == "threshold") != (self.threshold is not None):
+            raise WrongValue(
+                "give threshold, such as 0.1, and on_failure: threshold together or neither", "threshold"
+            )
+        return self
 
     def policy(self) -> FailurePolicy:
         """Return the policy as batches take it."""
@@ -166,7 +241,7 @@ class ForEachSpec(dg.Model, dg.Resolvable):
             kind = "keep"
         elif self.on_failure == "threshold":
             kind = "threshold"
-        return FailurePolicy(kind=kind, share=self.threshold)
+        return FailurePolicy(kind=kind, share=self.threshold or 0.0)
 
 
 class LimitsSpec(dg.Model, dg.Resolvable):
@@ -175,9 +250,11 @@ class LimitsSpec(dg.Model, dg.Resolvable):
     steps: PositiveInt = Field(default=Limits().steps, description="Model calls.")
     tool_calls: PositiveInt = Field(default=Limits().tool_calls, description="Tool calls.")
     seconds: PositiveFloat = Field(default=Limits().seconds, description="Wall time in seconds.")
-    tokens: Annotated[int | None, _plain(int | None)] = Field(
-        default=None, gt=0, description="Input and output tokens together; None sets no bound."
-    )
+    tokens: Annotated[
+        int | None,
+        _plain(int | None, "integer", "null", exclusiveMinimum=0),
+        _bounded("a whole number above 0", above=0),
+    ] = Field(default=None, description="Input and output tokens together; None sets no bound.")
     output_bytes: PositiveInt = Field(
         default=Limits().output_bytes, description="Size of the output as JSON."
     )
@@ -196,11 +273,13 @@ class LimitsSpec(dg.Model, dg.Resolvable):
 class RetrySpec(dg.Model, dg.Resolvable):
     """Retries of the step; errors that cannot succeed later are never retried."""
 
-    max: Annotated[int, _plain(int, minimum=0)] = Field(
-        default=2, ge=0, description="Retries after the first try."
+    max: Annotated[int, _plain(int, "integer", minimum=0), _bounded("a whole number from 0", least=0)] = (
+        Field(default=2, description="Retries after the first try.")
     )
-    delay_seconds: Annotated[float, _plain(float, minimum=0)] = Field(
-        default=5.0, ge=0, description="Seconds before the first retry; each further one waits twice as long."
+    delay_seconds: Annotated[
+        float, _plain(float, "number", minimum=0), _bounded("a number from 0", least=0)
+    ] = Field(
+        default=5.0, description="Seconds before the first retry; each further one waits twice as long."
     )
 
 
@@ -208,7 +287,7 @@ class AgentSpec(dg.Model, dg.Resolvable):
     """An agent and how it runs."""
 
     framework: Framework = Field(description="Which framework runs it.", examples=["langgraph"])
-    entrypoint: Annotated[str | None, _plain(str | None)] = Field(
+    entrypoint: OptionalEntrypoint = Field(
         default=None,
         description="module:attribute of a native agent in the agent's code: an object or a factory.",
         examples=["agent:build"],
@@ -219,42 +298,84 @@ class AgentSpec(dg.Model, dg.Resolvable):
     options: Mapping[str, Any] = Field(
         default={}, description="Choices of the framework's adapter; see its README."
     )
-    inputs: Inputs = Field(default={}, description="What the agent gets, by name.")
-    prompt: Annotated[str | None, _plain(str | None)] = Field(
+    inputs: Inputs = Field(
+        default={},
+        description="What the agent gets, by name.",
+        examples=[{"document": {"asset": "raw/documents"}, "day": {"partition_key": True}}],
+    )
+    prompt: OptionalText = Field(
         default=None,
-        description="Text for the agent with inputs filled in, such as `Review {document[title]}`; None gives it the inputs.",
+        description="Text for the agent with inputs filled in, such as `Review {document[title]}`;"
+        " None gives it the inputs.",
+        examples=["Review {document[title]}."],
     )
     for_each: ForEachSpec | None = Field(
-        default=None, description="One execution for each item; None runs one."
+        default=None,
+        description="One execution for each item; None runs one.",
+        examples=[{"input": "document", "key": "title", "on_failure": "keep"}],
     )
     limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one execution.")
     output_schema: Mapping[str, Any] | None = Field(
         default=None, description="JSON Schema that each output must match; None checks nothing."
     )
-    session: Annotated[str | None, _plain(str | None)] = Field(
+    session: OptionalText = Field(
         default=None,
         description="Name of a conversation to go on with; {partition_key} and {key} (of an item) are filled in.",
+        examples=["support/{key}"],
     )
-    stream: Annotated[bool, _plain(bool)] = Field(
-        default=False, description="True asks the model for tokens."
-    )
+    stream: Flag = Field(default=False, description="True asks the model for tokens.")
     retries: RetrySpec = Field(default=RetrySpec(), description="Retries of the step.")
+
+    @field_validator("framework")
+    @classmethod
+    def installed(cls, value: str) -> str:
+        """Refuse a framework that is not installed."""
+        if value not in (known := sorted(installed_frameworks())):
+            raise WrongValue(f"framework {value!r} is not installed; there are {', '.join(known)}")
+        return value
+
+    @field_validator("entrypoint")
+    @classmethod
+    def well_formed(cls, value: str | None) -> str | None:
+        """Refuse an entrypoint that names no attribute of a module."""
+        if value is not None and not re.match(ENTRYPOINT, value):
+            raise WrongValue(f"must be module:attribute, such as agent:build, got {value!r}")
+        return value
+
+    @field_validator("output_schema")
+    @classmethod
+    def known_keywords(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Refuse a schema that not every framework can hold to."""
+        return _check_output_schema(value)
 
     @model_validator(mode="after")
     def consistent(self) -> "AgentSpec":
         """Refuse what could only fail later."""
         if (self.entrypoint is None) == (self.portable is None):
-            raise ValueError("give either entrypoint (a native agent) or portable")
-        if self.entrypoint is not None and not re.match(ENTRYPOINT, self.entrypoint):
-            raise ValueError(f"entrypoint must be module:attribute, got {self.entrypoint!r}")
-        frameworks = installed_frameworks()
-        if self.framework not in frameworks:
-            raise ValueError(
-                f"framework {self.framework!r} is not installed; there are {', '.join(sorted(frameworks))}"
+            raise WrongValue(
+                "give either entrypoint (a native agent) or portable",
+                "entrypoint" if self.entrypoint is not None else "framework",
             )
         if self.for_each is not None and self.for_each.input not in self.inputs:
-            raise ValueError(f"for_each.input names {self.for_each.input!r}, which is not among the inputs")
+            known = ", ".join(sorted(self.inputs)) or "none"
+            raise WrongValue(
+                f"names {self.for_each.input!r}, which is not among the inputs; there are {known}",
+                "for_each",
+                "input",
+            )
+        if self.prompt is not None:
+            _check_template(self.prompt, set(self.inputs), "prompt")
+        if self.session is not None:
+            names = {"partition_key"} | ({"key"} if self.for_each is not None else set[str]())
+            _check_template(self.session, names, "session")
         return self
+
+    def modules(self) -> list[tuple[list[str], tuple[str | int, ...]]]:
+        """Return every module that the agent names, in parts, each with the place where it is named."""
+        named: list[tuple[str | None, tuple[str | int, ...]]] = [(self.entrypoint, ("entrypoint",))]
+        tools = self.portable.tools if self.portable is not None else ()
+        named += [(tool.function, ("portable", "tools", n, "function")) for n, tool in enumerate(tools)]
+        return [(name.partition(":")[0].split("."), path) for name, path in named if name is not None]
 
     def source(self, name: str) -> AgentSource:
         """Return the agent as the contract names it."""
@@ -262,13 +383,36 @@ class AgentSpec(dg.Model, dg.Resolvable):
         return AgentSource(entrypoint=self.entrypoint, portable=portable, options=self.options)
 
 
+def _check_template(template: str, names: set[str], where: str) -> None:
+    """Refuse a text that names something that will not be there to fill in."""
+    try:
+        parts = list(Formatter().parse(template))
+        nested = [part for _, _, form, _ in parts if form for part in Formatter().parse(form)]
+    except ValueError as error:
+        raise WrongValue(f"cannot be filled in ({error}); write {{{{ and }}}} for braces", where) from error
+    for _, field, _, _ in parts + nested:
+        if field is not None and (name := re.split(r"[.\[]", field)[0]) not in names:
+            known = ", ".join(f"{{{known}}}" for known in sorted(names)) or "nothing"
+            raise WrongValue(
+                f"names {{{name}}}, which nothing fills in; there is {known}; write {{{{ and }}}} for braces",
+                where,
+            )
+
+
+SPECS: Final = (PortableSpec, ToolSpec, McpSpec, InputSpec, ForEachSpec, LimitsSpec, RetrySpec)
+"""What an `AgentSpec` is made of."""
+
+
 def code_folder(component_folder: Path, code: str) -> Path:
     """Return the folder of the agent's code, which must be the component's or below it.
 
     Raises:
-        ValueError: It is elsewhere or missing.
+        WrongValue: It is elsewhere or missing.
     """
     folder = (component_folder / code).resolve()
     if not folder.is_relative_to(component_folder.resolve()) or not folder.is_dir():
-        raise ValueError(f"code {code!r} must be a folder in {component_folder.name!r}")
+        raise WrongValue(
+            f"{code!r} must be a folder that exists, {component_folder.name!r} itself or one inside of it",
+            "code",
+        )
     return folder

@@ -23,8 +23,8 @@ _DRAIN_SECONDS: Final = 10.0
 class Progress:
     """Turns events and rows into lines for people, inside `with`.
 
-    Its methods may be called from any thread and do not block: writing an event takes Dagster milliseconds, so a thread of
-    its own does it.
+    Its methods may be called from any thread and do not block: writing an event takes Dagster milliseconds, so a thread
+    of its own does it.
 
     Args:
         total: How many executions the step has.
@@ -89,7 +89,8 @@ class Progress:
         if due and self._total > 1:
             replayed = f", {self._replayed} from an earlier try" if self._replayed else ""
             self._tell(
-                f"{self._done} of {self._total} executions ended, {self._failed} failed{replayed}, {self._tokens} tokens"
+                f"{self._done} of {self._total} executions ended, {self._failed} failed{replayed},"
+                f" {self._tokens} tokens"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import dagster as dg
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from orchestrator_resources.execution_batches import FailurePolicy
+from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.messages import (
     AgentSource,
@@ -206,7 +206,10 @@ class ForEachSpec(dg.Model, dg.Resolvable):
     key: OptionalText = Field(
         default=None, description="Field of each item that names its row; None numbers the rows."
     )
-    in_flight: PositiveInt = Field(default=64, description="Most executions at once.")
+    in_flight: PositiveInt = Field(
+        default=BatchSettings().in_flight,
+        description="Most executions at once; lower it for an endpoint that limits requests.",
+    )
     on_failure: Annotated[str, _plain(str, enum=["fail", "keep", "threshold"])] = Field(
         default="fail",
         description="What failed items mean: end the step, keep their rows, or allow a share of them.",

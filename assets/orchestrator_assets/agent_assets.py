@@ -232,7 +232,7 @@ def _materialize(
     described = {**described, "framework_version": host.describe(runtime).framework_version}
     if spec.portable is not None:
         described["model"] = spec.portable.model_name
-    host.forget(items)
+    runtimes.forget_once_stored(items, asset_key, partition)
     return dg.MaterializeResult(
         value=value,
         metadata=run_metadata(rows, seconds=time.monotonic() - began, trace_id=trace_id, described=described),

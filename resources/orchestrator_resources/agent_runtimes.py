@@ -2,24 +2,35 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
 from orchestrator_runtimes.messages import ModelAddress
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """Executions whose results are kept until the asset that they made is stored."""
+
+    items: list[Item]
+    asset: dg.AssetKey
+    partition: str | None
+
+
 class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
-    """Runs agents, each in its framework's own environment; guests live as long as the Dagster step or run needs them."""
+    """Runs agents, each in its framework's own environment; guests live as long as the Dagster step or run needs."""
 
     model_url: str | None = Field(
         default=None,
-        description="OpenAI-compatible endpoint, up to and with /v1. None means ORCHESTRATOR_MODEL_URL, and where that is"
-        " not set either, the embedded model.",
+        description="OpenAI-compatible endpoint, up to and with /v1. None means ORCHESTRATOR_MODEL_URL, and where"
+        " that is not set either, the embedded model.",
     )
     model_key: str | None = Field(
         default=None,
@@ -40,9 +51,10 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
     )
 
     _runtimes: Runtimes | None = PrivateAttr(default=None)
+    _kept: list[_Kept] = PrivateAttr(default_factory=list["_Kept"])
 
     @contextlib.contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["AgentRuntimes"]:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["AgentRuntimes"]:
         """Open the runtimes for a step or a run; end every guest after it."""
         instance = context.instance
         state = Path(instance.storage_directory()) if instance is not None else home_folder() / "state"
@@ -56,8 +68,10 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         )
         tell = log.info if log is not None else print
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:
-            self._runtimes = runtimes
+            self._runtimes, self._kept = runtimes, []
             yield self
+            if instance is not None and context.run_id is not None:
+                self._forget_stored(instance, context.run_id)
 
     @property
     def runtimes(self) -> Runtimes:
@@ -65,6 +79,21 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         if self._runtimes is None:
             raise RuntimeError("agent runtimes are open only while a step runs")
         return self._runtimes
+
+    def forget_once_stored(self, items: list[Item], asset: dg.AssetKey, partition: str | None) -> None:
+        """Drop the results that were kept for a retry, but not before the asset's value is stored.
+
+        Storing it may fail, or the process may end before: a retry then finds them.
+        """
+        self._kept.append(_Kept(items=items, asset=asset, partition=partition))
+
+    def _forget_stored(self, instance: dg.DagsterInstance, run_id: str) -> None:
+        for kept in self._kept:
+            partitions = [kept.partition] if kept.partition is not None else None
+            records = dg.AssetRecordsFilter(asset_key=kept.asset, asset_partitions=partitions)
+            latest = instance.fetch_materializations(records, limit=1).records
+            if latest and latest[0].run_id == run_id:
+                self.runtimes.forget(kept.items)
 
     def _address(self) -> ModelAddress | None:
         url = self.model_url or os.environ.get("ORCHESTRATOR_MODEL_URL")

@@ -180,6 +180,7 @@ class Batch:
 
         Raises:
             BatchFailed: More failed than the policy allows; what was running is cancelled.
+            AgentError: `state_unavailable` when results cannot be kept; those kept before are still there.
         """
         known = await asyncio.to_thread(finished.get, [item.execution for item in self._items])
         for index, item in enumerate(self._items):
@@ -230,12 +231,13 @@ class Batch:
 
             try:
                 result = await run_execution(self._agent, request, tell)
-                keeper.add(item.execution, result)
-                self._note(index, Row(key=item.key, result=result), on_row)
             except AgentError as error:
                 self._note(index, Row(key=item.key, error=error), on_row)
                 if self.failed > self._settings.failures.allowed(len(self._items)):
                     raise _Enough from error
+                continue
+            keeper.add(item.execution, result)  # its faults are the batch's, not the item's
+            self._note(index, Row(key=item.key, result=result), on_row)
 
     def _request(self, agent: str, item: Item) -> Run:
         settings = self._settings

@@ -1,13 +1,14 @@
 """What executions of a step have finished, so that a retry of the step does not run them again."""
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from orchestrator_runtimes.codec import decode, encode
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import parse
 from orchestrator_runtimes.messages import Result
 
@@ -20,13 +21,15 @@ class FinishedExecutions:
 
     Args:
         file: The database; made when missing.
+
+    Raises:
+        AgentError: `state_unavailable`, from every method, when the disk is full or does not answer.
     """
 
     def __init__(self, file: Path) -> None:
         """Prepare the table."""
         self._file = file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._connect()) as database, database:
+        with self._database() as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS finished (execution TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID"
@@ -35,7 +38,7 @@ class FinishedExecutions:
     def get(self, executions: Iterable[str]) -> dict[str, Result]:
         """Return the results of those executions that have finished."""
         names, found = list(executions), dict[str, Result]()
-        with closing(self._connect()) as database:
+        with self._database() as database:
             for start in range(0, len(names), _AT_ONCE):
                 part = names[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(part))
@@ -48,13 +51,24 @@ class FinishedExecutions:
     def put(self, results: Mapping[str, Result]) -> None:
         """Remember results, by execution; durable when this returns."""
         rows = [(execution, json.dumps(encode(result))) for execution, result in results.items()]
-        with closing(self._connect()) as database, database:
+        with self._database() as database:
             database.executemany("INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", rows)
 
     def forget(self, executions: Iterable[str]) -> None:
         """Drop the results of executions whose asset is materialized."""
-        with closing(self._connect()) as database, database:
+        with self._database() as database:
             database.executemany("DELETE FROM finished WHERE execution = ?", [(name,) for name in executions])
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file, timeout=_SECONDS)
+    @contextlib.contextmanager
+    def _database(self) -> Generator[sqlite3.Connection]:
+        """Open the file for one transaction."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(self._file, timeout=_SECONDS)) as database, database:
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            raise AgentError(
+                ErrorCode.STATE_UNAVAILABLE,
+                f"finished executions cannot be kept in {str(self._file)!r}; make room on its disk",
+                cause=f"{type(error).__name__}: {error}",
+            ) from error

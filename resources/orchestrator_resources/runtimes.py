@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -170,7 +170,7 @@ async def _close(pools: list[GuestPool]) -> None:
 @contextlib.contextmanager
 def open_runtimes(
     settings: RuntimeSettings, *, model: ModelAddress | None = None, tell: Callable[[str], None] = print
-) -> Iterator[Runtimes]:
+) -> Generator[Runtimes]:
     """Open the runtimes of this process and close them at the end, whatever happens."""
     runtimes = Runtimes(settings, model=model, tell=tell)
     try:

@@ -20,6 +20,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 TERM_SECONDS = 1.0
 KILL_SECONDS = 5.0
+NOT_STARTED = 127
+"""Exit status where there is no guest: a shell's for a program that it does not find."""
 
 
 def prctl(option: int, value: int) -> None:
@@ -45,7 +47,8 @@ def descendants() -> list[int]:
             with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
                 parent = int(stat.read().rpartition(b")")[2].split()[1])
                 children.setdefault(parent, []).append(int(entry))
-    found, wait = [], [os.getpid()]
+    found: list[int] = []
+    wait = [os.getpid()]
     while wait:
         below = children.get(wait.pop(), [])
         found += below
@@ -114,12 +117,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    guest = subprocess.Popen(
-        options.command,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=lambda: prepare_guest(options.memory_mb),
-    )
+    try:
+        guest = subprocess.Popen(
+            options.command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=lambda: prepare_guest(options.memory_mb),  # noqa: PLW1509 - no thread runs here
+        )
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return NOT_STARTED
     while guest.poll() is None and not asked:
         ready, _, _ = select.select([0, wake_read], [], [])
         if wake_read in ready:

@@ -46,3 +46,13 @@ def refused(*words: str | Path, folder: Path, **environment: str) -> str:
 def with_packages(folder: Path, environment: Mapping[str, str] = os.environ) -> str:
     """Return a PYTHONPATH that finds the packages of a folder before what it finds already."""
     return os.pathsep.join(filter(None, [str(folder), environment.get("PYTHONPATH")]))
+
+
+def offer_frameworks(folder: Path, **profiles: str) -> str:
+    """Write a distribution that offers frameworks, `module:PROFILE` by name; return the PYTHONPATH that finds it."""
+    information = folder / "offered_frameworks-1.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: offered-frameworks\nVersion: 1\n")
+    lines = [f"{name} = {profile}\n" for name, profile in profiles.items()]
+    (information / "entry_points.txt").write_text("".join(["[orchestrator.frameworks]\n", *lines]))
+    return with_packages(folder)

@@ -190,6 +190,5 @@ def test_an_agent_of_it_is_scaffolded_and_runs_as_an_asset(
     ]
     succeeds(*words, folder=tmp_path, **environment)
     assert "from pydantic_ai import Agent" in (tmp_path / "team" / "defs" / "clock" / "agent.py").read_text()
-    succeeds("dg", "check", "defs", folder=tmp_path, **environment)
     succeeds("dg", "launch", "--assets", "clock", folder=tmp_path, **environment)
     assert endpoint.count == 2, "the template's tool was called between two answers"

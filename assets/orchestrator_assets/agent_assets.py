@@ -230,8 +230,8 @@ def _materialize(
     else:
         value = [row_value(row) for row in rows]
     described = {**described, "framework_version": host.describe(runtime).framework_version}
-    if spec.portable is not None:
-        described["model"] = spec.portable.model_name
+    if models := progress.models or ({spec.portable.model_name} if spec.portable is not None else set[str]()):
+        described["model"] = ", ".join(sorted(models))
     runtimes.forget_once_stored(items, asset_key, partition)
     return dg.MaterializeResult(
         value=value,

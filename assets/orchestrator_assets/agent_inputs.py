@@ -30,8 +30,14 @@ def make_items(
         owner: The asset; sessions are its own.
 
     Raises:
-        AgentError: `invalid_input` when a value is no JSON, items are no list or table, or two items have one key.
+        AgentError: `invalid_input` when the config names an input that the agent does not have, a value is no JSON,
+            items are no list or table, or two items have one key.
     """
+    if unknown := sorted(set(overrides) - set(spec.inputs)):
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            f"the run's config gives the input {unknown[0]!r}; the asset has {', '.join(spec.inputs) or 'none'}",
+        )
     inputs = {**_inputs(spec, upstream, partition_key), **overrides}
     if spec.for_each is None:
         plain = {name: as_json(value, name) for name, value in inputs.items()}

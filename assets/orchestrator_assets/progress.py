@@ -29,10 +29,14 @@ class Progress:
     Args:
         total: How many executions the step has.
         tell: Takes one line.
+
+    Attributes:
+        models: Names of the models that were called.
     """
 
     def __init__(self, total: int, tell: Callable[[str], None]) -> None:
         """Begin with nothing told."""
+        self.models: set[str] = set()
         self._total = total
         self._tell_now = tell
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -75,6 +79,8 @@ class Progress:
         if line is None:
             return
         with self._lock:
+            if isinstance(event, ModelCall):
+                self.models.add(event.model)
             self._events += 1
             number = self._events
         if number <= ROWS:

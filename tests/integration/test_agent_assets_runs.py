@@ -27,8 +27,9 @@ ROWS = 20
 
 DEFINITIONS = """
 import os
+from pathlib import Path
 import dagster as dg
-from orchestrator_assets import AgentSpec, ForEachSpec, InputSpec, PortableSpec, agent_asset
+from orchestrator_assets import AgentSpec, ForEachSpec, InputSpec, PortableSpec, ToolSpec, agent_asset
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 
 @dg.asset
@@ -53,9 +54,29 @@ stored = agent_asset(
     spec.model_copy(update={"inputs": {"word": InputSpec(value=["EXEC-1", "EXEC-2"])}}),
     asset=dg.AssetSpec("stored"), io_manager_key="breaks",
 )
+here = Path(__file__).parent
+
+@dg.asset
+def source() -> str:
+    return (here / "source.txt").read_text()
+
+answer = agent_asset(
+    AgentSpec(
+        framework="fake", prompt="{text}", inputs={"text": InputSpec(asset="source")},
+        portable=PortableSpec(instructions="Help.", tools=[ToolSpec(function="tools:weather")]),
+    ),
+    asset=dg.AssetSpec("answer"), code=here / "code",
+)
+regions = agent_asset(
+    AgentSpec(framework="fake", portable=PortableSpec(instructions="Help."), prompt="EXEC-{region}",
+              inputs={"region": InputSpec(partition_key=True)}),
+    asset=dg.AssetSpec("regions", partitions_def=dg.StaticPartitionsDefinition(["north", "south", "west"])),
+)
 defs = dg.Definitions(
-    assets=[words, said, stored], executor=dg.in_process_executor,
-    jobs=[dg.define_asset_job("say", [words, said]), dg.define_asset_job("store", [stored])],
+    assets=[words, said, stored, source, answer, regions], executor=dg.in_process_executor,
+    jobs=[dg.define_asset_job("say", [words, said]), dg.define_asset_job("store", [stored]),
+          dg.define_asset_job("answers", [source, answer]), dg.define_asset_job("sources", [source]),
+          dg.define_asset_job("by_region", [regions])],
     resources={"agent_runtimes": AgentRuntimes(processes=1), "breaks": Breaks()},
 )
 say, store = defs.resolve_job_def("say"), defs.resolve_job_def("store")
@@ -91,6 +112,12 @@ run_coordinator: {module: dagster.core.run_coordinator, class: DefaultRunCoordin
 """
 
 
+TOOLS = """
+def weather(city: str) -> str:
+    return "sunny in " + city
+"""
+
+
 class Deployment:
     """A Dagster instance in a folder, and processes that work with it."""
 
@@ -100,6 +127,10 @@ class Deployment:
         (folder / "jobs.py").write_text(JOBS)
         (folder / "run.py").write_text(RUN)
         self.room = folder / "room"
+        (folder / "source.txt").write_text("hello")
+        self.tools = folder / "code" / "tools.py"
+        self.tools.parent.mkdir()
+        self.tools.write_text(TOOLS)
         (folder / "instance").mkdir()
         (folder / "instance" / "dagster.yaml").write_text(SETTINGS)
         self.environment = {
@@ -292,3 +323,52 @@ def test_a_signal_to_dg_launch_ends_the_guest(
     process.send_signal(number)
     process.wait(60)
     until(lambda: not any(alive(pid) for pid in below), 20)
+
+
+RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "team.py") { __typename } }"""
+STALE = """query { assetNodes(assetKeys: [{path: ["answer"]}]) { staleStatus staleCauses { reason } } }"""
+
+
+def test_dagster_shows_an_agent_as_stale_when_its_tools_or_inputs_changed(
+    deployment: Deployment, webserver: tuple[str, int]
+) -> None:
+    url, _ = webserver
+
+    def execute(job: str) -> None:
+        file = str(deployment.folder / "team.py")
+        assert deployment.start(str(BIN / "dagster"), "job", "execute", "-f", file, "-j", job).wait(60) == 0
+
+    def stale() -> tuple[str, list[str]]:
+        assert ask(url, RELOAD)["reloadRepositoryLocation"]["__typename"] == "WorkspaceLocationEntry"
+        (node,) = ask(url, STALE)["assetNodes"]
+        causes: list[dict[str, str]] = node["staleCauses"] or []
+        return node["staleStatus"], [cause["reason"] for cause in causes]
+
+    execute("answers")
+    assert stale() == ("FRESH", [])
+    deployment.tools.write_text(TOOLS + "\n# changed\n")
+    assert stale() == ("STALE", ["has a new code version"])
+    deployment.tools.write_text(TOOLS)
+    (deployment.tools.parent / "__pycache__").mkdir()
+    (deployment.tools.parent / "__pycache__" / "tools.pyc").write_bytes(b"x")
+    assert stale() == ("FRESH", []), "neither a change that was taken back nor a cache counts"
+    deployment.room.touch()
+    (deployment.folder / "source.txt").write_text("goodbye")
+    execute("sources")
+    assert stale()[0] == "STALE"
+    execute("answers")
+    assert stale() == ("FRESH", [])
+
+
+def test_a_backfill_is_one_run_for_each_partition(deployment: Deployment, endpoint: ModelEndpoint) -> None:
+    process = deployment.start(
+        str(BIN / "dagster"), "job", "backfill", "-f", str(deployment.folder / "team.py"), "-j", "by_region",
+        "--partitions", "north,west", "--noprompt",
+    )  # fmt: skip
+    assert process.wait(90) == 0
+    with deployment.instance() as instance:
+        key = dg.AssetKey("regions")
+        until(lambda: instance.get_materialized_partitions(key) == {"north", "west"}, 60)
+        until(lambda: all(run.is_finished for run in instance.get_runs()), 60)
+        assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.SUCCESS] * 2
+    assert endpoint.count == 2

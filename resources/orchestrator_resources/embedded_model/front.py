@@ -1,9 +1,9 @@
 """The HTTP front of the embedded model's server: it puts requests so that a very small model can follow them.
 
-- llama.cpp turns a JSON schema into a grammar for the whole answer, so that a request with tools and a schema could never
-  call a tool: the schema is left out until a tool has answered.
-- The model copies any markup it has seen, so that it would write tool calls for ever: once a tool has answered, the model
-  is offered no tool, and calls and results are told to it in plain words.
+- llama.cpp turns a JSON schema into a grammar for the whole answer, so that a request with tools and a schema could
+  never call a tool: the schema is left out until a tool has answered.
+- The model copies any markup it has seen, so that it would write tool calls for ever: once a tool has answered, the
+  model is offered no tool, and calls and results are told to it in plain words.
 
 Everything else passes as it is.
 """
@@ -11,8 +11,9 @@ Everything else passes as it is.
 import contextlib
 import http.client
 import json
+import select
+import socket
 import urllib.parse
-from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -25,12 +26,12 @@ PASSED = ("Authorization", "Content-Type", "Accept")
 def adapted(body: bytes) -> bytes:
     """Return a request as the server should see it."""
     try:
-        request = json.loads(body)
-    except ValueError:
-        return body
-    messages = request.get("messages") if isinstance(request, dict) else None
-    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages) or not messages:
+        request: Any = json.loads(body)
+    except (ValueError, RecursionError):
         return body  # the server says what is wrong with it
+    messages: Any = request.get("messages") if _is_a(request, dict) else None
+    if not _is_a(messages, list) or not all(_is_a(one, dict) for one in messages) or not messages:
+        return body
     if messages[-1].get("role") == "tool":
         request["messages"] = [told for message in messages if (told := _in_plain_words(message)) is not None]
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
@@ -38,6 +39,11 @@ def adapted(body: bytes) -> bytes:
     elif request.get("tools"):
         request.pop("response_format", None)
     return json.dumps(request).encode()
+
+
+def _is_a(value: object, kind: type) -> bool:
+    """Tell without narrowing: what is inside of foreign JSON has no type that is known here."""
+    return isinstance(value, kind)
 
 
 def _in_plain_words(message: dict[str, Any]) -> dict[str, Any] | None:
@@ -51,8 +57,8 @@ def _in_plain_words(message: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _text(content: Any) -> str:
-    if isinstance(content, list):
-        return "\n".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if _is_a(content, list):
+        return "\n".join(str(part.get("text", "")) for part in content if _is_a(part, dict))
     return str(content or "")
 
 
@@ -70,11 +76,14 @@ class Front(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Pass a request with a body on."""
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > BODY_BYTES:
-            self.close_connection = True
-            self.send_error(413, f"a body of at most {BODY_BYTES} bytes with its Content-Length is taken")
+        if not (length.isascii() and length.isdigit()) or int(length) > BODY_BYTES:
+            self._refuse(413, f"a body of at most {BODY_BYTES} bytes with its Content-Length is taken")
             return
-        self._pass_on(adapted(self.rfile.read(int(length))))
+        body = self.rfile.read(int(length))
+        if len(body) < int(length):
+            self.close_connection = True  # the client is gone
+            return
+        self._pass_on(adapted(body))
 
     def _pass_on(self, body: bytes | None) -> None:
         headers = {name: value for name in PASSED if (value := self.headers.get(name)) is not None}
@@ -83,22 +92,54 @@ class Front(BaseHTTPRequestHandler):
         with contextlib.closing(connection):
             try:
                 connection.request(self.command, self.path, body, headers)
+                if not self._client_waits(connection.sock):
+                    self.close_connection = True
+                    return
                 answer = connection.getresponse()
-            except (OSError, http.client.HTTPException) as error:
-                self.send_error(502, f"the model's server failed: {error}")
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                self._refuse(502, f"the model's server failed: {error}")
                 return
-            self._answer(answer, answer.headers)
+            try:
+                self._answer(answer)
+            except (OSError, http.client.HTTPException):
+                self.close_connection = True  # one of the two is gone; what was sent cannot be taken back
 
-    def _answer(self, answer: http.client.HTTPResponse, headers: Mapping[str, str]) -> None:
+    def _client_waits(self, backend: socket.socket) -> bool:
+        """Wait for the answer's first byte; False when the client went away before."""
+        ready, _, _ = select.select([backend, self.connection], [], [], SECONDS)
+        if backend in ready or self.connection not in ready:
+            return True
+        return bool(self.connection.recv(1, socket.MSG_PEEK))  # a byte is its next request
+
+    def _answer(self, answer: http.client.HTTPResponse) -> None:
         self.send_response(answer.status)
-        self.send_header("Content-Type", headers.get("Content-Type", "application/json"))
-        length = headers.get("Content-Length")
+        self.send_header("Content-Type", answer.headers.get("Content-Type", "application/json"))
+        length = answer.headers.get("Content-Length")
         self.send_header(*(("Content-Length", length) if length else ("Transfer-Encoding", "chunked")))
         self.end_headers()
+        sent = 0
         while piece := answer.read1(CHUNK_BYTES):
             self.wfile.write(piece if length else b"%x\r\n%s\r\n" % (len(piece), piece))
+            sent += len(piece)
         if not length:
             self.wfile.write(b"0\r\n\r\n")
+        elif sent < int(length):
+            self.close_connection = True  # the server broke off, and the client must not wait for the rest
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answer as the server does when something is wrong, and close: what follows on the wire may be anything."""
+        self.close_connection = True
+        text = json.dumps({"error": {"code": status, "message": message, "type": "front_error"}}).encode()
+        with contextlib.suppress(OSError):
+            self.send_response(status)
+            for name, value in (
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(text))),
+                ("Connection", "close"),
+            ):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
 
     def log_message(self, format: str, *args: object) -> None:
         """Write nothing: the server keeps its own log."""

@@ -4,6 +4,10 @@ It serves an OpenAI-compatible endpoint on the loopback, tells its address in a 
 holds a lease and nobody has asked anything for a while.
 """
 
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+# Two of its imports are only there when it runs.
+
 import argparse
 import fcntl
 import importlib.util
@@ -15,8 +19,8 @@ import threading
 import time
 import urllib.request
 
-import front
-import xllamacpp
+import front  # type: ignore[import-not-found]  # beside this file when it runs as a script
+import xllamacpp  # type: ignore[import-not-found]  # in the model's environment only
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SLOTS = 4
@@ -80,7 +84,7 @@ def tell(file: pathlib.Path, address: str, key: str) -> None:
 def wait_until_idle(
     address: str, key: str, leases: pathlib.Path, idle_seconds: float, stop: threading.Event
 ) -> int | None:
-    """Return when nobody needs the server any more, holding the lock that keeps new leases out; None when told to stop."""
+    """Return when nobody needs the server any more, with the lock that keeps new leases out; None when told to stop."""
     lock = os.open(leases, os.O_RDWR | os.O_CREAT, 0o600)
     seen, since = "", time.monotonic()
     while not stop.wait(min(1.0, idle_seconds / 4)):
@@ -107,8 +111,12 @@ def main() -> None:
     options = parser.parse_args()
     key = os.environ.pop("MODEL_KEY")
     stop = threading.Event()
+
+    def end(_number: int, _frame: object) -> None:
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, end)
     server = xllamacpp.Server(parameters(options.template, options.threads, key))
     file = options.folder / "server.json"
     door = front.serve(server.listening_address)

@@ -8,9 +8,10 @@ import os
 import secrets
 import signal
 import subprocess
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -79,7 +80,7 @@ class EmbeddedModel:
         self._progress = progress
 
     @contextlib.contextmanager
-    def acquire(self) -> Iterator[ModelAddress]:
+    def acquire(self) -> Generator[ModelAddress]:
         """Keep the server running meanwhile, started first when it is not there; yields its address.
 
         The lease is a shared lock on a file, so it ends with its process, however that ends.
@@ -153,6 +154,8 @@ class EmbeddedModel:
         while time.monotonic() < deadline:
             server = self.status()
             if server is not None and server.pid == process.pid and server.healthy:
+                # it outlives this process or is collected by it; either way nobody else waits for it
+                threading.Thread(target=process.wait, name="embedded-model", daemon=True).start()
                 return server
             if process.poll() is not None:
                 break

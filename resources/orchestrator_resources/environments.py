@@ -12,8 +12,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -84,18 +85,15 @@ class EnvironmentStore:
 
     def installed(self) -> list[Environment]:
         """Return every whole environment, by name and digest."""
-        folders = self._folder.iterdir() if self._folder.is_dir() else []
-        found = [environment for folder in folders if (environment := self._read(folder)) is not None]
+        found = [environment for folder in self._folders() if (environment := self._read(folder)) is not None]
         return sorted(found, key=lambda environment: (environment.name, environment.digest))
 
     def remains(self) -> list[Path]:
         """Return the folders that an install or a removal left behind half-done, and nobody is working on now."""
-        folders = self._folder.iterdir() if self._folder.is_dir() else []
-        return sorted(
-            folder
-            for folder in folders
-            if folder.is_dir() and self._read(folder) is None and not self._busy(folder)
-        )
+        return [folder for folder in self._folders() if self._read(folder) is None and not self._busy(folder)]
+
+    def _folders(self) -> list[Path]:
+        return sorted(path for path in self._folder.glob("*") if path.is_dir())
 
     def _busy(self, folder: Path) -> bool:
         with contextlib.suppress(OSError), (self._folder / f".{folder.name}.lock").open("r") as file:
@@ -120,19 +118,16 @@ class EnvironmentStore:
         target = self._folder / digest
         if (found := self._read(target)) is not None:
             return found
-        with self._exclusive(digest, name, progress):
+        with self._exclusive(digest, name, progress) as held:
             if (found := self._read(target)) is not None:
                 return found  # another process was first
-            began = time.monotonic()
-            self._make(lock, target, name, progress)
-            size = _size(target)
-            marker = {
-                "lock": digest,
-                "name": name,
-                "size": size,
-                "seconds": round(time.monotonic() - began, 1),
-            }
-            _write_durably(target / MARKER, json.dumps(marker))
+            try:
+                self._make(lock, target, name, progress, held)
+            except (AgentError, OSError) as error:
+                shutil.rmtree(target, ignore_errors=True)
+                if isinstance(error, AgentError):
+                    raise
+                raise _refused(name, "the disk did not take it", str(error)) from error
         made = self._read(target)
         assert made is not None  # the marker was just written
         progress(f"{name}: installed, {made.size / 2**20:.0f} MB in {made.seconds:.0f} s")
@@ -165,8 +160,11 @@ class EnvironmentStore:
             return None
 
     @contextlib.contextmanager
-    def _exclusive(self, digest: str, name: str, progress: Callable[[str], None]) -> Iterator[None]:
-        """Hold the lock of one environment; the system lets go of it when a process dies."""
+    def _exclusive(self, digest: str, name: str, progress: Callable[[str], None]) -> Generator[int]:
+        """Hold the lock of one environment and yield its descriptor.
+
+        The system lets go of it when its holder dies, and the installer that the holder started and passed it to.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f".{digest}.lock").open("w") as file:
             try:
@@ -174,9 +172,10 @@ class EnvironmentStore:
             except BlockingIOError:
                 progress(f"{name}: another process is installing it; waiting")
                 fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            yield file.fileno()
 
-    def _make(self, lock: str, target: Path, name: str, progress: Callable[[str], None]) -> None:
+    def _make(self, lock: str, target: Path, name: str, progress: Callable[[str], None], held: int) -> None:
+        began = time.monotonic()
         if target.exists():
             progress(f"{name}: an earlier install was cut off; making it again")
             shutil.rmtree(target)
@@ -185,21 +184,29 @@ class EnvironmentStore:
             raise _refused(name, f"only {free / 2**20:.0f} MB are free on the disk of {self._folder}", None)
         count = sum(1 for line in lock.splitlines() if line and not line.startswith((" ", "#", "\t")))
         progress(f"{name}: installing {count} distributions into {target}")
-        try:
-            uv("venv", "--python", sys.executable, "--no-project", str(target), name=name)
-            (target / "requirements.txt").write_text(lock)
-            uv(
-                "pip", "sync", "--allow-empty-requirements", "--python", str(target / "bin" / "python"), "--require-hashes", "--compile-bytecode",
-                str(target / "requirements.txt"), name=name, progress=progress,
-            )  # fmt: skip
-        except (AgentError, OSError) as error:
-            shutil.rmtree(target, ignore_errors=True)
-            if isinstance(error, AgentError):
-                raise
-            raise _refused(name, "the disk did not take it", str(error)) from error
+        uv("venv", "--python", sys.executable, "--no-project", str(target), name=name, held=held)
+        requirements = target / "requirements.txt"
+        requirements.write_text(lock)
+        uv(
+            "pip", "sync", "--allow-empty-requirements", "--python", str(target / "bin" / "python"),
+            "--require-hashes", "--compile-bytecode", str(requirements), name=name, progress=progress, held=held,
+        )  # fmt: skip
+        marker = {
+            "lock": target.name,
+            "name": name,
+            "size": _size(target),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+        _write_durably(target / MARKER, json.dumps(marker))
 
 
-def uv(*words: str, name: str, progress: Callable[[str], None] | None = None, text: str | None = None) -> str:
+def uv(
+    *words: str,
+    name: str,
+    progress: Callable[[str], None] | None = None,
+    text: str | None = None,
+    held: int | None = None,
+) -> str:
     """Run uv and return what it printed on standard output.
 
     Args:
@@ -207,6 +214,7 @@ def uv(*words: str, name: str, progress: Callable[[str], None] | None = None, te
         name: What it works for, in errors.
         progress: Takes the lines of its standard error as they come; None keeps them for an error only.
         text: Its standard input; None gives none.
+        held: Descriptor of a lock that it holds too, so that it is not let go while an orphaned uv still works.
 
     Raises:
         AgentError: `agent_load_failed` with the last lines it said.
@@ -218,27 +226,32 @@ def uv(*words: str, name: str, progress: Callable[[str], None] | None = None, te
         stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pass_fds=() if held is None else (held,),
         text=True,
     )
+    overdue = threading.Timer(INSTALL_SECONDS, process.kill)
+    overdue.start()
     try:
         if progress is None or process.stderr is None:
-            output, errors = process.communicate(text, timeout=INSTALL_SECONDS)
+            output, errors = process.communicate(text)
             said = errors.splitlines()
         else:
-            said = []
+            said = list[str]()
             for line in process.stderr:
                 said.append(line.rstrip())
                 if not line.startswith((" +", " -", " ~")):
                     progress(f"{name}: {line.strip()}")
-            output, _ = process.communicate(timeout=INSTALL_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise _refused(name, f"the installer took longer than {INSTALL_SECONDS:.0f} s", None) from error
+            output, _ = process.communicate()
     finally:
+        overdue.cancel()
         if process.poll() is None:
             process.kill()
             process.wait()
     if process.returncode != 0:
-        raise _refused(name, "the installer refused", "\n".join(said[-12:]))
+        why = "the installer refused"
+        if process.returncode < 0:
+            why = f"the installer was ended by signal {-process.returncode}; it may take {INSTALL_SECONDS:.0f} s"
+        raise _refused(name, why, "\n".join(said[-12:]))
     return output
 
 

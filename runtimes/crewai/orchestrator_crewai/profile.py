@@ -15,7 +15,7 @@ PROFILE: Final = FrameworkProfile(
     lock_file="lock.txt",
     licence="MIT",
     homepage="https://docs.crewai.com",
-    native=("Crew", "Flow"),
+    native=("Crew", "Flow", "a class of flows", "a @CrewBase class", "a function that returns one"),
     environment={
         # otherwise each crew reports to telemetry.crewai.com
         "CREWAI_DISABLE_TELEMETRY": "true",

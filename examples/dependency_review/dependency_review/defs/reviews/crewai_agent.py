@@ -8,7 +8,7 @@ reviewer = Agent(
     role="licence reviewer",
     goal="say which licence a Python distribution has",
     backstory="You call read_licence with the distribution's name first.",
-    llm=LLM(model="openai/smollm2", temperature=0),
+    llm=LLM(model="smollm2", provider="openai", temperature=0),
     tools=[tool(read_licence), tool(read_requirements)],
 )
 review = Task(

@@ -1,0 +1,113 @@
+"""Counts the tools of native agents, where every one of CrewAI's ways to call a tool passes."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from crewai.tools import BaseTool
+from crewai.tools.base_tool import Tool
+from crewai.tools.structured_tool import CrewStructuredTool
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.execution import CURRENT, Execution, ExecutionStopped
+from orchestrator_runtimes.tools import PortableTool
+
+
+class Arguments(BaseModel):
+    """Takes any arguments: a portable tool checks them itself, against its own schema."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class PortableCrewTool(BaseTool):
+    """A portable tool as CrewAI calls it: from a thread, while the tool runs on the worker's loop."""
+
+    portable: Any
+    loop: Any
+
+    def _run(self, **arguments: Any) -> str:
+        portable: PortableTool = self.portable
+        loop: asyncio.AbstractEventLoop = self.loop
+        try:
+            return asyncio.run_coroutine_threadsafe(portable.run(arguments), loop).result()
+        except AgentError as error:  # CrewAI would tell it to the model
+            execution = CURRENT.get()
+            assert execution is not None  # else `run` had no error of this kind
+            execution.stop(error)
+            raise ExecutionStopped(error) from error
+
+
+def crew_tool(tool: PortableTool, loop: asyncio.AbstractEventLoop) -> PortableCrewTool:
+    """Return a portable tool for CrewAI, with its own schema."""
+
+    class Described(Arguments):
+        @classmethod
+        def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
+            return dict(tool.parameters)
+
+    return PortableCrewTool(
+        name=tool.name, description=tool.description, args_schema=Described, portable=tool, loop=loop
+    )
+
+
+def count_native_tools() -> None:
+    """Put counting around what runs a tool, once."""
+    if hasattr(BaseTool.run, "__wrapped__"):
+        return
+    for kind, name in ((BaseTool, "run"), (Tool, "run"), (CrewStructuredTool, "invoke")):
+        setattr(kind, name, _counted(getattr(kind, name)))
+    for kind, name in ((BaseTool, "arun"), (Tool, "arun"), (CrewStructuredTool, "ainvoke")):
+        setattr(kind, name, _counted_async(getattr(kind, name)))
+
+
+def _counted(run: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(run)
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        execution = _counting(self)
+        if execution is None:
+            return run(self, *args, **kwargs)
+        execution.begin_tool_call(self.name)
+        began, error = time.monotonic(), "the call was ended"
+        try:
+            result = run(self, *args, **kwargs)
+            error = ""
+        except Exception as raised:
+            error = f"{type(raised).__name__}: {raised}"
+            raise
+        finally:
+            event = execution.end_tool_call(self.name, time.monotonic() - began, error or None)
+            execution.emit_from_thread(event)
+        return result
+
+    return counted
+
+
+def _counted_async(run: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(run)
+    async def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        execution = _counting(self)
+        if execution is None:
+            return await run(self, *args, **kwargs)
+        execution.begin_tool_call(self.name)
+        began, error = time.monotonic(), "the call was ended"
+        try:
+            result = await run(self, *args, **kwargs)
+            error = ""
+        except Exception as raised:
+            error = f"{type(raised).__name__}: {raised}"
+            raise
+        finally:
+            event = execution.end_tool_call(self.name, time.monotonic() - began, error or None)
+            await execution.emit(event)
+        return result
+
+    return counted
+
+
+def _counting(tool: Any) -> Execution | None:
+    """Return the execution that counts a call of `tool`; None for a portable tool and outside of any execution."""
+    original = getattr(tool, "_original_tool", None) or tool
+    return None if isinstance(original, PortableCrewTool) else CURRENT.get()

@@ -153,3 +153,15 @@ def test_a_store_that_takes_no_result_ends_the_batch() -> None:
     with pytest.raises(OSError, match="no space left"):
         run(1_000, runner, BatchSettings(in_flight=2), Full())
     assert len(runner.ran) < 900
+
+
+def test_results_that_cannot_be_kept_fail_the_batch_and_no_item() -> None:
+    class Full(Memory):
+        def put(self, results: Mapping[str, Result]) -> None:
+            raise AgentError(ErrorCode.STATE_UNAVAILABLE, "the disk is full")
+
+    told: list[Row] = []
+    batch = Batch(AGENT, items(20), BatchSettings(in_flight=1, failures=FailurePolicy(kind="keep")))
+    with pytest.raises(AgentError, match="the disk is full"):
+        asyncio.run(batch.run(Runner(), Full(), lambda _item, _event: None, told.append))
+    assert all(row.error is None for row in told)

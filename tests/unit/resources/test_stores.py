@@ -2,6 +2,7 @@
 
 import asyncio
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,58 @@ def test_processes_share_the_file_of_finished_executions(tmp_path: Path) -> None
         process.join(60)
     found = FinishedExecutions(tmp_path / "f.db").get([f"p{p}-{n}" for p in range(3) for n in range(20)])
     assert len(found) == 60
+
+
+def _grow(file: Path, name: str) -> None:
+    """Add a letter to a session thirty times, again whenever another process was first."""
+
+    async def grow() -> None:
+        sessions = SqliteSessions(file)
+        for _ in range(30):
+            while True:
+                state = await sessions.get("shared")
+                try:
+                    await sessions.put("shared", (state.text or "") + name, state.version)
+                except AgentError as error:
+                    if error.code is not ErrorCode.STATE_UNAVAILABLE:
+                        raise
+                    continue
+                break
+
+    asyncio.run(grow())
+
+
+def test_processes_that_share_a_session_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_grow, args=(tmp_path / "s.db", name)) for name in "abc"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(100)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    state = asyncio.run(SqliteSessions(tmp_path / "s.db").get("shared"))
+    assert state.version == 90
+    assert {name: (state.text or "").count(name) for name in "abc"} == {"a": 30, "b": 30, "c": 30}
+
+
+WORK: dict[str, Callable[[FinishedExecutions, Path], object]] = {
+    "open": lambda _, file: FinishedExecutions(file),
+    "get": lambda finished, _: finished.get(["e"]),
+    "put": lambda finished, _: finished.put({"e": RESULT}),
+    "forget": lambda finished, _: finished.forget(["e"]),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_finished_executions_that_cannot_be_kept_are_an_error_that_may_be_retried(
+    work: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "finished.db"
+    finished = FinishedExecutions(file)
+    finished.put({"e": RESULT})
+    for one in tmp_path.glob("finished.db*"):
+        one.unlink()
+    file.symlink_to("/dev/full")
+    with pytest.raises(AgentError, match="make room on its disk") as caught:
+        WORK[work](finished, file)
+    assert caught.value.code.retryable

@@ -82,8 +82,11 @@ class AgentLoader:
             if digest not in self._agents:
                 if not self._have(request):
                     return None
-                async with asyncio.timeout(LOAD_SECONDS):
-                    self._agents[digest] = await self._load(request)
+                try:
+                    async with asyncio.timeout(LOAD_SECONDS):
+                        self._agents[digest] = await self._load(request)
+                except TimeoutError as error:
+                    raise _load_error(request.source, error) from error
         return digest, self._agents[digest]
 
     def _have(self, request: Load) -> bool:
@@ -118,7 +121,7 @@ class AgentLoader:
             raise
         except Exception as error:  # the boundary: the agent's own code runs at import and in factories
             raise _load_error(source, error) from error
-        except SystemExit as error:
+        except (SystemExit, KeyboardInterrupt) as error:  # no signal raises it here: the agent's code did
             raise _load_error(source, error) from error
         return LoadedAgent(native=native, native_type=self._adapter.native_type(native), source=source)
 

@@ -30,7 +30,7 @@ def pack(
     are meant, relative to the folder, when it is not empty; `leave_out` names further ones that are not.
 
     Raises:
-        AgentError: `agent_load_failed` when the folder is missing, holds a link, or is too large.
+        AgentError: `agent_load_failed` when the folder is missing, holds a link or a special file, or is too large.
     """
     if not folder.is_dir():
         raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"bundle folder {str(folder)!r} does not exist")
@@ -70,10 +70,11 @@ def _files(folder: Path) -> list[str]:
         folders[:] = [name for name in folders if name not in IGNORED]
         for name in folders + files:
             path = Path(parent, name)
-            if path.is_symlink():
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise AgentError(
                     ErrorCode.AGENT_LOAD_FAILED,
-                    f"bundle folder {str(folder)!r} holds a link: {path.relative_to(folder).as_posix()!r}",
+                    f"bundle folder {str(folder)!r} holds a link or a special file:"
+                    f" {path.relative_to(folder).as_posix()!r}",
                 )
         found += [
             Path(parent, name).relative_to(folder).as_posix()
@@ -129,23 +130,26 @@ def _extract(content: bytes, folder: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
             for number, entry in enumerate(archive):
                 path = PurePosixPath(entry.name)
+                destination = folder / path
                 if (
-                    not entry.isreg()
+                    entry.type != tarfile.REGTYPE
+                    or entry.issparse()
+                    or entry.size > len(content)
                     or path.is_absolute()
                     or ".." in path.parts
                     or "\0" in entry.name
                     or number >= FILES
+                    or destination.exists()
                 ):
                     raise AgentError(
                         ErrorCode.AGENT_LOAD_FAILED, f"the bundle holds a forbidden entry {entry.name!r:.200}"
                     )
                 stream = archive.extractfile(entry)
                 assert stream is not None  # regular files have content
-                destination = folder / path
                 destination.parent.mkdir(parents=True, exist_ok=True)
                 destination.write_bytes(stream.read())
                 destination.chmod(0o755 if entry.mode & 0o100 else 0o644)
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError) as error:
         raise AgentError(
             ErrorCode.AGENT_LOAD_FAILED, "the bundle cannot be unpacked", cause=str(error)
         ) from error

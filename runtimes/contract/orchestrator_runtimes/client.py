@@ -13,6 +13,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event, EventNotification
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import (
+    CONTRACT_VERSION,
     MESSAGE_BYTES,
     AgentSource,
     Cancel,
@@ -86,6 +87,8 @@ class Bundle:
 class _Execution:
     session: str | None
     on_event: OnEvent
+    failure: Exception | None = None
+    ending: "asyncio.Task[None] | None" = None
 
 
 async def _ignore(_event: Event) -> None:
@@ -154,10 +157,15 @@ class RuntimeClient:
             raise AgentError(
                 ErrorCode.RUNTIME_CRASHED, f"no runtime listens on {address!r} after {timeout} s"
             ) from None
+        except OSError as error:
+            raise AgentError(
+                ErrorCode.RUNTIME_CRASHED, f"no runtime can be reached on {address!r}", cause=str(error)
+            ) from error
         try:
             client.runtime = await client._connection.call(
                 "initialize", Initialize(), Initialized, timeout=timeout
             )
+            _check_contract(client.runtime.contract)
         except BaseException:
             await client.close()
             raise
@@ -194,11 +202,14 @@ class RuntimeClient:
 
         Args:
             run: The request.
-            on_event: Awaited for each event, in order; while it waits, the guest is held back.
+            on_event: Awaited for each event, in order; while it waits, the guest is held back. What it raises ends
+                this execution, and no other.
 
         Raises:
             RequestFailed: The execution failed; it carries the usage.
-            AgentError: `runtime_crashed` when the guest is gone, `timeout` when it hangs.
+            AgentError: `runtime_crashed` when the guest is gone, `timeout` when it hangs, `invalid_input` when an
+                execution of this id runs already.
+            Exception: What `on_event` raised.
         """
         return await self._execute(run, "run", run, on_event)
 
@@ -207,16 +218,31 @@ class RuntimeClient:
         return await self._execute(run, "resume", Resume(run=run, decision=decision), on_event)
 
     async def _execute(self, run: Run, method: str, request: object, on_event: OnEvent) -> Result:
-        self._executions[run.execution] = _Execution(run.session, on_event)
+        if run.execution in self._executions:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT, f"the execution {run.execution!r:.100} is running already"
+            )
+        execution = self._executions[run.execution] = _Execution(run.session, on_event)
         try:
             timeout = run.limits.seconds + ANSWER_GRACE_SECONDS
-            return await self._connection.call(method, request, Result, timeout=timeout)
+            result = await self._connection.call(method, request, Result, timeout=timeout)
         except asyncio.CancelledError:
-            with suppress(AgentError):
-                await asyncio.shield(self.cancel(run.execution))
+            await asyncio.shield(self._give_up(run.execution))
+            raise
+        except AgentError as error:
+            if execution.failure is not None:
+                raise execution.failure from error
             raise
         finally:
             del self._executions[run.execution]
+        if execution.failure is not None:
+            raise execution.failure
+        return result
+
+    async def _give_up(self, execution: str) -> None:
+        """Cancel an execution that nobody waits for; a guest that is gone has ended it."""
+        with suppress(AgentError):
+            await self.cancel(execution)
 
     async def cancel(self, execution: str) -> bool:
         """Cancel an execution; False when it does not run.
@@ -245,8 +271,16 @@ class RuntimeClient:
 
     async def _event(self, params: Json) -> None:
         notification = decode(EventNotification, params, "event")
-        if execution := self._executions.get(notification.execution):
+        execution = self._executions.get(notification.execution)
+        if execution is None or execution.failure is not None:
+            return
+        try:
             await execution.on_event(notification.event)
+        except (
+            Exception
+        ) as error:  # the boundary: one caller's fault must not end the executions of the others
+            execution.failure = error
+            execution.ending = asyncio.create_task(self._give_up(notification.execution))
 
     def _session_of(self, name: str) -> tuple[SessionStore, str]:
         execution = self._executions.get(name)
@@ -277,6 +311,15 @@ class RuntimeClient:
         request = decode(StepRecord, params, "step.record")
         await self._journal_of(request.execution).record(request)
         return Done()
+
+
+def _check_contract(version: str) -> None:
+    if version.partition(".")[0] != CONTRACT_VERSION.partition(".")[0]:
+        raise AgentError(
+            ErrorCode.RUNTIME_CRASHED,
+            f"the runtime speaks contract {version!r:.20}, this side {CONTRACT_VERSION}:"
+            " install versions of the same major number",
+        )
 
 
 async def _open(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

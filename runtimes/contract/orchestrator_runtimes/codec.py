@@ -18,12 +18,16 @@ class InvalidMessage(ValueError):
     """A message does not have the shape of its kind; the text names the place and what was expected."""
 
 
+class UnknownKind(InvalidMessage):
+    """A value is of a kind that is not known here; a newer peer of the same major version may have added it."""
+
+
 def encode(message: object) -> dict[str, Json]:
-    """Return a message dataclass as a JSON object; fields that are None are left out."""
+    """Return a message dataclass as a JSON object; fields that are None are left out where the reader allows it."""
     result: dict[str, Json] = {}
     for field in fields(message):  # type: ignore[arg-type]  # every message is a dataclass; checked by the tests
         value = getattr(message, field.name)
-        if value is not None:
+        if value is not None or _required(field):
             result[field.name] = _encode(value)
     return result
 
@@ -119,10 +123,12 @@ def _member(members: tuple[Any, ...], value: Json, place: str) -> Any:
     if len(rest) == 1:
         return rest[0]
     kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(kind, str):
+        raise InvalidMessage(f"{place}: expected an object with a kind, got {_name(value)}")
     for member in rest:
         if kind in get_args(_kind_of(member)):
             return member
-    raise InvalidMessage(f"{place}: unknown kind {kind!r:.80}")
+    raise UnknownKind(f"{place}: unknown kind {kind!r:.80}")
 
 
 def _kind_of(member: Any) -> Any:

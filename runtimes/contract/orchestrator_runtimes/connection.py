@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from orchestrator_runtimes.codec import InvalidMessage, decode, encode
+from orchestrator_runtimes.codec import InvalidMessage, UnknownKind, decode, encode
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 from orchestrator_runtimes.messages import METHODS, Failure, Usage
@@ -112,10 +112,15 @@ class Connection:
         Raises:
             RequestFailed: The peer answered with an error.
             AgentError: `runtime_crashed` when the connection ends first or the answer breaks the contract;
-                `timeout` when none came; `invalid_input` when the request is larger than the peer reads.
+                `timeout` when none came; `invalid_input` when the request is no JSON or larger than the peer reads.
         """
         number = next(self._ids)
-        line = _line({"id": number, "method": method, "params": encode(params)})
+        try:
+            line = _line({"id": number, "method": method, "params": encode(params)})
+        except (NotJson, RecursionError) as error:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT, f"the parameters of {method!r} are no JSON", cause=str(error)
+            ) from error
         if len(line) > self.peer_message_bytes:
             raise AgentError(
                 ErrorCode.INVALID_INPUT,
@@ -174,9 +179,13 @@ class Connection:
             await asyncio.wait(running, timeout=CLOSE_SECONDS)
         self._flush()
         self._writer.close()
-        with suppress(OSError, TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._writer.wait_closed()
+        except TimeoutError:
+            self._writer.transport.abort()  # the peer does not read what was said last
+        except OSError:
+            pass
 
     def _break(self, why: str) -> AgentError:
         """Mark the connection as over and fail every request that waits."""
@@ -260,6 +269,8 @@ class Connection:
             return  # a newer peer may tell more than this one understands
         try:
             await handler(params)
+        except UnknownKind:
+            return  # as above
         except InvalidMessage as error:
             await self._malformed(None, INVALID_PARAMS, str(error))
 

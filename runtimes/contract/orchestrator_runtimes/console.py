@@ -2,13 +2,10 @@
 
 import io
 import sys
-import threading
 from contextlib import suppress
-from typing import Final, TextIO
+from typing import BinaryIO, TextIO
 
 from orchestrator_runtimes.execution import CURRENT, Execution
-
-_LINE_CHARACTERS: Final = 8_000
 
 
 class Console(io.TextIOBase):
@@ -21,8 +18,16 @@ class Console(io.TextIOBase):
     def __init__(self, fallback: TextIO) -> None:
         """Begin with nothing written."""
         self._fallback = fallback
-        self._lines: dict[tuple[int, int], str] = {}
-        self._lock = threading.Lock()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # the stub has a writable attribute
+        """What programs ask a console for."""
+        return self._fallback.encoding
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """The fallback's: bytes belong to no execution."""
+        return self._fallback.buffer
 
     def writable(self) -> bool:
         """Return True."""
@@ -33,19 +38,12 @@ class Console(io.TextIOBase):
         return self._fallback.fileno()
 
     def write(self, text: str) -> int:
-        """Take text; a line goes out when its end was written."""
+        """Take text; a line goes out when its end was written, the last one when its execution ends."""
         execution = CURRENT.get()
         if execution is None:
             self._fallback.write(text)
             return len(text)
-        key = threading.get_ident(), id(execution)
-        with self._lock:
-            *lines, rest = (self._lines.pop(key, "") + text).split("\n")
-            if len(rest) > _LINE_CHARACTERS:
-                lines, rest = [*lines, rest], ""
-            if rest:
-                self._lines[key] = rest
-        for line in filter(None, lines):
+        for line in execution.add_text(text):
             self._tell(execution, line)
         return len(text)
 

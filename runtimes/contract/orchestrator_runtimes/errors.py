@@ -74,10 +74,10 @@ class AgentError(Exception):
         """Return `code: message`, and the cause behind it where there is one."""
         return f"{self.code}: {self.message}" + (f" ({self.cause})" if self.cause else "")
 
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        """Pickle with every attribute, so that an error crosses process borders whole."""
-        return _rebuild, (self.code.value, self.message, self.cause, self.detail)
+    def __reduce__(self) -> tuple[object, tuple[object, ...], dict[str, object]]:
+        """Pickle with its type and every attribute, so that an error crosses process borders whole."""
+        return _rebuild, (type(self), self.code, self.message), dict(self.__dict__)
 
 
-def _rebuild(code: str, message: str, cause: str | None, detail: dict[str, object]) -> AgentError:
-    return AgentError(ErrorCode(code), message, cause=cause, detail=detail)
+def _rebuild(kind: type[AgentError], code: ErrorCode, message: str) -> AgentError:
+    return kind.__new__(kind, code, message)

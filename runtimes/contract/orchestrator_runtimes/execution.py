@@ -77,6 +77,7 @@ class Execution:
         self._moments = count()
         self._sequence = count()
         self._log_lines = 0
+        self._half_lines: dict[int, str] = {}
         self._state_version = 0
         self._step_counts: dict[str, int] = {}
 
@@ -242,7 +243,25 @@ class Execution:
         if threading.get_ident() == self._loop_thread:
             self._connection.post("event", self._notification(event))
         elif not self._loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self.emit(event), self._loop).result(timeout=STATE_SECONDS)
+            told = asyncio.run_coroutine_threadsafe(self.emit(event), self._loop)
+            told.result(timeout=self.seconds_left + STATE_SECONDS)
+
+    def add_text(self, text: str) -> list[str]:
+        """Take text that the calling thread printed and return the lines that are whole now."""
+        with self._lock:
+            *lines, rest = (self._half_lines.pop(threading.get_ident(), "") + text).split("\n")
+            if len(rest) > LOG_CHARACTERS:
+                lines, rest = [*lines, rest], ""
+            if rest:
+                self._half_lines[threading.get_ident()] = rest
+        return [line for line in lines if line]
+
+    async def end_log(self) -> None:
+        """Tell what was printed without a line's end; call once, when the agent's code has ended."""
+        with self._lock:
+            rest, self._half_lines = list(self._half_lines.values()), {}
+        for line in rest:
+            self.log(line)
 
     def log(self, text: str) -> bool:
         """Tell a line that the agent's code printed; False when this execution has told enough of them."""
@@ -253,7 +272,12 @@ class Execution:
             last = (
                 " [further lines are in the guest's standard error]" if self._log_lines == LOG_LINES else ""
             )
-            self.emit_from_thread(Log(text=text[:LOG_CHARACTERS] + last))
+            event = self._notification(Log(text=text[:LOG_CHARACTERS] + last))
+            # posted without waiting, which the bound on lines allows: whoever prints may hold a lock that the loop needs
+            if threading.get_ident() == self._loop_thread:
+                self._connection.post("event", event)
+            elif not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._connection.post, "event", event)
         return told
 
     def _notification(self, event: Event) -> EventNotification:

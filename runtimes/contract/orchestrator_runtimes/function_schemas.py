@@ -30,7 +30,7 @@ def parameters_schema(function: Callable[..., object], name: str) -> dict[str, J
     try:
         signature = inspect.signature(function)
         hints = get_type_hints(function, include_extras=True)
-    except (TypeError, NameError, ValueError) as error:
+    except Exception as error:  # the boundary: hints may be text, which is evaluated
         raise AgentError(
             ErrorCode.AGENT_LOAD_FAILED, f"tool {name!r}: its parameters cannot be read", cause=str(error)
         ) from error
@@ -59,17 +59,18 @@ def _schema(hint: Any, where: str) -> dict[str, Json]:
     if origin is Annotated:
         words = [item for item in arguments[1:] if isinstance(item, str)]
         return {**_schema(arguments[0], where), **({"description": words[0]} if words else {})}
-    if hint in _SCALARS:
+    if isinstance(hint, type) and hint in _SCALARS:
         return {"type": _SCALARS[hint]}
-    if origin is Literal:
+    if origin is Literal and all(isinstance(choice, str | int | bool | None) for choice in arguments):
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema(argument, where) for argument in arguments]}
-    if origin in (list, tuple, Sequence) and arguments:
+    if origin in (list, Sequence) or (origin is tuple and arguments[1:] == (...,)):
         return {"type": "array", "items": _schema(arguments[0], where)}
     if origin in (dict, Mapping) and len(arguments) == 2 and arguments[0] is str:
         return {"type": "object", "additionalProperties": _schema(arguments[1], where)}
     raise AgentError(
         ErrorCode.AGENT_LOAD_FAILED,
-        f"{where} has the type {hint!r}, which JSON cannot carry; use str, int, float, bool, list, dict, Literal or | None",
+        f"{where} has the type {hint!r}, which JSON cannot carry;"
+        " use str, int, float, bool, list, dict, Literal or | None",
     )

@@ -91,9 +91,10 @@ def message_fault(message: Mapping[str, Json]) -> AgentError | None:
 
 def _items_fault(items: Sequence[Json]) -> AgentError | None:
     for item in map(_map, items):
-        if item.get("type") == "function_call":
-            if fault := arguments_fault(str(item.get("name")), item.get("arguments")):
-                return fault
+        if item.get("type") != "function_call":
+            continue
+        if fault := arguments_fault(str(item.get("name")), item.get("arguments")):
+            return fault
     said = any(
         item.get("type") == "function_call"
         or any(_map(part).get("text") for part in _list(item.get("content")))

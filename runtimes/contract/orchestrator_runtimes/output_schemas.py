@@ -31,7 +31,8 @@ _TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
     "array": lambda value: isinstance(value, list | tuple),
     "string": lambda value: isinstance(value, str),
     "integer": lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and value == int(value)
+        (isinstance(value, int) and not isinstance(value, bool))
+        or (isinstance(value, float) and value.is_integer())
     ),
     "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
@@ -49,12 +50,17 @@ def check_schema(schema: Schema, where: str = "output_schema") -> None:
     for place, node in _nodes(schema, where, 0):
         unknown = sorted(set(node) - _KEYWORDS - _ANNOTATIONS)
         kinds = node.get("type", [])
-        wrong = [k for k in ([kinds] if isinstance(kinds, str) else _list(kinds)) if k not in _TYPES]
+        wrong = [k for k in (kinds if isinstance(kinds, list | tuple) else [kinds]) if not _is_type(k)]
         if unknown or wrong:
             raise AgentError(
                 ErrorCode.AGENT_LOAD_FAILED,
-                f"{place} uses {(unknown or wrong)[0]!r}, which not every framework can hold to;"
+                f"{place} uses {(unknown or wrong)[0]!r:.100}, which not every framework can hold to;"
                 f" the keywords are {', '.join(sorted(_KEYWORDS))}",
+            )
+        if "$ref" in node and _resolve(schema, node["$ref"]) is None:
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"{place} refers to {node['$ref']!r:.100}, which is not in the schema",
             )
 
 
@@ -78,7 +84,10 @@ def _nodes(node: Json, where: str, depth: int) -> list[tuple[str, Schema]]:
 
 
 def mismatch(schema: Schema, value: Json) -> str | None:
-    """Return the first reason why `value` does not match `schema`; None when it does."""
+    """Return the first reason why `value` does not match `schema`; None when it does.
+
+    The schema may be a foreign one, such as that of an MCP server's tool: what is outside the subset does not count.
+    """
     return _mismatch(schema, value, "output", schema, 0)
 
 
@@ -87,13 +96,13 @@ def _mismatch(node: Json, value: Json, place: str, root: Schema, depth: int) -> 
         return f"{place}: not allowed" if node is False else None
     if depth > _DEPTH:
         return f"{place}: nested too deeply"
-    if isinstance(reference := node.get("$ref"), str):
-        return _mismatch(_resolve(root, reference), value, place, root, depth + 1)
+    target = _resolve(root, node.get("$ref"))
+    if target is not None and (reason := _mismatch(target, value, place, root, depth + 1)):
+        return reason
     kinds = node.get("type")
-    if kinds is not None:
-        allowed = [kinds] if isinstance(kinds, str) else [str(kind) for kind in _list(kinds)]
-        if not any(_TYPES[kind](value) for kind in allowed):
-            return f"{place}: expected {' or '.join(allowed)}, got {_short(value)}"
+    allowed = [kinds] if isinstance(kinds, str) else _list(kinds)
+    if allowed and all(map(_is_type, allowed)) and not any(_TYPES[str(kind)](value) for kind in allowed):
+        return f"{place}: expected {' or '.join(map(str, allowed))}, got {_short(value)}"
     if "enum" in node and not any(_same(value, choice) for choice in _list(node["enum"])):
         return f"{place}: expected one of {_short(node['enum'])}, got {_short(value)}"
     if "const" in node and not _same(value, node["const"]):
@@ -126,7 +135,7 @@ def _children(node: Schema, value: Json, place: str, root: Schema, depth: int) -
     if isinstance(value, Mapping):
         properties = _mapping(node.get("properties"))
         for name in _list(node.get("required")):
-            if name not in value:
+            if isinstance(name, str) and name not in value:
                 return f"{place}: {name!r} is missing"
         for name, item in value.items():
             child = properties.get(name, node.get("additionalProperties", True))
@@ -139,11 +148,18 @@ def _children(node: Schema, value: Json, place: str, root: Schema, depth: int) -
     return None
 
 
-def _resolve(root: Schema, reference: str) -> Json:
+def _resolve(root: Schema, reference: Json) -> Json:
+    """Return the schema that a reference inside the document names; None when it names none."""
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        return None
     node: Json = root
-    for part in reference.removeprefix("#/").split("/"):
-        node = _mapping(node).get(part)
-    return node if node is not None else False
+    for part in reference.split("/")[1:]:
+        node = _mapping(node).get(part.replace("~1", "/").replace("~0", "~"))
+    return node if isinstance(node, Mapping | bool) else None
+
+
+def _is_type(kind: Json) -> bool:
+    return isinstance(kind, str) and kind in _TYPES
 
 
 def _mapping(node: Json) -> Mapping[str, Json]:
@@ -155,7 +171,12 @@ def _list(node: Json) -> Sequence[Json]:
 
 
 def _same(one: Json, other: Json) -> bool:
-    return type(one) is type(other) and one == other
+    """Compare as JSON does: 1 is 1.0, and true is not 1, at any depth."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(item, other[key]) for key, item in one.items())
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _short(value: Json) -> str:

@@ -61,7 +61,7 @@ class FrameworkProfile:
         return files(self.package).joinpath(self.lock_file).read_text()
 
     def packages(self) -> tuple[str, ...]:
-        """Return the top-level packages of ours that a guest of this framework imports: the contract and the adapter's."""
+        """Return the packages of ours that a guest of this framework imports: the contract and the adapter's."""
         return tuple(sorted({__name__.partition(".")[0], self.package.partition(".")[0]}))
 
 
@@ -69,11 +69,18 @@ def installed_frameworks() -> dict[str, FrameworkProfile]:
     """Return every framework whose adapter is installed beside this package, by name.
 
     Raises:
-        AgentError: `framework_error` when two plug-ins claim one name or a plug-in is no profile.
+        AgentError: `framework_error` when two plug-ins claim one name, or one is no profile or cannot be imported.
     """
     found: dict[str, FrameworkProfile] = {}
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
-        profile = point.load()
+        try:
+            profile = point.load()
+        except Exception as error:  # the boundary: importing a plug-in runs code that is not ours
+            raise AgentError(
+                ErrorCode.FRAMEWORK_ERROR,
+                f"the plug-in of the framework {point.name!r} ({point.value}) cannot be imported",
+                cause=f"{type(error).__name__}: {error}",
+            ) from error
         if not isinstance(profile, FrameworkProfile) or profile.name != point.name:
             raise AgentError(
                 ErrorCode.FRAMEWORK_ERROR,

@@ -1,4 +1,7 @@
-"""The JSON Schema of every message, made from the dataclasses: `python -m orchestrator_runtimes.schema > contract.schema.json`."""
+"""The JSON Schema of every message, made from the dataclasses.
+
+`python -m orchestrator_runtimes.schema > contract.schema.json` writes the copy that is kept beside this module.
+"""
 
 import json
 

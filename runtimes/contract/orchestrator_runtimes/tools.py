@@ -11,7 +11,7 @@ from typing import Final
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.execution import CURRENT, Execution
 from orchestrator_runtimes.function_schemas import parameters_schema
-from orchestrator_runtimes.json_values import Json, NotJson, dump
+from orchestrator_runtimes.json_values import Json, NotJson, dump, whole_characters
 from orchestrator_runtimes.messages import Done, Step, StepLookup, StepRecord
 from orchestrator_runtimes.output_schemas import mismatch
 
@@ -117,12 +117,12 @@ def _sorted(value: Json) -> Json:
 def as_text(result: object) -> str:
     """Return a tool's result as text for the model: text as it is, else JSON, else its `str`."""
     if isinstance(result, str):
-        text = result
+        text = whole_characters(result)
     else:
         try:
             text = dump(result).decode()
         except NotJson:
-            text = str(result)
+            text = whole_characters(str(result))
     if len(text) > RESULT_CHARACTERS:
         return text[:RESULT_CHARACTERS] + f"… [cut: the result has {len(text)} characters]"
     return text

@@ -154,11 +154,16 @@ class Worker:
         try:
             await execution.emit(Started())
             outcome = await self._outcome(agent, execution, inner)
+            await execution.end_log()
             return await self._finish(agent, execution, outcome)
         except AgentError as error:
+            await execution.end_log()
             await execution.emit(Failed(code=error.code, message=error.message, usage=execution.usage))
             raise UsageError(error, execution.usage) from error
         finally:
+            # whatever ended it: code that still runs must make no further call
+            execution.stop(AgentError(ErrorCode.CANCELLED, "the execution is over"))
+            inner.cancel()
             del self._executions[run.execution]
 
     def cancel(self, execution: str) -> bool:
@@ -199,7 +204,6 @@ class Worker:
                 await asyncio.wait({inner}, timeout=STOP_SECONDS)
         except asyncio.CancelledError:  # the connection ended
             execution.stop(AgentError(ErrorCode.CANCELLED, "the trusted side is gone"))
-            inner.cancel()
             raise
         if execution.stopped is not None:
             if inner.done() and not inner.cancelled():
@@ -249,18 +253,21 @@ class Worker:
 
 
 async def _contained(work: Awaitable[Outcome]) -> Outcome:
-    """Keep an agent's `sys.exit` from ending the loop: asyncio would let it through."""
+    """Keep an agent's `sys.exit` from ending the loop: asyncio would let it through, and KeyboardInterrupt too."""
     try:
         return await work
-    except SystemExit as error:
+    except (SystemExit, KeyboardInterrupt) as error:
         raise AgentError(
-            ErrorCode.FRAMEWORK_ERROR, "the agent tried to end the process", cause=f"SystemExit: {error}"
+            ErrorCode.FRAMEWORK_ERROR,
+            "the agent tried to end the process",
+            cause=f"{type(error).__name__}: {error}",
         ) from error
 
 
 def _checked_output(agent: LoadedAgent, run: Run, outcome: Outcome) -> Json:
     try:
         text = dump(outcome.output)
+        output = parse(text)
     except NotJson as error:
         raise AgentError(
             ErrorCode.OUTPUT_SCHEMA_MISMATCH,
@@ -274,7 +281,6 @@ def _checked_output(agent: LoadedAgent, run: Run, outcome: Outcome) -> Json:
             " store the data and return a reference",
             detail={"limit": "output_bytes", "allowed": run.limits.output_bytes},
         )
-    output = parse(text)
     portable = agent.source.portable
     if outcome.finish_reason is FinishReason.COMPLETED:
         for schema in (portable.output_schema if portable else None, run.output_schema):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.capability("session")
 
 
 def _prompt(target: Target, execution: str) -> str:
-    return str([call.body for call in target.endpoint.calls if call.execution == execution][0])
+    return str(next(call.body for call in target.endpoint.calls if call.execution == execution))
 
 
 def test_the_second_turn_knows_the_first(target: Target) -> None:

@@ -208,7 +208,7 @@ class ForEachSpec(dg.Model, dg.Resolvable):
     )
     in_flight: PositiveInt = Field(
         default=BatchSettings().in_flight,
-        description="Most executions at once; lower it for an endpoint that limits requests.",
+        description="Most executions at once; raise it for an endpoint that takes more.",
     )
     on_failure: Annotated[str, _plain(str, enum=["fail", "keep", "threshold"])] = Field(
         default="fail",

@@ -86,8 +86,8 @@ class BatchSettings:
     Attributes:
         limits: Of each execution.
         model: Where model calls go; None for agents that make none.
-        in_flight: Most executions at once; waiting for a model costs next to nothing, so the default is bound by how
-            many requests an endpoint takes at once rather than by this machine.
+        in_flight: Most executions at once. Waiting for a model costs this machine next to nothing; the default is what
+            most endpoints take from one client.
         failures: What failed ones mean.
         output_schema: What each output must match; None checks nothing.
         stream: True asks for tokens.
@@ -96,7 +96,7 @@ class BatchSettings:
 
     limits: Limits = field(default_factory=Limits)
     model: ModelAddress | None = None
-    in_flight: int = 256
+    in_flight: int = 64
     failures: FailurePolicy = field(default_factory=FailurePolicy)
     output_schema: Mapping[str, Json] | None = None
     stream: bool = False

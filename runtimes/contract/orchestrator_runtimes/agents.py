@@ -8,7 +8,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -172,7 +172,7 @@ class AgentLoader:
         return found
 
     @contextlib.contextmanager
-    def _bundle_modules(self, bundle: str | None) -> Iterator[None]:
+    def _bundle_modules(self, bundle: str | None) -> Generator[None, None, None]:
         """Import from the bundle's folder, so that two bundles may both have a module `agent`.
 
         What a bundle imports from its own folder is kept apart by digest and put aside afterwards.

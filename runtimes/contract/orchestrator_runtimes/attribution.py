@@ -15,7 +15,8 @@ def install() -> None:
     """Make `Thread.start` and `ThreadPoolExecutor.submit` copy the caller's context; idempotent."""
     if getattr(threading.Thread.start, "follows_context", False):
         return
-    start, submit = threading.Thread.start, concurrent.futures.ThreadPoolExecutor.submit
+    start = threading.Thread.start
+    submit: Callable[..., concurrent.futures.Future[Any]] = concurrent.futures.ThreadPoolExecutor.submit
 
     def start_in_context(self: threading.Thread) -> None:
         context, run = copy_context(), self.run
@@ -23,7 +24,7 @@ def install() -> None:
         start(self)
 
     def submit_in_context(
-        self: concurrent.futures.ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+        self: concurrent.futures.Executor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> "concurrent.futures.Future[Any]":
         return submit(self, copy_context().run, fn, *args, **kwargs)
 

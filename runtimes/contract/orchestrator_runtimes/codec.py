@@ -3,11 +3,11 @@
 Readers ignore keys they do not know, so that a newer peer of the same major version can add some.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, cast, get_args, get_origin
 
 from orchestrator_runtimes.json_values import Json
 
@@ -38,9 +38,9 @@ def _encode(value: Any) -> Json:
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, tuple | list):
-        return [_encode(item) for item in value]
+        return [_encode(item) for item in cast("Sequence[object]", value)]
     if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
+        return {str(key): _encode(item) for key, item in cast("Mapping[object, object]", value).items()}
     result: Json = value
     return result
 
@@ -135,7 +135,12 @@ def _kind_of(member: Any) -> Any:
     return next(field.type for field in fields(member) if field.name == "kind")
 
 
-_WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS: Final[Mapping[type[object], str]] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
 
 
 def _name(value: Json) -> str:

@@ -273,7 +273,7 @@ class Execution:
                 " [further lines are in the guest's standard error]" if self._log_lines == LOG_LINES else ""
             )
             event = self._notification(Log(text=text[:LOG_CHARACTERS] + last))
-            # posted without waiting, which the bound on lines allows: whoever prints may hold a lock that the loop needs
+            # posted without waiting, as the bound on lines allows: whoever prints may hold a lock that the loop needs
             if threading.get_ident() == self._loop_thread:
                 self._connection.post("event", event)
             elif not self._loop.is_closed():

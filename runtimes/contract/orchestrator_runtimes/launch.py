@@ -60,7 +60,7 @@ def guest_environment(command: GuestCommand, folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder / "tmp"),
         "PYTHONPATH": str(folder / "packages"),
     }
-    return passed | own | {"PYTHONUNBUFFERED": "1"} | MODEL_ENVIRONMENT | command.environment
+    return {**passed, **own, "PYTHONUNBUFFERED": "1", **MODEL_ENVIRONMENT, **command.environment}
 
 
 class GuestProcess:

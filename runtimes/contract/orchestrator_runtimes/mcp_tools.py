@@ -6,9 +6,9 @@ execution's calls come from many. Checked against mcp 1.x.
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
@@ -60,7 +60,7 @@ def _tool(server: McpServer, offered: Any, once: bool) -> PortableTool:
 
 
 @asynccontextmanager
-async def _session(server: McpServer) -> AsyncIterator[Any]:
+async def _session(server: McpServer) -> AsyncGenerator[Any, None]:
     mcp = importlib.import_module("mcp")
     async with AsyncExitStack() as stack:
         if server.url is not None:
@@ -77,5 +77,5 @@ async def _session(server: McpServer) -> AsyncIterator[Any]:
 
 def _innermost(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     return f"{type(error).__name__}: {error}"

@@ -61,6 +61,7 @@ class PortableTool:
             )
         execution.begin_tool_call(self.name)
         began = time.monotonic()
+        error: str | None
         if wrong := mismatch(self.parameters, dict(arguments)):
             text, error = f"error: wrong arguments, {wrong.replace('output', 'arguments', 1)}", wrong
         else:

@@ -157,11 +157,11 @@ class FakeAdapter(Adapter):
                     for t in tools
                 ]
             if agent.output_schema is not None:
-                schema = {"name": "output", "schema": agent.output_schema}
+                schema: Json = {"name": "output", "schema": agent.output_schema}
                 body["response_format"] = {"type": "json_schema", "json_schema": schema}
             message = await asyncio.to_thread(ask, body)
             history.append(message)
-            calls = message.get("tool_calls") or []
+            calls: list[Any] = message.get("tool_calls") or []
             if not calls:
                 return str(message.get("content") or "")
             history += [await self._use(agent, execution, by_name, call) for call in calls]
@@ -184,7 +184,8 @@ def ask(body: Mapping[str, Json]) -> dict[str, Any]:
     execution = CURRENT.get()
     assert execution is not None and execution.run.model is not None
     began, started = execution.begin_model_call(), time.monotonic()
-    usage, error, message = None, None, dict[str, Any]()
+    usage, error = None, None
+    message: dict[str, Any] = {}
     try:
         with urllib.request.urlopen(_request(execution, body), timeout=execution.seconds_left) as answer:
             if body.get("stream"):
@@ -242,7 +243,8 @@ def _grow(execution: Execution, message: dict[str, Any], events: bytes) -> None:
             if text := delta.get("content"):
                 message["content"] = message.get("content", "") + text
                 execution.emit_from_thread(Token(text=text))
-            for piece in delta.get("tool_calls") or []:
+            pieces: list[Any] = delta.get("tool_calls") or []
+            for piece in pieces:
                 calls = message.setdefault("tool_calls", [])
                 if len(calls) <= piece["index"]:
                     calls.append(

@@ -5,9 +5,8 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the suite's marker known and read the profile once."""
     config.addinivalue_line("markers", "capability(name): what the test proves")
-    config.stash[_PROFILE] = _profile(config.getoption("framework"))
+    config.stash[_PROFILE] = _profile(config.option.framework)
     config.stash[_PROVED] = {}
 
 
@@ -52,7 +51,7 @@ def _profile(name: str) -> FrameworkProfile:
     return frameworks[name]
 
 
-def _capability(item: Any) -> Capability | None:
+def _capability(item: pytest.Item) -> Capability | None:
     marker = item.get_closest_marker("capability")
     return Capability(marker.args[0]) if marker else None
 
@@ -83,10 +82,10 @@ def endpoint() -> Iterator[ModelEndpoint]:
 def target(request: pytest.FixtureRequest, endpoint: ModelEndpoint) -> Iterator[Target]:
     """The guest under test, started once."""
     profile = request.config.stash[_PROFILE]
-    extra = dict(item.split("=", 1) for item in request.config.getoption("guest_environment"))
+    extra = dict(item.split("=", 1) for item in request.config.option.guest_environment)
     command = GuestCommand(
         framework=profile.name,
-        python=Path(request.config.getoption("guest_python")),
+        python=Path(request.config.option.guest_python),
         adapter=profile.adapter,
         packages=profile.packages(),
         environment={**profile.environment, **extra},
@@ -97,7 +96,9 @@ def target(request: pytest.FixtureRequest, endpoint: ModelEndpoint) -> Iterator[
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note which capability a test proved or failed to prove."""
     report = yield
     capability = _capability(item)
@@ -108,7 +109,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[Any]:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the matrix."""
-    path: Path | None = session.config.getoption("matrix")
+    path: Path | None = session.config.option.matrix
     if path is None:
         return
     profile, proved = session.config.stash[_PROFILE], session.config.stash[_PROVED]

@@ -1,11 +1,14 @@
 """An agent runs: portable and native, with what it says, counts and prints."""
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.conformance.target import MARKER, NativeCase, Target
 from orchestrator_runtimes.errors import ErrorCode
 from orchestrator_runtimes.events import Failed, Finished, Log, ModelCall, Started, ToolCall
+from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import FinishReason, Limits, Run
 
 pytestmark = pytest.mark.capability("run")
@@ -89,9 +92,9 @@ def test_a_native_agent_runs_unmodified(target: Target, native_case: NativeCase)
     )
 
 
-def _with_marker(inputs: object, execution: str) -> object:
+def _with_marker(inputs: Json, execution: str) -> Json:
     if isinstance(inputs, str):
         return inputs.replace("EXEC-0", execution)
-    if isinstance(inputs, dict):
+    if isinstance(inputs, Mapping):
         return {key: _with_marker(value, execution) for key, value in inputs.items()}
-    return [_with_marker(item, execution) for item in inputs] if isinstance(inputs, list) else inputs
+    return [_with_marker(item, execution) for item in inputs] if isinstance(inputs, Sequence) else inputs

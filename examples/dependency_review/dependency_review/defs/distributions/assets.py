@@ -51,7 +51,8 @@ def distributions(
         }
         for name, environment in environments.items()
     }
-    shared = sorted(set.intersection(*(set(found) for found in by_framework.values())))
+    first, *others = by_framework.values()
+    shared = sorted(set(first).intersection(*others))
     chosen = _spread(shared, config.rows)
     found = [by_framework[FRAMEWORKS[0]][name] for name in chosen]
     yield dg.MaterializeResult(
@@ -82,18 +83,23 @@ def _describe(found: importlib.metadata.Distribution) -> dict[str, object]:
     return {
         "name": found.name,
         "version": found.version,
-        "summary": found.metadata.get("Summary", ""),
+        "summary": _field(found, "Summary"),
         "requires": len([line for line in found.requires or [] if "extra ==" not in line]),
         "bytes": size,
         "commands": len(scripts),
     }
 
 
+def _field(found: importlib.metadata.Distribution, name: str) -> str:
+    """Return a field of the metadata; empty when it has none."""
+    return str((found.metadata.get_all(name) or [""])[0])
+
+
 def declared_licence(found: importlib.metadata.Distribution) -> str:
     """Return what the metadata says of the licence: the expression, the old field's first line, or the classifiers."""
-    declared = found.metadata.get("License-Expression") or found.metadata.get("License") or ""
-    if declared.strip():
-        return declared.strip().splitlines()[0][:80]
+    declared = (_field(found, "License-Expression") or _field(found, "License")).strip()
+    if declared:
+        return declared.splitlines()[0][:80]
     classifiers = [
         c.rpartition(" :: ")[2]
         for c in found.metadata.get_all("Classifier") or []

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import matplotlib
@@ -40,7 +40,7 @@ def finding(row: Row) -> str:
     """Return what a review says of the licence, whatever shape its agent gave it."""
     output = row["output"]
     if isinstance(output, dict):
-        return str(output.get("licence", ""))
+        return str(cast("Row", output).get("licence", ""))
     return str(output or "")
 
 
@@ -92,8 +92,8 @@ def report(
         value=lines,
         metadata={
             "report": dg.MetadataValue.md(markdown(lines)),
-            "file": dg.MetadataValue.path(folder / "report.md"),
-            "picture": dg.MetadataValue.path(folder / "report.svg"),
+            "file": dg.PathMetadataValue(folder / "report.md"),
+            "picture": dg.PathMetadataValue(folder / "report.svg"),
             "agreement": share(line["agrees"] for rows in lines.values() for line in rows),
         },
         check_results=[check(name, lines) for name in FRAMEWORKS],
@@ -125,7 +125,7 @@ def share(values: Iterator[bool] | Any) -> float:
 def markdown(lines: dict[str, list[Row]]) -> str:
     """Return the report as a table with one row for each distribution and one column for each agent."""
     names = sorted(lines)
-    distributions = [line["distribution"] for line in next(iter(lines.values()), [])]
+    distributions = [line["distribution"] for line in (lines[names[0]] if names else [])]
     by_name = {name: {line["distribution"]: line for line in rows} for name, rows in lines.items()}
     head = "| distribution | declared | " + " | ".join(names) + " |\n|" + "---|" * (len(names) + 2)
     body = [
@@ -146,7 +146,8 @@ def _mark(line: Row) -> str:
 def draw(lines: dict[str, list[Row]], file: Path) -> None:
     """Draw what each agent found, as bars of agreeing, disagreeing and failed reviews."""
     names = sorted(lines)
-    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(names) + 1.2))
+    size = (8, 0.4 * len(names) + 1.2)
+    figure, axes = cast("tuple[Any, Any]", pyplot.subplots(figsize=size))  # its keywords have no types
     left = [0] * len(names)
     for label, mark, colour in (
         ("agrees", "✓", "#3a8f5c"),

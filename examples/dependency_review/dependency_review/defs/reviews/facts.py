@@ -14,9 +14,10 @@ def read_licence(name: Annotated[str, "name of the distribution"]) -> str:
     found = _find(name)
     if found is None:
         return f"no distribution {name} is installed"
-    declared = found.metadata.get("License-Expression") or found.metadata.get("License") or ""
+    fields = found.metadata.get_all("License-Expression") or found.metadata.get_all("License") or [""]
+    declared = str(fields[0]).strip()
     classifiers = [c for c in found.metadata.get_all("Classifier") or [] if c.startswith("License ::")]
-    words = [declared.strip().splitlines()[0] if declared.strip() else "", *classifiers]
+    words = [declared.splitlines()[0] if declared else "", *classifiers]
     return "; ".join(filter(None, words))[:CHARACTERS] or "no licence is declared"
 
 

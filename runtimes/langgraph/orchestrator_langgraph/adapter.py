@@ -115,8 +115,10 @@ class LangGraphAdapter(Adapter):
         async for mode, part in graph.astream(inputs, settings, stream_mode=["messages", "values"]):
             if mode == "values":
                 state = part
-            elif isinstance(part[0], AIMessageChunk) and part[0].text:
-                await execution.emit(Token(text=part[0].text))
+                continue
+            message: object = part[0]
+            if isinstance(message, AIMessageChunk) and message.text:
+                await execution.emit(Token(text=message.text))
         await _tell(state, execution)
         return state
 

@@ -118,11 +118,13 @@ def test_a_stop_passes_code_that_catches_every_exception() -> None:
 @given(
     st.lists(
         st.tuples(
-            st.booleans(), st.none() | st.builds(Usage, input_tokens=st.integers(0, 50), output_tokens=st.integers(0, 50))
+            st.booleans(),
+            st.none() | st.builds(Usage, input_tokens=st.integers(0, 50), output_tokens=st.integers(0, 50)),
+            st.none() | st.builds(Usage, input_tokens=st.integers(0, 50), output_tokens=st.integers(0, 50)),
         ),
         max_size=20,
     )
-)  # fmt: skip
+)
 def test_usage_adds_up_and_the_last_call_decides_about_the_fault(
     calls: list[tuple[bool, Usage | None]],
 ) -> None:

@@ -150,7 +150,7 @@ class AnswerStream:
         self._pending = b""
         self._ended = False
         self._said = False
-        self._arguments: dict[tuple[Json, Json], tuple[str, str]] = {}
+        self._arguments: dict[tuple[str, str], tuple[str, str]] = {}
         self._error: AgentError | None = None
         self.usage: Usage | None = None
 
@@ -216,7 +216,7 @@ class AnswerStream:
         self._said = self._said or bool(delta.get("content") or delta.get("refusal") or choice.get("text"))
         self._ended = self._ended or bool(choice.get("finish_reason"))
         for call in map(_map, _list(delta.get("tool_calls"))):
-            key = (choice.get("index"), call.get("index"))
+            key = (str(choice.get("index")), str(call.get("index")))
             name, arguments = self._arguments.get(key, ("", ""))
             function = _map(call.get("function"))
             self._arguments[key] = (

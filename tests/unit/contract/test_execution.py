@@ -120,7 +120,6 @@ def test_a_stop_passes_code_that_catches_every_exception() -> None:
         st.tuples(
             st.booleans(),
             st.none() | st.builds(Usage, input_tokens=st.integers(0, 50), output_tokens=st.integers(0, 50)),
-            st.none() | st.builds(Usage, input_tokens=st.integers(0, 50), output_tokens=st.integers(0, 50)),
         ),
         max_size=20,
     )

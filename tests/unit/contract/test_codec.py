@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema.protocols import Validator
 
 from orchestrator_runtimes.codec import InvalidMessage, UnknownKind, decode, encode
 from orchestrator_runtimes.events import EventNotification
@@ -96,7 +97,7 @@ def _of(hint: Any) -> st.SearchStrategy[Any]:
     return plain[hint]
 
 
-def _validator(kind: type[object]) -> jsonschema.Draft202012Validator:
+def _validator(kind: type[object]) -> Validator:
     document = {"$ref": f"#/$defs/{kind.__name__}", "$defs": SCHEMA["$defs"]}
     return jsonschema.Draft202012Validator(document)
 
@@ -111,9 +112,14 @@ def test_every_message_survives_the_wire_and_fits_the_schema(data: st.DataObject
     _validator(kind).validate(written)
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+HOSTILE: Final[list[Json]] = [
+    10**400, -1, True, "", {"kind": []}, {"kind": "log"}, [[[]]], {"a": {"b": None}},
+]  # fmt: skip
+
+
+def _places(value: Json, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [path]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         for key, item in value.items():
             found += _places(item, (*path, key))
     elif isinstance(value, list):
@@ -125,7 +131,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def _with(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     if not path:
         return new
-    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed: Any = value.copy()
     changed[path[0]] = _with(value[path[0]], path[1:], new)
     return changed
 
@@ -137,7 +143,7 @@ def test_a_message_with_a_hostile_value_is_invalid_or_whole(data: st.DataObject,
     written = parse(dump(encode(data.draw(a(kind)))))
     hostile = st.one_of(
         json_values,
-        st.sampled_from([10**400, -1, True, "", {"kind": []}, {"kind": "log"}, [[[]]], {"a": {"b": None}}]),
+        st.sampled_from(HOSTILE),
     )
     spoiled = _with(written, data.draw(st.sampled_from(_places(written))), data.draw(hostile))
     message = None

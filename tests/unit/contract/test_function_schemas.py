@@ -19,7 +19,7 @@ def _schema_of(hint: Any) -> Json:
     schema = parameters_schema(tool, "tool")
     jsonschema.Draft202012Validator.check_schema(schema)
     properties = schema["properties"]
-    assert isinstance(properties, dict)
+    assert isinstance(properties, Mapping)
     return properties["value"]
 
 
@@ -37,12 +37,18 @@ def _schema_of(hint: Any) -> Json:
         (Sequence[str], {"type": "array", "items": {"type": "string"}}),
         (tuple[int, ...], {"type": "array", "items": {"type": "integer"}}),
         (dict[str, float], {"type": "object", "additionalProperties": {"type": "number"}}),
-        (Mapping[str, list[str]], {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}),
+        (
+            Mapping[str, list[str]],
+            {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        ),
         (Literal["a", "b", 1, None], {"enum": ["a", "b", 1, None]}),
         (int | None, {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
         (Optional[str], {"anyOf": [{"type": "string"}, {"type": "null"}]}),  # noqa: UP045  # the old way to write it
         (Annotated[str, "a city"], {"type": "string", "description": "a city"}),
-        (Annotated[list[Annotated[int, 5, "a year"]], 7], {"type": "array", "items": {"type": "integer", "description": "a year"}}),
+        (
+            Annotated[list[Annotated[int, 5, "a year"]], 7],
+            {"type": "array", "items": {"type": "integer", "description": "a year"}},
+        ),
         ("int | None", {"anyOf": [{"type": "integer"}, {"type": "null"}]}),
     ],
 )  # fmt: skip
@@ -98,16 +104,16 @@ def _many(*cities: str) -> None: ...
 def _named(**cities: str) -> None: ...
 
 
-@pytest.mark.parametrize(
-    ("function", "words"),
-    [
-        (_bare, "has no type hint; write `city: str`"),
-        (_positional, "city: str cannot be called by name"),
-        (_many, r"\*cities.* cannot be called by name"),
-        (_named, r"\*\*cities.* cannot be called by name"),
-        (dict.fromkeys, "cannot be"),
-    ],
-)
+REFUSED: list[tuple[Callable[..., object], str]] = [
+    (_bare, "has no type hint; write `city: str`"),
+    (_positional, "city: str cannot be called by name"),
+    (_many, r"\*cities.* cannot be called by name"),
+    (_named, r"\*\*cities.* cannot be called by name"),
+    (dict.fromkeys, "cannot be"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), REFUSED)
 def test_parameters_that_a_model_cannot_name_are_refused(function: Callable[..., object], words: str) -> None:
     with pytest.raises(AgentError, match=words):
         parameters_schema(function, "t")

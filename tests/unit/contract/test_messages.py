@@ -168,13 +168,13 @@ def test_the_schema_in_the_repository_is_the_contracts() -> None:
 
 def test_sources_and_servers_need_exactly_one_way() -> None:
     for wrong in (
-        lambda: AgentSource(),
+        AgentSource,
         lambda: AgentSource(entrypoint="a:b", portable=PortableAgent(name="a", instructions="", model="m")),
-        lambda: McpServer(),
+        McpServer,
         lambda: McpServer(command=("x",), url="http://localhost"),
-        lambda: ToolSource(),
+        ToolSource,
         lambda: Limits(seconds=0),
         lambda: Limits(tokens=0),
     ):
-        with pytest.raises(ValueError, match="needs either|must be"):
+        with pytest.raises(ValueError, match=r"needs either|must be"):
             wrong()

@@ -269,12 +269,13 @@ def test_equal_calls_are_told_apart_by_their_number_and_the_order_of_keys_does_n
         told = Told(answers={"step.lookup": Step(state="finished", result="r")})
         begin(told, journal=True)
         one = function_tool(weather)
-        for arguments in (
+        given: list[dict[str, Json]] = [
             {"city": "a", "days": 1},
             {"days": 1, "city": "a"},
             {"city": "b"},
             {"city": "a", "days": 1},
-        ):
+        ]
+        for arguments in given:
             await one.run(arguments)
         return [
             (params.step, params.occurrence) for _, params in told.asked if isinstance(params, StepLookup)

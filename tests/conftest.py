@@ -1,5 +1,6 @@
 """What tests of every kind share: a home of their own, and the fake framework as a plug-in."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def fake_framework(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (folder / "entry_points.txt").write_text(
         "[orchestrator.frameworks]\nfake = orchestrator_runtimes.conformance.fake:PROFILE\n"
     )
-    monkeypatch.syspath_prepend(str(folder.parent))
+    monkeypatch.setattr(sys, "path", [str(folder.parent), *sys.path])
     monkeypatch.setenv("ORCHESTRATOR_HOME", str(home))
 
 

@@ -189,8 +189,8 @@ def test_an_asset_is_stale_exactly_when_agent_tools_or_inputs_changed(
 
 def test_equal_outputs_have_equal_data_versions(endpoint: ModelEndpoint, code: Path) -> None:
     asset = agent_asset(spec(), asset=dg.AssetSpec("versioned"), code=code)
-    with dg.DagsterInstance.ephemeral() as instance:
-        tags = []
+    with dg.DagsterInstance.ephemeral() as instance:  # pyright: ignore[reportUnknownMemberType]  # settings: a bare dict
+        tags: list[str] = []
         for _ in range(2):
             result = materialize([asset], endpoint, instance=instance)
             (event,) = result.get_asset_materialization_events()
@@ -208,7 +208,7 @@ def test_a_thousand_executions_are_few_rows_in_the_event_log(endpoint: ModelEndp
         portable=PortableSpec(instructions="Help."),
     )  # fmt: skip
     asset = agent_asset(agent, asset=dg.AssetSpec("thousand"), code=code)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:  # pyright: ignore[reportUnknownMemberType]  # settings: a bare dict
         result = materialize([many, asset], endpoint, instance=instance)
         assert len(instance.all_logs(result.run_id)) < 150
     assert len(result.output_for_node("thousand", "result")) == 1_000
@@ -259,7 +259,8 @@ def _alive(pid: int) -> bool:
 
 
 def _descendants(pid: int) -> list[int]:
-    found, wait = [], [pid]
+    found: list[int] = []
+    wait = [pid]
     while wait:
         current = wait.pop()
         for task in Path(f"/proc/{current}/task").glob("*/children"):

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import pytest
 
-from orchestrator_runtimes import worker as worker_module
+from orchestrator_runtimes import attribution, model_calls
 from orchestrator_runtimes.adapter import Adapter
 from orchestrator_runtimes.client import RuntimeClient
 from orchestrator_runtimes.codec import encode
@@ -114,12 +114,12 @@ async def raw(address: str, *, initialize: bool = True) -> RawPeer:
 @asynccontextmanager
 async def serving(
     folder: Path, kind: Kind = "unix", adapter: Adapter | None = None, max_executions: int = 20
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Serve the contract in this process, and yield the address."""
     with pytest.MonkeyPatch.context() as patch:
         # what a guest changes in its whole process would outlive the test; the fake framework needs none of it
-        patch.setattr(worker_module.attribution, "install", lambda: None)
-        patch.setattr(worker_module.model_calls, "install", lambda: None)
+        patch.setattr(attribution, "install", lambda: None)
+        patch.setattr(model_calls, "install", lambda: None)
         worker = Worker(adapter or FakeAdapter(), folder=folder, max_executions=max_executions)
         server, address = await _listen(kind, folder, worker.accept)
         task = asyncio.create_task(worker.serve(server))
@@ -136,7 +136,7 @@ Conversation = Callable[[RawPeer], Awaitable[None]]
 @asynccontextmanager
 async def guest_that(
     talk: Conversation, folder: Path, kind: Kind = "unix", **told: Any
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Stand in for a guest: answer `initialize` with `told`, then let `talk` say what it likes."""
     tasks: set[asyncio.Task[None]] = set()
 

@@ -89,7 +89,7 @@ def test_an_older_guest_may_leave_out_what_has_a_default(tmp_path: Path, kind: K
         await peer.say({"jsonrpc": "2.0", "id": load["id"], "result": {"agent": "a"}})
         run = await peer.hear()
         assert run is not None
-        least = {"output": None, "finish_reason": "completed", "usage": {}, "seconds": 1}
+        least: dict[str, Any] = {"output": None, "finish_reason": "completed", "usage": {}, "seconds": 1}
         await peer.say({"jsonrpc": "2.0", "id": run["id"], "result": least})
         await peer.hear()
 

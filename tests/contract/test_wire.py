@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -37,9 +37,8 @@ FUZZ = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )  # fmt: skip
 
-ids = st.one_of(
-    st.integers(-1, 4), st.sampled_from(["", "x" * 200, "\ud800", 2**70, 1.5, True, None, [], {}]), st.text(max_size=4)
-)  # fmt: skip
+ODD_IDS: list[Any] = ["", "x" * 200, "\ud800", 2**70, 1.5, True, None, [], {}]
+ids = st.one_of(st.integers(-1, 4), st.sampled_from(ODD_IDS), st.text(max_size=4))
 odd: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -63,12 +62,13 @@ odd: st.SearchStrategy[Any] = st.recursive(
 methods = st.sampled_from(
     ["load", "run", "resume", "cancel", "initialize", "event", "state.get", "state.put", "step.lookup", "explode", ""]
 )  # fmt: skip
+version = st.just("2.0")
 messages = st.one_of(
-    st.builds(lambda n, m, p: {"jsonrpc": "2.0", "id": n, "method": m, "params": p}, ids, methods, odd),
-    st.builds(lambda m, p: {"jsonrpc": "2.0", "method": m, "params": p}, methods, odd),
-    st.builds(lambda n, r: {"jsonrpc": "2.0", "id": n, "result": r}, ids, odd),
-    st.builds(lambda n, e: {"jsonrpc": "2.0", "id": n, "error": e}, ids, odd),
-    st.builds(lambda e: event_of("EXEC-1", e), odd),
+    st.fixed_dictionaries({"jsonrpc": version, "id": ids, "method": methods, "params": odd}),
+    st.fixed_dictionaries({"jsonrpc": version, "method": methods, "params": odd}),
+    st.fixed_dictionaries({"jsonrpc": version, "id": ids, "result": odd}),
+    st.fixed_dictionaries({"jsonrpc": version, "id": ids, "error": odd}),
+    st.builds(event_of, st.just("EXEC-1"), odd),
     odd,
 )
 lines = st.one_of(
@@ -160,7 +160,9 @@ def _answers(line: bytes, number: int) -> bool:
     """True when a line is a good answer to the request: what the client must take."""
     with contextlib.suppress(ValueError, RecursionError):
         message = json.loads(line)
-        return isinstance(message, dict) and "method" not in message and message.get("id") == number  # pyright: ignore[reportUnknownMemberType]
+        if isinstance(message, dict):
+            answer = cast("dict[str, Any]", message)
+            return "method" not in answer and bool(answer.get("id") == number)
     return False
 
 
@@ -210,7 +212,7 @@ def test_a_message_that_is_too_long_ends_its_connection_only(
             running = asyncio.create_task(run_marked(well, marked(endpoint, latency=0.3), "EXEC-1"))
             with contextlib.suppress(OSError):
                 await peer.say(b'"' + b"x" * (MESSAGE_BYTES + 2**20))
-            answers = []
+            answers: list[dict[str, Any]] = []
             with contextlib.suppress(OSError):
                 while (answer := await peer.hear()) is not None:
                     answers.append(answer)

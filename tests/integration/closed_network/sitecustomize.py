@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 _NOTES: Final = os.open(os.environ["CLOSED_NETWORK_NOTES"], os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 _OWN: Final = os.path.realpath(os.environ["HOME"] + "/..")
@@ -20,10 +20,10 @@ def _is_loopback(host: object) -> bool:
     return name in (None, "", "localhost", "::1") or str(name).startswith("127.")
 
 
-def _is_own(path: object) -> bool:
+def _is_own(path: Any) -> bool:
     if isinstance(path, int):
         return True  # a descriptor that is open already
-    place = os.path.realpath(os.fspath(path))  # type: ignore[call-overload]  # a path, as the event says
+    place = os.path.realpath(os.fsdecode(path))
     if place.startswith((_OWN + os.sep, "/dev/")) or place == _OWN:
         return True
     # byte code of what is imported: the environment is as its lock says, with or without it
@@ -32,7 +32,7 @@ def _is_own(path: object) -> bool:
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if event in ("socket.connect", "socket.sendto"):
-        address = arguments[1]
+        address = cast("tuple[object, ...] | str | bytes", arguments[1])
         if isinstance(address, tuple) and not _is_loopback(address[0]):
             _note("called", address)
     elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):

@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has no annotations
+from jsonschema import Draft202012Validator
 
 from orchestrator_assets import AgentComponent
 from orchestrator_assets.yaml_schemas import precise

@@ -24,7 +24,7 @@ usages = st.none() | st.builds(Usage, input_tokens=counts, output_tokens=counts,
 
 
 def _verdict(usage: Usage | None, error: AgentError | None) -> Verdict:
-    return usage, error and error.code, error.message if error else ""
+    return (usage, error.code, error.message) if error else (usage, None, "")
 
 
 def _whole(answer: Mapping[str, Any]) -> Verdict:
@@ -86,7 +86,7 @@ def _response(
         "input_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
     whole = {"object": "response", "output": output, "usage": told}
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "response.created", "response": {}},
         {"type": "response.output_text.delta", "delta": text},
     ]
@@ -184,7 +184,7 @@ def test_json_of_any_shape_gets_a_verdict(value: Any) -> None:
 
 
 def test_indexes_of_any_type_tell_tool_calls_apart() -> None:
-    pieces = [
+    pieces: list[dict[str, Any]] = [
         {
             "choices": [
                 {"index": [], "delta": {"tool_calls": [{"index": {}, "function": {"arguments": words}}]}}

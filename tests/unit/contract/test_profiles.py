@@ -1,5 +1,6 @@
 """Frameworks are found by their entry points, and a plug-in that is wrong is named."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         folder.mkdir(parents=True)
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n")
         (folder / "entry_points.txt").write_text(f"[orchestrator.frameworks]\n{points}\n")
-        monkeypatch.syspath_prepend(str(folder.parent))
+        monkeypatch.setattr(sys, "path", [str(folder.parent), *sys.path])
 
     return one
 
@@ -43,7 +44,7 @@ def test_one_distribution_that_is_found_twice_is_one(
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "plug-1.dist-info").symlink_to(tmp_path / "plug" / "plug-1.dist-info")
-    monkeypatch.syspath_prepend(str(copy))
+    monkeypatch.setattr(sys, "path", [str(copy), *sys.path])
     assert installed_frameworks()["fake"] is PROFILE
 
 

@@ -231,9 +231,14 @@ class Execution:
         )
 
     async def emit(self, event: Event) -> None:
-        """Tell what happened; waits while the trusted side is slow to read."""
-        if not self._connection.closed:
-            await self._connection.notify("event", self._notification(event))
+        """Tell what happened, from any loop; waits while the trusted side is slow to read."""
+        if self._connection.closed:
+            return
+        telling = self._connection.notify("event", self._notification(event))
+        if threading.get_ident() == self._loop_thread:
+            await telling
+        else:  # a loop that the agent's code runs in a thread: the connection belongs to the worker's
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(telling, self._loop))
 
     def emit_from_thread(self, event: Event) -> None:
         """Tell what happened, from synchronous code.

@@ -205,6 +205,24 @@ def test_events_are_numbered_in_the_order_in_which_they_are_told() -> None:
     run(scenario)
 
 
+def test_events_of_a_loop_in_a_thread_are_told_on_the_loop_of_the_connection() -> None:
+    async def scenario() -> None:
+        loops: list[asyncio.AbstractEventLoop] = []
+
+        class Noting(Told):
+            async def notify(self, method: str, params: object) -> None:
+                loops.append(asyncio.get_running_loop())
+                await super().notify(method, params)
+
+        told = Noting()
+        one = execution(told)
+        await asyncio.to_thread(asyncio.run, one.emit(Token(text="from another loop")))
+        assert told.events == [Token(text="from another loop")]
+        assert loops == [asyncio.get_running_loop()]
+
+    run(scenario)
+
+
 def test_long_messages_and_lines_are_cut_and_too_many_lines_are_not_told() -> None:
     async def scenario() -> None:
         told = Told()

@@ -4,6 +4,7 @@ It is for tests of the trusted side and of the suite itself. Its native types ar
 """
 
 import asyncio
+import http.client
 import json
 import time
 import urllib.error
@@ -201,7 +202,7 @@ def ask(body: Mapping[str, Json]) -> dict[str, Any]:
         error = status_fault(fault.code, fault.read())
     except TimeoutError as fault:
         error = AgentError(ErrorCode.TIMEOUT, "the model endpoint did not answer in time", cause=str(fault))
-    except OSError as fault:
+    except (OSError, http.client.HTTPException) as fault:
         error = AgentError(
             ErrorCode.MODEL_UNAVAILABLE, "the model endpoint cannot be reached", cause=str(fault)
         )

@@ -1,6 +1,11 @@
-"""An MCP server over stdio with one tool, for the suite; runs in the framework's environment."""
+"""An MCP server with one tool, for the suite; runs in the framework's environment.
+
+It speaks over stdio, or with `--http` on a free port of the loopback, whose address is its first line of output.
+"""
 
 import importlib
+import socket
+import sys
 from typing import Any
 
 
@@ -17,7 +22,20 @@ def tide(city: str) -> str:
     return f"high tide in {city}"
 
 
+def serve_http(server: Any) -> None:
+    """Serve streamable HTTP, with the HTTP server that the SDK itself uses."""
+    uvicorn = importlib.import_module("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)
+        uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error")).run(
+            sockets=[listening]
+        )
+
+
 if __name__ == "__main__":
-    server = _server("tides")
-    server.tool()(tide)
-    server.run()
+    tides = _server("tides")
+    tides.tool()(tide)
+    if "--http" in sys.argv:
+        serve_http(tides)
+    else:
+        tides.run()

@@ -10,6 +10,8 @@ from orchestrator_runtimes.messages import AgentSource, Limits, ModelAddress
 
 pytestmark = pytest.mark.capability("errors")
 
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+
 FAULTS = [
     (Fault(kind=FaultKind.STATUS, status=429), ErrorCode.MODEL_RATE_LIMITED),
     (Fault(kind=FaultKind.STATUS, status=500), ErrorCode.MODEL_UNAVAILABLE),
@@ -29,7 +31,7 @@ def _name(fault: Fault) -> str:
     return f"{fault.kind.value}-{fault.status}" if fault.kind is FaultKind.STATUS else fault.kind.value
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@both_ways
 @pytest.mark.parametrize(("fault", "code"), FAULTS, ids=[_name(fault) for fault, _ in FAULTS])
 def test_a_faulty_model_is_an_error_of_its_own(
     target: Target, fault: Fault, code: ErrorCode, stream: bool
@@ -42,7 +44,7 @@ def test_a_faulty_model_is_an_error_of_its_own(
     )
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@both_ways
 @pytest.mark.parametrize(("fault", "code"), FAULTS, ids=[_name(fault) for fault, _ in FAULTS])
 def test_a_fault_after_a_tool_call_is_an_error_too(
     target: Target, fault: Fault, code: ErrorCode, stream: bool
@@ -52,16 +54,24 @@ def test_a_fault_after_a_tool_call_is_an_error_too(
     assert outcome.failure.code == code
 
 
-def test_a_stream_that_is_cut_off_is_no_answer(target: Target) -> None:
-    script = Script(faults=(Fault(kind=FaultKind.TRUNCATED_STREAM, chunks=3),))
-    outcome = target.run(target.portable(), script, stream=True, limits=Limits(seconds=20))
+@pytest.mark.parametrize(
+    ("stream", "chunks"),
+    [(False, 0), (True, 0), (True, 1), (True, 3)],
+    ids=["plain", "no-event", "first-event", "text"],
+)
+@pytest.mark.parametrize("tools", [(), ("weather",)], ids=["text", "tool"])
+def test_an_answer_that_is_cut_off_is_none(
+    target: Target, stream: bool, chunks: int, tools: tuple[str, ...]
+) -> None:
+    script = Script(faults=(Fault(kind=FaultKind.TRUNCATED_STREAM, chunks=chunks),))
+    outcome = target.run(target.portable(*tools), script, stream=stream, limits=Limits(seconds=20))
     assert outcome.failure.code in (ErrorCode.MODEL_BAD_OUTPUT, ErrorCode.MODEL_UNAVAILABLE)
 
 
-def test_a_model_that_never_answers_is_a_timeout(target: Target) -> None:
-    outcome = target.run(
-        target.portable(), Script(faults=(Fault(kind=FaultKind.HANG),)), limits=Limits(seconds=2)
-    )
+@both_ways
+def test_a_model_that_never_answers_is_a_timeout(target: Target, stream: bool) -> None:
+    script = Script(faults=(Fault(kind=FaultKind.HANG),))
+    outcome = target.run(target.portable(), script, limits=Limits(seconds=2), stream=stream)
     assert outcome.failure.code == ErrorCode.TIMEOUT
 
 
@@ -70,9 +80,11 @@ def test_a_model_that_is_not_there_is_unavailable(target: Target) -> None:
     assert outcome.failure.code == ErrorCode.MODEL_UNAVAILABLE
 
 
-def test_tool_arguments_that_are_no_json_do_not_end_in_a_success(target: Target) -> None:
+@both_ways
+def test_tool_arguments_that_are_no_json_do_not_end_in_a_success(target: Target, stream: bool) -> None:
     script = Script(faults=(Fault(kind=FaultKind.BAD_TOOL_ARGUMENTS),), echo=MARKER)
-    outcome = target.run(target.portable("weather"), script, limits=Limits(steps=5, seconds=20))
+    limits = Limits(steps=5, seconds=20)
+    outcome = target.run(target.portable("weather"), script, limits=limits, stream=stream)
     if outcome.error is None:
         assert outcome.ok.usage.model_calls > 1, "the model was told and answered again"
     else:

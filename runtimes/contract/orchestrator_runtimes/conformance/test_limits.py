@@ -12,10 +12,17 @@ pytestmark = pytest.mark.capability("limits")
 ENDLESS = Script(faults=(Fault(kind=FaultKind.ENDLESS_TOOLS),))
 
 
-def test_an_endless_tool_loop_ends_at_the_limit_of_steps(target: Target) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+def test_an_endless_tool_loop_ends_at_the_limit_of_steps(target: Target, stream: bool) -> None:
     execution = target.next_execution()
-    limits = Limits(steps=4, seconds=40)
-    failure = target.run(target.portable("weather"), ENDLESS, limits=limits, execution=execution).failure
+    outcome = target.run(
+        target.portable("weather"),
+        ENDLESS,
+        limits=Limits(steps=4, seconds=40),
+        execution=execution,
+        stream=stream,
+    )
+    failure = outcome.failure
     assert failure.code is ErrorCode.LIMIT_EXCEEDED
     assert failure.detail["limit"] == "steps"
     assert len([call for call in target.endpoint.calls if call.execution == execution]) <= 4

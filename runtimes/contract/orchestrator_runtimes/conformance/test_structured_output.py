@@ -21,18 +21,22 @@ SCHEMA = {
 }
 
 
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+
+
+@both_ways
 @pytest.mark.parametrize("tools", [(), ("weather",)], ids=["alone", "with-tool"])
-def test_the_output_is_an_object_that_matches(target: Target, tools: tuple[str, ...]) -> None:
+def test_the_output_is_an_object_that_matches(target: Target, tools: tuple[str, ...], stream: bool) -> None:
     script = Script(tool=("weather",), output={"city": "Paris", "degrees": 21, "sky": "sunny"})
-    outcome = target.run(target.portable(*tools, output_schema=SCHEMA), script)
+    outcome = target.run(target.portable(*tools, output_schema=SCHEMA), script, stream=stream)
     assert outcome.ok.output == {"city": "Paris", "degrees": 21, "sky": "sunny"}
 
 
-def test_an_output_that_does_not_match_is_an_error(target: Target) -> None:
+@both_ways
+def test_an_output_that_does_not_match_is_an_error(target: Target, stream: bool) -> None:
     script = Script(faults=(Fault(kind=FaultKind.BAD_STRUCTURED_OUTPUT),))
-    failure = target.run(
-        target.portable(output_schema=SCHEMA), script, limits=Limits(steps=6, seconds=30)
-    ).failure
+    limits = Limits(steps=6, seconds=30)
+    failure = target.run(target.portable(output_schema=SCHEMA), script, limits=limits, stream=stream).failure
     assert failure.code in (ErrorCode.OUTPUT_SCHEMA_MISMATCH, ErrorCode.LIMIT_EXCEEDED)
 
 

@@ -1,6 +1,8 @@
 """Tools of portable agents behave the same in every framework."""
 
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from orchestrator_runtimes.events import ToolCall
 from orchestrator_runtimes.messages import Limits, McpServer, ToolSource
 
 pytestmark = pytest.mark.capability("tools")
+
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 
 
 def _calls(target: Target, execution: str) -> list[str]:
@@ -38,10 +42,10 @@ def test_only_the_agents_tools_are_offered(target: Target) -> None:
     assert sorted(offered) == ["population", "weather"]
 
 
-def test_tools_called_in_parallel_all_run(target: Target) -> None:
-    outcome = target.run(
-        target.portable("weather", "population"), Script(tool=("weather", "population"), strict=True)
-    )
+@both_ways
+def test_tools_called_in_parallel_all_run(target: Target, stream: bool) -> None:
+    script = Script(tool=("weather", "population"), strict=True)
+    outcome = target.run(target.portable("weather", "population"), script, stream=stream)
     assert sorted(event.name for event in outcome.events if isinstance(event, ToolCall)) == [
         "population",
         "weather",
@@ -56,9 +60,10 @@ def test_an_asynchronous_tool_runs_with_its_default_argument(target: Target) -> 
     assert "2004" in _calls(target, execution)[-1]
 
 
-def test_a_tool_that_raises_is_told_to_the_model(target: Target) -> None:
+@both_ways
+def test_a_tool_that_raises_is_told_to_the_model(target: Target, stream: bool) -> None:
     execution = target.next_execution()
-    outcome = target.run(target.portable("broken"), execution=execution)
+    outcome = target.run(target.portable("broken"), execution=execution, stream=stream)
     assert outcome.ok.usage.model_calls == 2
     assert "no station in Paris" in _calls(target, execution)[-1]
     (event,) = [event for event in outcome.events if isinstance(event, ToolCall)]
@@ -103,10 +108,25 @@ def test_a_finished_tool_call_is_not_repeated_by_a_retry(target: Target) -> None
     assert again.ok.usage.tool_calls == 1
 
 
-def test_tools_of_an_mcp_server_work_like_functions(target: Target) -> None:
-    server = McpServer(command=(str(target.command.python), str(Path(__file__).with_name("mcp_server.py"))))
+@pytest.fixture(params=["stdio", "http"])
+def mcp_server(request: pytest.FixtureRequest, target: Target) -> Iterator[McpServer]:
+    command = (str(target.command.python), str(Path(__file__).with_name("mcp_server.py")))
+    if request.param == "stdio":
+        yield McpServer(command=command)
+    elif target.profile.name == "fake":
+        yield McpServer(url="http://127.0.0.1:9/mcp")
+    else:
+        with subprocess.Popen([*command, "--http"], stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None  # it is a pipe
+                yield McpServer(url=process.stdout.readline().strip())
+            finally:
+                process.terminate()
+
+
+def test_tools_of_an_mcp_server_work_like_functions(target: Target, mcp_server: McpServer) -> None:
     execution = target.next_execution()
-    source = target.portable(tools=(ToolSource(mcp=server),))
+    source = target.portable(tools=(ToolSource(mcp=mcp_server),))
     if target.profile.name == "fake":
         assert "mcp" in target.run(source).failure.message.lower(), f"{sys.executable} has no MCP SDK"
         return

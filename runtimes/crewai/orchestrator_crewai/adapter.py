@@ -2,20 +2,27 @@
 
 import asyncio
 import inspect
-import json
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 from crewai import LLM, Crew
 from crewai.flow.flow import Flow
 from crewai.tools.tool_failure import ToolExecutionFailedError
 
-from orchestrator_crewai.copies import FlowMaker, PortableCrewAgent, flow_like, own_crew
-from orchestrator_crewai.model_calls import call_once, estimate_quietly, say_nothing, stream_on_demand
+from orchestrator_crewai.copies import FlowMaker, PortableCrewAgent, flow_like
+from orchestrator_crewai.human_input import ask_nobody_in_flows, ask_nobody_in_tasks
+from orchestrator_crewai.model_calls import (
+    call_once,
+    log_quietly,
+    say_nothing,
+    stream_on_demand,
+    try_once,
+)
 from orchestrator_crewai.native_tools import count_native_tools, crew_tool
 from orchestrator_crewai.profile import PROFILE
-from orchestrator_crewai.run_values import as_text, named_inputs, output_of, structured
-from orchestrator_crewai.sessions import dump_flow_state, dump_messages, load_flow_state, load_messages
+from orchestrator_crewai.run_values import structured
+from orchestrator_crewai.runs import Runnable, answer
 from orchestrator_runtimes.adapter import Adapter, Outcome
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message
@@ -27,7 +34,14 @@ from orchestrator_runtimes.tools import PortableTool
 ITERATIONS: Final = 1_000_000
 """Portable agents are stopped by the limits of the execution, not by CrewAI's own."""
 
-Runnable: TypeAlias = Crew | FlowMaker | PortableCrewAgent
+THREADS: Final = 10_000
+"""No bound: the worker refuses executions above its own, and a cancelled one keeps its thread until its call ends."""
+
+_WRONG_INPUTS: Final = (
+    "Missing required template variable",
+    "Error interpolating",
+    "Invalid inputs for structured state",
+)
 
 
 class CrewAIAdapter(Adapter):
@@ -36,10 +50,13 @@ class CrewAIAdapter(Adapter):
     profile = PROFILE
 
     def __init__(self) -> None:
-        """Begin to count native tools and to tell tokens."""
+        """Put counting, streaming and refusals in place."""
         count_native_tools()
         stream_on_demand()
-        estimate_quietly()
+        try_once()
+        log_quietly()
+        ask_nobody_in_flows()
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="crewai")
 
     def load_native(self, found: Any, options: Mapping[str, Json]) -> Runnable | Awaitable[Runnable]:
         """Take a crew, a flow, a class of flows or of crews (`@CrewBase`), or a function that returns one."""
@@ -54,14 +71,22 @@ class CrewAIAdapter(Adapter):
     def _loaded(self, made: Any, found: Any) -> Runnable:
         if callable(crew := getattr(made, "crew", None)) and not isinstance(made, Crew | Flow):
             made = crew()
-        if isinstance(made, Flow):
-            return flow_like(made) if made is found else FlowMaker(make=found)
         if isinstance(made, Crew):
             return made
-        raise AgentError(
-            ErrorCode.AGENT_LOAD_FAILED,
-            f"a {type(made).__name__} is none of {', '.join(self.profile.native)}",
-        )
+        if not isinstance(made, Flow):
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"a {type(made).__name__} is none of {', '.join(self.profile.native)}",
+            )
+        maker = flow_like(made) if made is found else FlowMaker(make=found)
+        if maker is None:
+            name = type(made).__name__
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"each execution needs a flow of its own, and {name} has an __init__ of its own: name a function that"
+                f" returns a new {name}",
+            )
+        return maker
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> PortableCrewAgent:
         """Prepare what each execution's `Agent` is made of."""
@@ -85,7 +110,6 @@ class CrewAIAdapter(Adapter):
                 "llm": model,
                 "tools": [crew_tool(tool, loop) for tool in tools],
                 "max_iter": ITERATIONS,
-                "max_retry_limit": 0,
             },
             structured=agent.output_schema is not None,
         )
@@ -97,20 +121,20 @@ class CrewAIAdapter(Adapter):
         return "Flow" if isinstance(agent, FlowMaker) else "Agent"
 
     async def run(self, agent: Runnable, execution: Execution) -> Outcome:
-        """Run the crew, the flow or the agent to its end."""
+        """Run the crew, the flow or the agent to its end, in a thread of its own."""
         call_once()
+        ask_nobody_in_tasks()
         say_nothing(verbose=isinstance(agent, Crew) and agent.verbose)
-        match agent:
-            case Crew():
-                output = await _run_crew(agent, execution)
-            case FlowMaker():
-                output = await _run_flow(agent, execution)
-            case PortableCrewAgent():
-                output = await _run_agent(agent, execution)
+        run = execution.run
+        state = await execution.load_state()
+        answered = await asyncio.get_running_loop().run_in_executor(self._threads, answer, agent, run, state)
+        output = answered.output
         if isinstance(output, str) and output:
-            await execution.emit(Message(text=output))
-        wanted = execution.run.output_schema is not None
-        if wanted or (isinstance(agent, PortableCrewAgent) and agent.structured):
+            name = agent.fields["role"] if isinstance(agent, PortableCrewAgent) else None
+            await execution.emit(Message(text=output, agent=name))
+        if run.session is not None:
+            await execution.save_state(answered.state)
+        if run.output_schema is not None or (isinstance(agent, PortableCrewAgent) and agent.structured):
             output = structured(output)
         return Outcome(output=output)
 
@@ -123,45 +147,10 @@ class CrewAIAdapter(Adapter):
                 cause=str(error),
                 detail={"limit": "repeated_tool_calls"},
             )
+        if isinstance(error, ValueError) and str(error).startswith(_WRONG_INPUTS):
+            return AgentError(
+                ErrorCode.INVALID_INPUT,
+                "the inputs are not those that the crew's texts or the flow's state name; text has the name 'input'",
+                cause=str(error),
+            )
         return None
-
-
-async def _run_crew(crew: Crew, execution: Execution) -> object:
-    session = execution.run.session
-    messages = load_messages(await execution.load_state())
-    inputs = named_inputs(execution.run.inputs)
-    if messages:
-        inputs["crew_chat_messages"] = json.dumps(messages)
-    output = output_of(await _whole(await own_crew(crew).akickoff(inputs=inputs)))
-    if session is not None:
-        answer = output if isinstance(output, str) else json.dumps(output)
-        await execution.save_state(dump_messages(messages, as_text(execution.run.inputs), answer))
-    return output
-
-
-async def _run_flow(maker: FlowMaker, execution: Execution) -> object:
-    flow = await maker.made()
-    inputs = load_flow_state(await execution.load_state()) | named_inputs(execution.run.inputs)
-    output = output_of(await _whole(await flow.kickoff_async(inputs=inputs)))
-    if execution.run.session is not None:
-        await execution.save_state(dump_flow_state(flow.state))
-    return output
-
-
-async def _run_agent(agent: PortableCrewAgent, execution: Execution) -> object:
-    history = load_messages(await execution.load_state())
-    question = as_text(execution.run.inputs)
-    asked: Any = [*history, {"role": "user", "content": question}]
-    result = await agent.make().kickoff_async(asked)
-    if execution.run.session is not None:
-        await execution.save_state(dump_messages(history, question, result.raw))
-    return output_of(result)
-
-
-async def _whole(result: Any) -> Any:
-    """Return the result of a run; one that its author made a stream is read to its end first."""
-    if not hasattr(result, "__aiter__"):
-        return result
-    async for _ in result:
-        pass
-    return result.result

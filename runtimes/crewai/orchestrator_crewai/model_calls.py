@@ -5,15 +5,21 @@ The seams are checked against CrewAI 1.15.30; the conformance suite fails when o
 
 import functools
 import logging
+from pathlib import Path
 from typing import Any, Final
 
+from crewai import Agent, Task, llms
 from crewai.events import LLMStreamChunkEvent, crewai_event_bus
 from crewai.events.utils.console_formatter import set_suppress_console_output
+from crewai.flow.flow import Flow
 from crewai.llms import retry
 from crewai.llms.base_llm import BaseLLM
 
 from orchestrator_runtimes.events import Token
 from orchestrator_runtimes.execution import CURRENT
+
+_PROVIDERS: Final = str(Path(llms.__file__).with_name("providers"))
+"""Folder of the modules that log failed model calls, on the root logger."""
 
 _RETRYING: Final = retry._active_llm_rate_limit_retry  # pyright: ignore[reportPrivateUsage]  # the only switch there is
 """True while a call is tried again; a call that finds it so is not tried again itself."""
@@ -24,14 +30,34 @@ def call_once() -> None:
     _RETRYING.set(True)
 
 
+def try_once() -> None:
+    """Switch off that an agent begins its task again when it failed, as `max_retry_limit` says; idempotent."""
+    check = Agent._check_execution_error  # pyright: ignore[reportPrivateUsage]  # where tries are counted
+    if hasattr(check, "__wrapped__"):
+        return
+
+    @functools.wraps(check)
+    def last(self: Agent, e: Exception, task: Task) -> None:
+        self._times_executed = self.max_retry_limit  # pyright: ignore[reportPrivateUsage]  # as above
+        check(self, e, task)
+
+    Agent._check_execution_error = last  # type: ignore[method-assign]  # the seam itself
+
+
 def say_nothing(*, verbose: bool) -> None:
     """Keep CrewAI's panels from the console, for the current execution, unless its author asked for them."""
     set_suppress_console_output(not verbose)
 
 
-def estimate_quietly() -> None:
-    """Drop the warning, before each model call, that the length of a prompt is estimated."""
+def log_quietly() -> None:
+    """Drop what CrewAI logs of each model call: that it estimates lengths, and failures, which their code tells."""
     logging.getLogger(BaseLLM.__module__).setLevel(logging.ERROR)
+    logging.getLogger(Flow.__module__).setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_not_of_providers)
+
+
+def _not_of_providers(record: logging.LogRecord) -> bool:
+    return not record.pathname.startswith(_PROVIDERS)
 
 
 def stream_on_demand() -> None:

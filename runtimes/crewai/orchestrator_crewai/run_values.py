@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from orchestrator_runtimes.json_values import Json
 
 
-def as_text(inputs: Json) -> str:
-    """Return inputs as a user's message."""
-    return inputs if isinstance(inputs, str) else json.dumps(inputs)
+def as_text(value: object) -> str:
+    """Return JSON as what a user or an agent says: text as it is."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def named_inputs(inputs: Json) -> dict[str, Any]:

@@ -23,6 +23,8 @@ PROFILE: Final = FrameworkProfile(
         "CREWAI_TRACING_ENABLED": "false",
         # otherwise a verbose crew asks a package index for newer versions
         "CREWAI_DISABLE_VERSION_CHECK": "true",
+        # otherwise memories that many executions write at once warn of each attempt that is repeated
+        "LANCE_LOG": "error",
     },
     capabilities=dict.fromkeys(Capability, YES)
     | {

@@ -102,23 +102,40 @@ def test_a_slow_event_handler_holds_the_guest_back(tmp_path: Path) -> None:
     bounded(scenario)
 
 
-def test_an_execution_whose_host_went_away_unread_tells_and_does_nothing_more(tmp_path: Path) -> None:
+class Working(Flooding):
+    """Floods in one execution, and works without a word in the other."""
+
+    worked = 0
+
+    async def run(self, agent: Any, execution: Execution) -> Outcome:
+        """Flood or work."""
+        if execution.run.execution == "flood":
+            return await super().run(agent, execution)
+        while True:
+            execution.begin_model_call()
+            self.worked += 1
+            await asyncio.sleep(0.01)
+
+
+def test_an_execution_whose_host_went_away_before_its_first_event_was_taken_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
-        adapter = Flooding()
+        adapter = Working()
         async with serving(tmp_path, adapter=adapter) as address:
             client = await RuntimeClient.connect(address)
             agent = (await client.load(SOURCE)).agent
             await client.close()
             peer = await raw(address)
             peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
-            await peer.ask(1, "run", {"execution": "first", "agent": agent})
+            await peer.ask(1, "run", {"execution": "flood", "agent": agent})
             await adapter.stalled()
-            await peer.ask(2, "run", {"execution": "second", "agent": agent})
-            await asyncio.sleep(0.2)
+            await peer.ask(2, "run", {"execution": "work", "agent": agent, "limits": {"steps": 100_000}})
+            while not adapter.worked:
+                await asyncio.sleep(0.01)
             await peer.close()
             await asyncio.wait_for(adapter.ended.wait(), 10)
-            told = adapter.told
+            await asyncio.sleep(0.2)
+            worked = adapter.worked
             await asyncio.sleep(0.5)
-            assert adapter.told == told < EVENTS
+            assert adapter.worked == worked, "it goes on for nobody"
 
     bounded(scenario)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from crewai import Agent, Task, llms
 from crewai.events import LLMStreamChunkEvent, crewai_event_bus
 from crewai.events.utils.console_formatter import set_suppress_console_output
-from crewai.flow.flow import Flow
+from crewai.flow import runtime
 from crewai.llms import retry
 from crewai.llms.base_llm import BaseLLM
 
@@ -52,7 +52,7 @@ def say_nothing(*, verbose: bool) -> None:
 def log_quietly() -> None:
     """Drop what CrewAI logs of each model call: that it estimates lengths, and failures, which their code tells."""
     logging.getLogger(BaseLLM.__module__).setLevel(logging.ERROR)
-    logging.getLogger(Flow.__module__).setLevel(logging.CRITICAL)
+    logging.getLogger(runtime.__name__).setLevel(logging.CRITICAL)
     logging.getLogger().addFilter(_not_of_providers)
 
 

@@ -31,11 +31,14 @@ AGENT = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="
 
 
 def with_pool(
-    work: Callable[[GuestPool, ModelEndpoint], Awaitable[T]], command: GuestCommand, processes: int
+    work: Callable[[GuestPool, ModelEndpoint], Awaitable[T]],
+    command: GuestCommand,
+    processes: int,
+    latency: float = 0.3,
 ) -> T:
     async def run() -> T:
         pool = GuestPool(command, processes=processes)
-        async with ModelEndpoint(Script(latency=0.3)) as endpoint:
+        async with ModelEndpoint(Script(latency=latency)) as endpoint:
             try:
                 return await asyncio.wait_for(work(pool, endpoint), 100)
             finally:
@@ -85,7 +88,7 @@ def test_guests_that_start_together_share_the_work() -> None:
         await asyncio.gather(*running)
         return loads
 
-    assert with_pool(work, COMMAND, processes=2) == [40, 40]
+    assert with_pool(work, COMMAND, processes=2, latency=10) == [40, 40]
 
 
 def test_a_runtime_that_cannot_start_says_why_to_every_execution() -> None:

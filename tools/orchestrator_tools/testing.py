@@ -23,6 +23,7 @@ _COUNTS: Final = re.compile(r"(\d+) passed, (\d+) failed")
 _ENVIRONMENT: Final = {
     "COVERAGE_FILE": str(DATA_FILE),
     "PYTEST_PLUGINS": "orchestrator_tools.guest_measurement",
+    "PYTHONPATH": str(CHECKOUT / "tools"),  # for command lines that tests start elsewhere
     "DAGSTER_DISABLE_TELEMETRY": "1",
 }
 

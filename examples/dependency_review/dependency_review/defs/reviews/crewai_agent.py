@@ -12,7 +12,7 @@ reviewer = Agent(
     tools=[tool(read_licence), tool(read_requirements)],
 )
 review = Task(
-    description="Read the licence of {distribution[name]}.",
+    description="{input}",  # the prompt of the asset
     expected_output="The licence.",
     agent=reviewer,
 )

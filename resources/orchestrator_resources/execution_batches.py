@@ -114,7 +114,7 @@ class _Enough(Exception):
 
 
 class _Keeper:
-    """Stores results beside the work: those that come while some are being stored are stored together.
+    """Stores results in groups: those that come while others are being stored are stored together.
 
     A store makes each of its transactions durable, which takes a disk milliseconds however many results are in it.
     """
@@ -122,30 +122,41 @@ class _Keeper:
     def __init__(self, store: FinishedStore) -> None:
         self._store = store
         self._waiting: dict[str, Result] = {}
+        self._stored: asyncio.Future[None] | None = None
         self._storing: asyncio.Task[None] | None = None
 
-    def add(self, execution: str, result: Result) -> None:
-        """Store a result soon.
+    async def keep(self, execution: str, result: Result) -> None:
+        """Return when a result is stored.
 
         Raises:
-            Exception: What an earlier one could not be stored for.
+            AgentError: It cannot be stored.
         """
         self._waiting[execution] = result
-        if self._storing is not None and self._storing.done():
-            self._storing.result()
-            self._storing = None
+        if self._stored is None:
+            self._stored = asyncio.get_running_loop().create_future()
+            # seen, also where everyone who waits for it is cancelled
+            self._stored.add_done_callback(lambda stored: stored.cancelled() or stored.exception())
+        stored = self._stored
         if self._storing is None:
             self._storing = asyncio.create_task(self._store_waiting())
+        await asyncio.shield(stored)
 
     async def close(self) -> None:
-        """Wait until everything is stored."""
+        """Wait until everything is stored, or cannot be."""
         if self._storing is not None:
             await self._storing
 
     async def _store_waiting(self) -> None:
-        while self._waiting:
+        while self._stored is not None:
             results, self._waiting = self._waiting, {}
-            await asyncio.to_thread(self._store.put, results)
+            stored, self._stored = self._stored, None
+            try:
+                await asyncio.to_thread(self._store.put, results)
+            except Exception as error:  # the boundary: told to everyone whose result is among them
+                stored.set_exception(error)
+            else:
+                stored.set_result(None)
+        self._storing = None
 
 
 class Batch:
@@ -236,8 +247,8 @@ class Batch:
                 if self.failed > self._settings.failures.allowed(len(self._items)):
                     raise _Enough from error
                 continue
-            keeper.add(item.execution, result)  # its faults are the batch's, not the item's
             self._note(index, Row(key=item.key, result=result), on_row)
+            await keeper.keep(item.execution, result)  # its faults are the batch's, not the item's
 
     def _request(self, agent: str, item: Item) -> Run:
         settings = self._settings

@@ -1,18 +1,15 @@
 """What executions of a step have finished, so that a retry of the step does not run them again."""
 
-import contextlib
 import json
-import sqlite3
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from orchestrator_resources.sqlite_files import transaction
 from orchestrator_runtimes.codec import decode, encode
-from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import parse
 from orchestrator_runtimes.messages import Result
 
-_SECONDS: Final = 30.0
 _AT_ONCE: Final = 500
 
 
@@ -29,7 +26,7 @@ class FinishedExecutions:
     def __init__(self, file: Path) -> None:
         """Prepare the table."""
         self._file = file
-        with self._database() as database:
+        with transaction(self._file, "finished executions") as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS finished (execution TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID"
@@ -38,7 +35,7 @@ class FinishedExecutions:
     def get(self, executions: Iterable[str]) -> dict[str, Result]:
         """Return the results of those executions that have finished."""
         names, found = list(executions), dict[str, Result]()
-        with self._database() as database:
+        with transaction(self._file, "finished executions") as database:
             for start in range(0, len(names), _AT_ONCE):
                 part = names[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(part))
@@ -51,24 +48,10 @@ class FinishedExecutions:
     def put(self, results: Mapping[str, Result]) -> None:
         """Remember results, by execution; durable when this returns."""
         rows = [(execution, json.dumps(encode(result))) for execution, result in results.items()]
-        with self._database() as database:
+        with transaction(self._file, "finished executions") as database:
             database.executemany("INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", rows)
 
     def forget(self, executions: Iterable[str]) -> None:
         """Drop the results of executions whose asset is materialized."""
-        with self._database() as database:
+        with transaction(self._file, "finished executions") as database:
             database.executemany("DELETE FROM finished WHERE execution = ?", [(name,) for name in executions])
-
-    @contextlib.contextmanager
-    def _database(self) -> Generator[sqlite3.Connection]:
-        """Open the file for one transaction."""
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self._file, timeout=_SECONDS)) as database, database:
-                yield database
-        except (sqlite3.Error, OSError) as error:
-            raise AgentError(
-                ErrorCode.STATE_UNAVAILABLE,
-                f"finished executions cannot be kept in {str(self._file)!r}; make room on its disk",
-                cause=f"{type(error).__name__}: {error}",
-            ) from error

@@ -1,16 +1,11 @@
 """The state of sessions in SQLite: one text for each, with a version so that two executions cannot overwrite it."""
 
 import asyncio
-import contextlib
-import sqlite3
-from collections.abc import Generator
 from pathlib import Path
-from typing import Final
 
+from orchestrator_resources.sqlite_files import transaction
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import State
-
-_SECONDS: Final = 30.0
 
 
 class SqliteSessions:
@@ -26,7 +21,7 @@ class SqliteSessions:
     def __init__(self, file: Path) -> None:
         """Prepare the table."""
         self._file = file
-        with self._database() as database:
+        with transaction(self._file, "sessions") as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute(
                 "CREATE TABLE IF NOT EXISTS sessions"
@@ -50,28 +45,14 @@ class SqliteSessions:
                 " run those of one session one after the other",
             )
 
-    @contextlib.contextmanager
-    def _database(self) -> Generator[sqlite3.Connection]:
-        """Open the file for one transaction."""
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self._file, timeout=_SECONDS)) as database, database:
-                yield database
-        except (sqlite3.Error, OSError) as error:
-            raise AgentError(
-                ErrorCode.STATE_UNAVAILABLE,
-                f"sessions cannot be kept in {str(self._file)!r}; make room on its disk",
-                cause=f"{type(error).__name__}: {error}",
-            ) from error
-
     def _get(self, session: str) -> State:
-        with self._database() as database:
+        with transaction(self._file, "sessions") as database:
             command = "SELECT state, version FROM sessions WHERE session = ?"
             row = database.execute(command, (session,)).fetchone()
         return State(text=row[0], version=row[1]) if row else State()
 
     def _put(self, session: str, text: str, version: int) -> bool:
-        with self._database() as database:
+        with transaction(self._file, "sessions") as database:
             if version == 0:
                 command = "INSERT OR IGNORE INTO sessions (state, version, session) VALUES (?, 1, ?)"
                 values: tuple[object, ...] = (text, session)

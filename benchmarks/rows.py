@@ -33,7 +33,10 @@ def measure_rows(sizes: Sizes, say: Callable[[str], None]) -> Outcome:
     """Materialize one asset in each size, each in a process of its own."""
     told: dict[int, _Told] = {}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, scripted_endpoint(latency=0) as endpoint:
-        environment = _with_fake_framework(Path(folder)) | {"ORCHESTRATOR_MODEL_URL": endpoint.base_url}
+        environment = _with_fake_framework(Path(folder)) | {
+            "ORCHESTRATOR_MODEL_URL": endpoint.base_url,
+            "ORCHESTRATOR_SPARE_SECONDS": "0",
+        }
         _materialize(1, environment)
         for count in sizes.rows:
             told[count] = _materialize(count, environment)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from benchmarks.frameworks import AGENTS, BARE, BENCHMARKS, Framework
 from benchmarks.process_trees import PeakMemory, tree_cpu_seconds
-from orchestrator_runtimes.launch import PASSED_ENVIRONMENT
+from orchestrator_runtimes.guest_commands import PASSED_ENVIRONMENT
 
 ANSWER_SECONDS: Final = 600.0
 """A batch that takes longer is given up: the slowest known takes two and a half minutes."""

@@ -17,7 +17,8 @@ from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import SPARE_BYTES, EnvironmentStore
 from orchestrator_resources.homes import home_folder
 from orchestrator_runtimes.errors import AgentError
-from orchestrator_runtimes.launch import GuestCommand, GuestProcess
+from orchestrator_runtimes.guest_commands import GuestCommand
+from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
 MODEL_SECONDS = 30.0

@@ -9,7 +9,8 @@ from typing import Final
 
 from orchestrator_runtimes.conformance.model_endpoint import run_in_thread
 from orchestrator_runtimes.conformance.scripts import Script
-from orchestrator_runtimes.launch import GuestCommand, GuestProcess
+from orchestrator_runtimes.guest_commands import GuestCommand
+from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import AgentSource, Limits, ModelAddress, PortableAgent, Run
 from orchestrator_runtimes.profiles import FrameworkProfile
 

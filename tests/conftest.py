@@ -15,6 +15,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
+@pytest.fixture(autouse=True)
+def _no_spares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests start every guest themselves, unless they are about those that were started ahead."""
+    monkeypatch.setenv("ORCHESTRATOR_SPARE_SECONDS", "0")
+
+
 @pytest.fixture
 def fake_framework(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake framework, installed as any plug-in is: by an entry point."""

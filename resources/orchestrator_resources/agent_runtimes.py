@@ -1,6 +1,7 @@
 """The Dagster resource that agent assets run with."""
 
 import contextlib
+import math
 import os
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pydantic import Field, PrivateAttr
 from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ModelAddress
 
 
@@ -49,6 +51,12 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         gt=0,
         description="Limit of one guest's data in MiB; None sets none. A guest above it crashes.",
     )
+    spare_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description="How long a guest that was started ahead waits for the next run, which then need not wait until the"
+        " framework is imported; 0 starts none. None means ORCHESTRATOR_SPARE_SECONDS, or 300.",
+    )
 
     _runtimes: Runtimes | None = PrivateAttr(default=None)
     _kept: list[_Kept] = PrivateAttr(default_factory=list["_Kept"])
@@ -65,6 +73,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             processes=self.processes,
             max_executions=self.max_executions,
             memory_mb=self.memory_mb,
+            spare_seconds=self._spare_seconds(),
         )
         tell = log.info if log is not None else print
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:
@@ -94,6 +103,21 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             latest = instance.fetch_materializations(records, limit=1).records
             if latest and latest[0].run_id == run_id:
                 self.runtimes.forget(kept.items)
+
+    def _spare_seconds(self) -> float:
+        if self.spare_seconds is not None:
+            return self.spare_seconds
+        text = os.environ.get("ORCHESTRATOR_SPARE_SECONDS", "300")
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < math.inf:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                f"ORCHESTRATOR_SPARE_SECONDS is {text!r}; it must be a number of seconds, 0 or more",
+            )
+        return seconds
 
     def _address(self) -> ModelAddress | None:
         url = self.model_url or os.environ.get("ORCHESTRATOR_MODEL_URL")

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from orchestrator_runtimes import spares
 from orchestrator_runtimes.client import Bundle, OnEvent, SessionStore
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.launch import GuestCommand, GuestProcess
+from orchestrator_runtimes.guest_commands import GuestCommand
+from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import AgentSource, Initialized, Loaded, Result, Run
 
 SPREAD_AT: Final = 32
@@ -101,13 +103,15 @@ class GuestPool:
             self._asked -= 1
 
     async def close(self) -> None:
-        """End every guest within its grace period."""
+        """End every guest within its grace period; where a runtime proved good, a spare is left for the next run."""
         starting = list(self._starting)
         for task in starting:
             task.cancel()
         await asyncio.gather(*starting, return_exceptions=True)
         guests, self._guests = self._guests, []
         await asyncio.gather(*(guest.stop() for guest in guests))
+        if guests and not self._crashes:
+            await asyncio.to_thread(spares.leave, self._command)
 
     async def _tried(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
         for _ in range(ATTEMPTS - 1):

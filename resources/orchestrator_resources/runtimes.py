@@ -15,7 +15,7 @@ from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.sessions import SqliteSessions
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
-from orchestrator_runtimes.launch import GuestCommand
+from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import Initialized, ModelAddress
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
@@ -30,6 +30,7 @@ class RuntimeSettings:
         processes: Most guest processes of one runtime; None means one for each core.
         max_executions: Most executions at once in one process.
         memory_mb: Limit of a guest's data in MiB; None sets none.
+        spare_seconds: How long a guest that was started ahead waits for the next run; 0 starts none.
         environment: Variables that every guest gets beside those of its framework.
     """
 
@@ -38,6 +39,7 @@ class RuntimeSettings:
     processes: int | None = None
     max_executions: int = 200
     memory_mb: int | None = None
+    spare_seconds: float = 0.0
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -156,6 +158,7 @@ class Runtimes:
                 environment={**profile.environment, **self._settings.environment},
                 max_executions=self._settings.max_executions,
                 memory_mb=self._settings.memory_mb,
+                spare_seconds=self._settings.spare_seconds,
             )
             sessions = SqliteSessions(self._settings.state / "sessions.db")
             pool = GuestPool(command, processes=self._settings.processes, sessions=sessions)

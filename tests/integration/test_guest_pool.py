@@ -15,7 +15,7 @@ from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
-from orchestrator_runtimes.launch import GuestCommand
+from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Result, Run
 
 T = TypeVar("T")

@@ -20,7 +20,8 @@ from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event, Log
-from orchestrator_runtimes.launch import PASSED_ENVIRONMENT, GuestCommand, GuestProcess
+from orchestrator_runtimes.guest_commands import PASSED_ENVIRONMENT, GuestCommand
+from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import (
     AgentSource,
     Limits,
@@ -142,12 +143,6 @@ async def gone(pid: int, seconds: float = 10) -> bool:
     return not alive(pid)
 
 
-def guest_pid(process: GuestProcess) -> int:
-    """The worker below the guardian."""
-    guardian = process._process.pid  # pyright: ignore[reportPrivateUsage]  # the test looks at processes from outside
-    return int(Path(f"/proc/{guardian}/task/{guardian}/children").read_text().split()[0])
-
-
 def test_what_is_printed_is_told_and_never_reaches_the_wire(tmp_path: Path) -> None:
     async def work(endpoint: ModelEndpoint) -> None:
         events: list[Event] = []
@@ -186,7 +181,7 @@ def test_stopping_ends_processes_that_the_agent_left_in_sessions_of_their_own(tm
             await use(process, endpoint, bundle_of(tmp_path / "b"), "spawns")
             messages: Any = (endpoint.calls[-1].body or {})["messages"]
             child = int(str(messages[-1]["content"]))
-            worker = guest_pid(process)
+            worker = process.pid
             assert alive(child) and alive(worker)
         assert await gone(child) and await gone(worker)
         assert not process.folder.exists()
@@ -198,10 +193,10 @@ def test_the_guest_ends_when_the_trusted_side_is_killed(tmp_path: Path) -> None:
     code = f"""
 import asyncio, sys
 sys.path[:0] = {sys.path!r}
-from tests_guests import COMMAND, GuestProcess, guest_pid
+from tests_guests import COMMAND, GuestProcess
 async def main():
     process = await GuestProcess.start(COMMAND)
-    print(guest_pid(process), flush=True)
+    print(process.pid, flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
 """
@@ -259,7 +254,7 @@ def test_an_agent_that_eats_memory_meets_its_limit(tmp_path: Path) -> None:
 def test_a_thread_that_never_ends_does_not_hold_the_execution_or_the_process(tmp_path: Path) -> None:
     async def work(endpoint: ModelEndpoint) -> float:
         async with guest() as process:
-            worker = guest_pid(process)
+            worker = process.pid
             with pytest.raises(AgentError, match="timeout"):
                 await use(
                     process, endpoint, bundle_of(tmp_path / "b"), "blocks_forever", limits=Limits(seconds=1)
@@ -278,7 +273,7 @@ def test_code_that_blocks_the_loop_is_ended_with_the_guest(tmp_path: Path) -> No
             while not endpoint.calls:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.3)
-            worker, began = guest_pid(process), time.monotonic()
+            worker, began = process.pid, time.monotonic()
         assert not alive(worker)
         with pytest.raises(AgentError, match="runtime_crashed"):
             await task
@@ -295,7 +290,7 @@ def test_a_stopped_guest_finishes_what_is_almost_done(tmp_path: Path) -> None:
         )
         while not endpoint.calls:
             await asyncio.sleep(0.01)
-        os.kill(guest_pid(process), signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)
         assert (await task).usage.model_calls == 2
         await process.stop()
 

@@ -9,7 +9,8 @@ from typing import Final
 
 import pytest
 
-from orchestrator_runtimes import launch
+from orchestrator_runtimes import launch, spares
+from orchestrator_runtimes.guest_commands import GuestCommand, guest_environment
 from orchestrator_tools.steps import CHECKOUT
 
 GUEST_PACKAGES: Final = (CHECKOUT / "tools" / "guest_coverage", CHECKOUT / "var" / "guest-coverage")
@@ -28,11 +29,11 @@ def measured(environment: dict[str, str]) -> dict[str, str]:
 @pytest.fixture(scope="session", autouse=True)
 def measured_guests() -> object:
     """Start every guest of the session with coverage."""
-    plain = launch.guest_environment
 
-    def environment(command: launch.GuestCommand, folder: Path) -> dict[str, str]:
-        return measured(plain(command, folder))
+    def environment(command: GuestCommand, folder: Path) -> dict[str, str]:
+        return measured(guest_environment(command, folder))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "guest_environment", environment)
+        for starter in launch, spares:
+            patch.setattr(starter, "guest_environment", environment)
         yield

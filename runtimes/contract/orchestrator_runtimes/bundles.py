@@ -96,18 +96,25 @@ def unpack(packed: bytes, digest: str, target: Path) -> None:
         raise AgentError(
             ErrorCode.AGENT_LOAD_FAILED, f"the bundle's bytes do not match its digest {digest!r}"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
     try:
-        _extract(content, staging)
-        staging.chmod(0o755)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
         try:
-            staging.rename(target)
-        except OSError:
-            if not target.is_dir():  # else another loader of the same digest was first, with the same bytes
-                raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+            _extract(content, staging)
+            staging.chmod(0o755)
+            try:
+                staging.rename(target)
+            except OSError:
+                if (
+                    not target.is_dir()
+                ):  # else another loader of the same digest was first, with the same bytes
+                    raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, "the bundle cannot be unpacked", cause=str(error)
+        ) from error
 
 
 def _decompress(packed: bytes) -> bytes:
@@ -126,30 +133,25 @@ def _decompress(packed: bytes) -> bytes:
 
 
 def _extract(content: bytes, folder: Path) -> None:
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            for number, entry in enumerate(archive):
-                path = PurePosixPath(entry.name)
-                destination = folder / path
-                if (
-                    entry.type != tarfile.REGTYPE
-                    or entry.issparse()
-                    or entry.size > len(content)
-                    or path.is_absolute()
-                    or ".." in path.parts
-                    or "\0" in entry.name
-                    or number >= FILES
-                    or destination.exists()
-                ):
-                    raise AgentError(
-                        ErrorCode.AGENT_LOAD_FAILED, f"the bundle holds a forbidden entry {entry.name!r:.200}"
-                    )
-                stream = archive.extractfile(entry)
-                assert stream is not None  # regular files have content
-                destination.parent.mkdir(parents=True, exist_ok=True)
-                destination.write_bytes(stream.read())
-                destination.chmod(0o755 if entry.mode & 0o100 else 0o644)
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise AgentError(
-            ErrorCode.AGENT_LOAD_FAILED, "the bundle cannot be unpacked", cause=str(error)
-        ) from error
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        for number, entry in enumerate(archive):
+            path = PurePosixPath(entry.name)
+            destination = folder / path
+            if (
+                entry.type != tarfile.REGTYPE
+                or entry.issparse()
+                or entry.size > len(content)
+                or path.is_absolute()
+                or ".." in path.parts
+                or "\0" in entry.name
+                or number >= FILES
+                or destination.exists()
+            ):
+                raise AgentError(
+                    ErrorCode.AGENT_LOAD_FAILED, f"the bundle holds a forbidden entry {entry.name!r:.200}"
+                )
+            stream = archive.extractfile(entry)
+            assert stream is not None  # regular files have content
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            destination.write_bytes(stream.read())
+            destination.chmod(0o755 if entry.mode & 0o100 else 0o644)

@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,13 +21,6 @@ from orchestrator_runtimes.model_answers import ENDPOINTS, AnswerStream, read_an
 from orchestrator_runtimes.model_transport import DirectTransport
 
 EXECUTION_HEADER: Final = "x-orchestrator-execution"
-
-MODEL_ENVIRONMENT: Final[Mapping[str, str]] = {
-    "OPENAI_BASE_URL": "http://model.invalid/v1",
-    "OPENAI_API_BASE": "http://model.invalid/v1",
-    "OPENAI_API_KEY": "not-a-key",
-}
-"""What a guest starts with, so that agents build their clients; the address is replaced for each call."""
 
 _CONNECT_SECONDS: Final = 60.0
 _HTTP_LIBRARIES: Final = ("httpx", "httpx2")

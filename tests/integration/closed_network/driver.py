@@ -16,7 +16,7 @@ from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.conformance.model_endpoint import run_in_thread
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.conformance.target import MARKER, Outcome, Target, native_cases
-from orchestrator_runtimes.launch import GuestCommand
+from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import ToolSource
 from orchestrator_runtimes.profiles import installed_frameworks
 

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.launch import PASSED_ENVIRONMENT, GuestCommand, GuestProcess, guest_environment
-from orchestrator_runtimes.model_calls import MODEL_ENVIRONMENT
+from orchestrator_runtimes.guest_commands import (
+    MODEL_ENVIRONMENT,
+    PASSED_ENVIRONMENT,
+    GuestCommand,
+    guest_environment,
+)
+from orchestrator_runtimes.launch import GuestProcess
 
 COMMAND = GuestCommand(
     framework="fake", python=Path(sys.executable), adapter="a:B", packages=(), environment={"SWITCH": "off"}

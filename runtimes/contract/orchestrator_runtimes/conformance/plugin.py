@@ -14,7 +14,7 @@ from orchestrator_runtimes.capabilities import Capability
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint, run_in_thread
 from orchestrator_runtimes.conformance.target import Target, native_cases
-from orchestrator_runtimes.launch import GuestCommand
+from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
 

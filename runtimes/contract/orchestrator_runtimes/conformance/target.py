@@ -19,8 +19,9 @@ from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.conformance.stores import MemoryJournal, MemorySessions
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.events import Event
+from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.launch import GuestCommand, GuestProcess
+from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import (
     AgentSource,
     Limits,

@@ -1,0 +1,125 @@
+"""How a guest is started: scrubbed environment, its own folder, under a guardian."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from orchestrator_runtimes import guardian
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+
+PASSED_ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""All that a guest inherits from the environment of the trusted side: no secrets, no proxies, no Python settings."""
+
+MODEL_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "OPENAI_BASE_URL": "http://model.invalid/v1",
+    "OPENAI_API_BASE": "http://model.invalid/v1",
+    "OPENAI_API_KEY": "not-a-key",
+}
+"""What a guest starts with, so that agents build their clients; the address is replaced for each call."""
+
+GRACE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestCommand:
+    """How a guest is started.
+
+    Attributes:
+        framework: Name of the framework's profile, for errors.
+        python: Interpreter of the framework's environment.
+        adapter: `module:Class`.
+        packages: Import names of the packages of ours that the guest sees: the contract and the adapter's.
+        environment: Variables set beside those that pass.
+        max_executions: How many executions it runs at once.
+        memory_mb: Limit of its data in MiB; None sets none.
+        grace_seconds: How long it may take to stop before it is killed.
+        spare_seconds: How long a guest that was started ahead waits for someone to use it; 0 uses none.
+    """
+
+    framework: str
+    python: Path
+    adapter: str
+    packages: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    max_executions: int = 200
+    memory_mb: int | None = None
+    grace_seconds: float = GRACE_SECONDS
+    spare_seconds: float = 0.0
+
+
+def guest_environment(command: GuestCommand, folder: Path) -> dict[str, str]:
+    """Return the whole environment of a guest whose folder is `folder`."""
+    passed = {name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ}
+    own = {
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONPATH": str(folder / "packages"),
+    }
+    return {**passed, **own, "PYTHONUNBUFFERED": "1", **MODEL_ENVIRONMENT, **command.environment}
+
+
+def guest_address(folder: Path) -> str:
+    """Return where the guest of a folder listens."""
+    return f"unix:{folder / 'socket'}"
+
+
+def guardian_words(command: GuestCommand, folder: Path, *options: str) -> list[str]:
+    """Return the command line of a guardian and its guest; `options` are further ones of the guardian."""
+    words = [sys.executable, "-I", "-S", guardian.__file__, "--folder", str(folder)]
+    words += ["--grace", str(command.grace_seconds), *options]
+    if command.memory_mb is not None:
+        words += ["--memory-mb", str(command.memory_mb)]
+    words += ["--", str(command.python), "-P", "-m", "orchestrator_runtimes", "--adapter", command.adapter]
+    words += ["--listen", guest_address(folder), "--folder", str(folder)]
+    return [*words, "--max-executions", str(command.max_executions)]
+
+
+def make_guest_folder(command: GuestCommand) -> Path:
+    """Make the only folder that a guest writes to, with links to the few packages of ours that it may import.
+
+    Raises:
+        AgentError: `agent_load_failed` when one of the packages is not installed, `runtime_crashed` when the folder
+            cannot be made.
+    """
+    links = {package: package_folder(package) for package in command.packages}
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"guest-{command.framework[:20]}-"))
+    except OSError as error:
+        raise _no_folder(error) from error
+    try:
+        for name in ("home", "tmp", "packages"):
+            (folder / name).mkdir()
+        for package, target in links.items():
+            (folder / "packages" / package).symlink_to(target)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise _no_folder(error) from error
+    return folder
+
+
+def _no_folder(error: OSError) -> AgentError:
+    return AgentError(
+        ErrorCode.RUNTIME_CRASHED,
+        f"the runtime cannot be started: no folder for it can be made in {tempfile.gettempdir()!r}",
+        cause=str(error),
+    )
+
+
+def package_folder(package: str) -> Path:
+    """Return where a package of ours is installed.
+
+    Raises:
+        AgentError: `agent_load_failed` when it is not.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED, f"the package {package!r} of the runtime is not installed here"
+        )
+    return Path(spec.origin).parent

@@ -19,13 +19,13 @@ def test_what_needs_room_fails_by_name_and_the_rest_goes_on(tmp_path: Path) -> N
     run = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert run.returncode == 0, run.stderr[-3_000:]
     ended = json.loads(run.stdout.splitlines()[-1])
-    for name in "before", "another, disk full", "code, room again", "new guest, room again":
-        assert ended[name] == "It is sunny in Paris, 21 C.", f"{name}: {ended[name]}"
-    for name, words in (
+    for kept in "before", "another, disk full", "code, room again", "new guest, room again":
+        assert ended[kept] == "It is sunny in Paris, 21 C.", f"{kept}: {ended[kept]}"
+    for failed, told in (
         ("code, no byte left", "agent_load_failed: the bundle cannot be unpacked"),
         ("code, no file left", "agent_load_failed: the bundle cannot be unpacked"),
         ("new guest, disk full", "runtime_crashed: the runtime cannot be started: no folder"),
     ):
-        assert ended[name].startswith(words), ended[name]
-        assert "No space left on device" in ended[name], ended[name]
+        assert ended[failed].startswith(told), ended[failed]
+        assert "No space left on device" in ended[failed], ended[failed]
     assert ended["left"] == []

@@ -24,6 +24,7 @@ from orchestrator_assets.agent_specs import RetrySpec
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
+from tests.integration.processes import alive
 
 pytestmark = pytest.mark.usefixtures("fake_framework")
 
@@ -241,7 +242,7 @@ dg.materialize([asset], resources={{"agent_runtimes": AgentRuntimes(model_url={u
         assert len(children) >= 2, "guardian and guest"
         process.send_signal(number)
         process.wait(30)
-        _until(lambda: not any(_alive(pid) for pid in children), 15)  # noqa: B023  # called at once
+        _until(lambda: not any(alive(pid) for pid in children), 15)  # noqa: B023  # called at once
 
 
 def _until(holds: Any, seconds: float) -> None:
@@ -249,13 +250,6 @@ def _until(holds: Any, seconds: float) -> None:
     while not holds():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.05)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _descendants(pid: int) -> list[int]:

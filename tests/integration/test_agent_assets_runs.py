@@ -19,6 +19,7 @@ import pytest
 
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
+from tests.integration.processes import alive
 
 pytestmark = pytest.mark.usefixtures("fake_framework")
 
@@ -168,13 +169,6 @@ def until(holds: Callable[[], Any], seconds: float) -> Any:
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.05)
     return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def descendants(pid: int) -> list[int]:

@@ -31,6 +31,7 @@ from orchestrator_runtimes.messages import (
     Run,
     ToolSource,
 )
+from tests.integration.processes import alive
 
 COMMAND = GuestCommand(
     framework="fake",
@@ -127,13 +128,6 @@ def scenario(work: Callable[[ModelEndpoint], Awaitable[Any]]) -> Any:
 
 def last_prompt(endpoint: ModelEndpoint) -> str:
     return str(endpoint.calls[-1].body)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 async def gone(pid: int, seconds: float = 10) -> bool:

@@ -6,13 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Final
 
 import pytest
 
 from orchestrator_runtimes import guardian
+from tests.integration.processes import alive
 
 SECONDS: Final = 30
 CHILD: Final = (
@@ -49,12 +49,6 @@ def lines(process: "subprocess.Popen[str]", count: int) -> list[int]:
     """Return process ids that guest and children print."""
     assert process.stdout is not None
     return [int(process.stdout.readline()) for _ in range(count)]
-
-
-def alive(pid: int) -> bool:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
 from tests.integration.agent_materializations import fake_agent, materialize
+from tests.integration.processes import alive
 
 SECONDS: Final = 30.0
 COMMAND: Final = GuestCommand(
@@ -62,14 +63,6 @@ def left(place: Path, command: GuestCommand = COMMAND) -> int:
     return int(socket.name.rpartition("-")[2])
 
 
-def gone(pid: int) -> bool:
-    """Return whether a process has ended; one that nobody has collected yet has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
@@ -87,10 +80,10 @@ def test_a_spare_is_used_once_and_ends_with_its_user(place: Path) -> None:
         assert first.running and all(folder.exists() for folder in folders)
         pids = [first.pid, second.pid]
         await asyncio.gather(first.stop(), second.stop())
-        assert not any(folder.exists() for folder in folders) and all(map(gone, pids))
+        assert not any(folder.exists() for folder in folders) and not any(map(alive, pids))
 
     asyncio.run(scenario())
-    wait_until(lambda: gone(guardian), "its guardian ends")
+    wait_until(lambda: not alive(guardian), "its guardian ends")
     assert list(place.iterdir()) == []
 
 
@@ -112,13 +105,13 @@ def test_a_guest_started_in_another_way_does_not_get_it(place: Path) -> None:
     asyncio.run(scenario())
     os.kill(guardian, signal.SIGTERM)
     wait_until(
-        lambda: gone(guardian) and not list(place.iterdir()), "it is ended by a signal as any guest is"
+        lambda: not alive(guardian) and not list(place.iterdir()), "it is ended by a signal as any guest is"
     )
 
 
 def test_nobody_comes(place: Path) -> None:
     guardian = left(place, replace(COMMAND, spare_seconds=0.5))
-    wait_until(lambda: gone(guardian), "it ends by itself")
+    wait_until(lambda: not alive(guardian), "it ends by itself")
     assert list(place.parent.iterdir()) == [place] and list(place.iterdir()) == []
 
 
@@ -149,7 +142,7 @@ def test_the_crash_of_a_claimed_guest_is_told_with_its_last_words(place: Path) -
 def test_a_spare_whose_guardian_was_killed_is_passed_over(place: Path) -> None:
     guardian = left(place)
     os.kill(guardian, signal.SIGKILL)
-    wait_until(lambda: gone(guardian), "it is killed")
+    wait_until(lambda: not alive(guardian), "it is killed")
 
     async def scenario() -> None:
         guest = await GuestProcess.start(COMMAND)
@@ -170,9 +163,26 @@ def test_a_user_that_is_killed_takes_a_claimed_guest_along(place: Path) -> None:
     assert spare is not None and spare.guardian == guardian and list(place.iterdir()) == []
     assert spares.claim(COMMAND) is None
     spare.connection.close()  # as the system does for a process that is killed
-    wait_until(lambda: gone(guardian), "it ends")
+    wait_until(lambda: not alive(guardian), "it ends")
     os.close(spare.errors)
     assert not spare.folder.exists()
+
+
+def test_a_process_number_that_another_user_has_now_is_no_spare(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.mkdir(mode=0o700)
+    (place / "0123456789abcdef-1").touch()
+
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.kill", refuse)
+        guardian = left(place)
+    assert [path.name.rpartition("-")[2] for path in place.iterdir()] == [str(guardian)]
+    os.kill(guardian, signal.SIGTERM)
+    wait_until(lambda: not alive(guardian), "it ends")
 
 
 @pytest.mark.parametrize("kind", ["others may enter", "a file", "a link"])
@@ -192,7 +202,7 @@ def test_there_is_at_most_one_for_each_core(place: Path, monkeypatch: pytest.Mon
     guardian = left(place)
     assert not spares.leave(replace(COMMAND, max_executions=7))
     os.kill(guardian, signal.SIGTERM)
-    wait_until(lambda: gone(guardian), "it ends")
+    wait_until(lambda: not alive(guardian), "it ends")
 
 
 @pytest.mark.usefixtures("fake_framework")
@@ -208,9 +218,9 @@ def test_a_run_leaves_a_spare_that_the_next_run_uses(
         wait_until(lambda: len(waiting(place)) == 1, "one spare waits")
         guardians.append(int(next(iter(waiting(place))).name.rpartition("-")[2]))
     first, second = guardians
-    assert first != second and gone(first), "the second run had the first one's, and left another"
+    assert first != second and not alive(first), "the second run had the first one's, and left another"
     os.kill(second, signal.SIGTERM)
-    wait_until(lambda: gone(second), "it ends")
+    wait_until(lambda: not alive(second), "it ends")
 
     monkeypatch.setenv("ORCHESTRATOR_SPARE_SECONDS", "soon")
     with pytest.raises(dg.DagsterResourceFunctionError) as caught:

@@ -13,7 +13,6 @@ import stat
 import subprocess
 import tempfile
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -124,12 +123,11 @@ def _claim(path: Path) -> Spare | None:
 def _place() -> Path | None:
     """Return the folder of this user's spares; None when it cannot be trusted to be this user's alone."""
     place = Path(tempfile.gettempdir()) / f"spare-guests-{os.getuid()}"
-    with suppress(OSError):
-        place.mkdir(mode=0o700)
     try:
+        place.mkdir(mode=0o700, exist_ok=True)
         found = place.lstat()
     except OSError:
-        return None  # it can not even be made
+        return None  # it cannot even be made
     own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     return place if own else None
 
@@ -151,7 +149,7 @@ def _alive(path: Path) -> bool:
     """Return whether the guardian of a socket runs; the socket of one that was killed is removed."""
     try:
         os.kill(int(path.name.rpartition("-")[2]), 0)
-    except (ValueError, ProcessLookupError):
+    except (ValueError, ProcessLookupError, PermissionError):  # the last: another user has the number now
         path.unlink(missing_ok=True)
         return False
     return True

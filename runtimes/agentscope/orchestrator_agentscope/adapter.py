@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 
+import openai.resources.chat.completions  # noqa: F401  # else the first model call waits for it
 from agentscope.agent import Agent, InjectionConfig, ReActConfig
 from agentscope.credential import OpenAICredential
 from agentscope.event import (

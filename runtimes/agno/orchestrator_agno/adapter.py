@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
+import openai.resources.chat.completions  # noqa: F401  # else the first model call waits for it
 from agno.agent import Agent
 from agno.models.openai.like import OpenAILike
 from agno.run.agent import RunContentEvent, RunErrorEvent

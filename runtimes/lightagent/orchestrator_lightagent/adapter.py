@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+import openai.resources.chat.completions  # noqa: F401  # else the first model call waits for it
 from LightAgent import (  # type: ignore[import-untyped]  # it ships no marker of its types
     LightAgent,
     LightFlow,

@@ -46,7 +46,7 @@ def run(
             "agent_not_found",
             "entrypoint 'mine:agents': 'mine' has no attribute 'agents'",
         ),
-        ("agent = 1", "mine:agent", "agent_load_failed", "a int is no FakeAgent or FakeTeam"),
+        ("agent = 1", "mine:agent", "agent_load_failed", "a int is none of FakeAgent, FakeTeam"),
         (
             "1 / 0",
             "mine:agent",
@@ -125,6 +125,14 @@ def test_an_output_that_is_too_large_names_the_limit(endpoint: ModelEndpoint) ->
     code, description = failure(materialize([asset], endpoint, large))
     assert code == "limit_exceeded"
     assert "output_bytes" in description
+
+
+@pytest.mark.parametrize("made", ["object()", "float('nan')", "{1, 2}", "b'bytes'"])
+def test_an_output_that_is_no_json_says_so(made: str, tmp_path: Path, endpoint: ModelEndpoint) -> None:
+    text = FAKE + f"agent = FakeAgent(instructions='x', finish=lambda _: {made})\n"
+    code, description = failure(run(tmp_path, endpoint, text))
+    assert code == "output_schema_mismatch"
+    assert "is not JSON; return text, numbers, lists and objects only" in description
 
 
 def test_an_output_that_breaks_its_schema_says_where(endpoint: ModelEndpoint) -> None:

@@ -1,12 +1,10 @@
 """Runs AgentScope's agents and team pipelines."""
 
-import inspect
 import json
 import os
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import openai.resources.chat.completions  # noqa: F401  # else the first model call waits for it
 from agentscope.agent import Agent, InjectionConfig, ReActConfig
 from agentscope.credential import OpenAICredential
 from agentscope.event import (
@@ -51,19 +49,9 @@ class AgentScopeAdapter(Adapter):
         """Begin to count native tools."""
         count_native_tools()
 
-    def load_native(self, found: Any, options: Mapping[str, Json]) -> Awaitable[Runnable]:
+    async def load_native(self, found: Any, options: Mapping[str, Json]) -> Runnable:
         """Take an agent, a team pipeline, or a function (asynchronous, too) that returns one."""
-        if not isinstance(found, Runnable) and callable(found):
-            found = found()
-        return self._prepared(found)
-
-    async def _prepared(self, found: Any) -> Runnable:
-        agent = await found if inspect.isawaitable(found) else found
-        if not isinstance(agent, Runnable):
-            raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED,
-                f"a {type(agent).__name__} is none of {', '.join(self.profile.native)}",
-            )
+        agent: Runnable = await self.made(found, Runnable)
         await prepare(agent)
         return agent
 

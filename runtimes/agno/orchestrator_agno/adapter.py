@@ -1,10 +1,8 @@
 """Runs Agno's agents, teams and workflows."""
 
-import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import openai.resources.chat.completions  # noqa: F401  # else the first model call waits for it
 from agno.agent import Agent
 from agno.models.openai.like import OpenAILike
 from agno.run.agent import RunContentEvent, RunErrorEvent
@@ -21,7 +19,6 @@ from orchestrator_agno.profile import PROFILE
 from orchestrator_agno.run_values import AgnoFailed, check_finished, native_input, plain
 from orchestrator_agno.sessions import dump_session, with_session
 from orchestrator_runtimes.adapter import Adapter, Outcome
-from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message, Token
 from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
@@ -41,22 +38,10 @@ class AgnoAdapter(Adapter):
         count_native_tools()
         logger.setLevel("CRITICAL")
 
-    def load_native(self, found: Any, options: Mapping[str, Json]) -> Runnable | Awaitable[Runnable]:
+    async def load_native(self, found: Any, options: Mapping[str, Json]) -> Runnable:
         """Take an agent, a team, a workflow, or a function (asynchronous, too) that returns one."""
-        if not isinstance(found, Runnable) and callable(found):
-            found = found()
-        return self._awaited(found) if inspect.isawaitable(found) else self._checked(found)
-
-    async def _awaited(self, made: Awaitable[Any]) -> Runnable:
-        return self._checked(await made)
-
-    def _checked(self, found: Any) -> Runnable:
-        if not isinstance(found, Runnable):
-            raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED,
-                f"a {type(found).__name__} is none of {', '.join(self.profile.native)}",
-            )
-        return found
+        runnable: Runnable = await self.made(found, Runnable)
+        return runnable
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> Agent:
         """Build an `Agent`."""

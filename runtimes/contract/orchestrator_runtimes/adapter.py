@@ -1,11 +1,12 @@
 """What a framework's plug-in implements: load an agent, run it. Everything else is the worker's."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import FinishReason, PortableAgent
@@ -39,12 +40,33 @@ class Adapter(ABC):
     profile: FrameworkProfile
 
     @abstractmethod
-    def load_native(self, found: Any, options: Mapping[str, Json]) -> Any:
+    async def load_native(self, found: Any, options: Mapping[str, Json]) -> Any:
         """Return what `run` gets for the object that an entrypoint named: an object or a factory of a native type.
 
         Raises:
             AgentError: `agent_load_failed` when it is none of the framework's types, naming those that are.
         """
+
+    async def made(self, found: Any, natives: Any) -> Any:
+        """Return `found`, or what it makes when it is a class or a function (asynchronous, too).
+
+        Args:
+            found: What an entrypoint named.
+            natives: The framework's own types, as `isinstance` takes them.
+
+        Raises:
+            AgentError: `agent_load_failed` when it is none of them.
+        """
+        factory = isinstance(found, type) or (callable(found) and not isinstance(found, natives))
+        made = found() if factory else found
+        if inspect.isawaitable(made):
+            made = await made
+        if not isinstance(made, natives):
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"a {type(made).__name__} is none of {', '.join(self.profile.native)}",
+            )
+        return made
 
     @abstractmethod
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> Any:

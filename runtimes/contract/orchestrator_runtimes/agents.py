@@ -114,9 +114,7 @@ class AgentLoader:
             else:
                 assert source.entrypoint is not None  # one of the two is set
                 found = self._import(source.entrypoint, request.bundle)
-                native = self._adapter.load_native(found, source.options)
-                if inspect.isawaitable(native):
-                    native = await native
+                native = await self._adapter.load_native(found, source.options)
         except AgentError:
             raise
         except Exception as error:  # the boundary: the agent's own code runs at import and in factories

@@ -40,6 +40,7 @@ def install() -> list[str]:
     if importlib.util.find_spec("openai") is not None:
         options = importlib.import_module("openai._models").FinalRequestOptions
         options.get_max_retries = _no_retries
+        importlib.import_module("openai.resources.chat.completions")  # else the first model call waits for it
     return patched
 
 

@@ -1,7 +1,9 @@
 """A framework as data: what the trusted side must know of it without importing it."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from typing import Final, Literal
@@ -71,6 +73,11 @@ def installed_frameworks() -> dict[str, FrameworkProfile]:
     Raises:
         AgentError: `framework_error` when two plug-ins claim one name, or one is no profile or cannot be imported.
     """
+    return dict(_frameworks_on(tuple(sys.path)))
+
+
+@lru_cache(maxsize=1)  # one look at every distribution takes 15 ms
+def _frameworks_on(_path: tuple[str, ...]) -> Mapping[str, FrameworkProfile]:
     found: dict[str, FrameworkProfile] = {}
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
         try:

@@ -1,10 +1,9 @@
 """Runs CrewAI's crews and flows."""
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from crewai import LLM, Crew
 from crewai.flow.flow import Flow
@@ -44,6 +43,14 @@ _WRONG_INPUTS: Final = (
 )
 
 
+@runtime_checkable
+class _CrewBase(Protocol):
+    """What `@CrewBase` makes of a class."""
+
+    def crew(self) -> Any:
+        """Return its crew."""
+
+
 class CrewAIAdapter(Adapter):
     """Each execution runs a crew's copy or a flow of its own: both hold the state of their run. Models are shared."""
 
@@ -58,26 +65,15 @@ class CrewAIAdapter(Adapter):
         ask_nobody_in_flows()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="crewai")
 
-    def load_native(self, found: Any, options: Mapping[str, Json]) -> Runnable | Awaitable[Runnable]:
+    async def load_native(self, found: Any, options: Mapping[str, Json]) -> Runnable:
         """Take a crew, a flow, a class of flows or of crews (`@CrewBase`), or a function that returns one."""
         if isinstance(found, type) and issubclass(found, Flow):
             return FlowMaker(make=found)
-        made = found if isinstance(found, Crew | Flow) or not callable(found) else found()
-        return self._awaited(made, found) if inspect.isawaitable(made) else self._loaded(made, found)
-
-    async def _awaited(self, made: Awaitable[Any], factory: Any) -> Runnable:
-        return self._loaded(await made, factory)
-
-    def _loaded(self, made: Any, found: Any) -> Runnable:
-        if callable(crew := getattr(made, "crew", None)) and not isinstance(made, Crew | Flow):
-            made = crew()
+        made = await self.made(found, Crew | Flow | _CrewBase)
+        if not isinstance(made, Crew | Flow):
+            made = made.crew()
         if isinstance(made, Crew):
             return made
-        if not isinstance(made, Flow):
-            raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED,
-                f"a {type(made).__name__} is none of {', '.join(self.profile.native)}",
-            )
         maker = flow_like(made) if made is found else FlowMaker(make=found)
         if maker is None:
             name = type(made).__name__

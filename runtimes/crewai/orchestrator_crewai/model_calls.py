@@ -8,7 +8,6 @@ import logging
 from pathlib import Path
 from typing import Any, Final
 
-import openai.resources  # noqa: F401  # else the first model call waits for it
 from crewai import Agent, Task, llms
 from crewai.events import LLMStreamChunkEvent, crewai_event_bus
 from crewai.events.utils.console_formatter import set_suppress_console_output

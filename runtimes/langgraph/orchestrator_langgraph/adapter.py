@@ -1,7 +1,6 @@
 """Runs LangGraph's compiled graphs."""
 
-import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,24 +44,12 @@ class LangGraphAdapter(Adapter):
 
     profile = PROFILE
 
-    def load_native(self, found: Any, options: Mapping[str, Json]) -> "LoadedGraph | Awaitable[LoadedGraph]":
+    async def load_native(self, found: Any, options: Mapping[str, Json]) -> LoadedGraph:
         """Take a compiled graph, a graph to compile, or a function (asynchronous, too) that returns one."""
-        if not isinstance(found, CompiledStateGraph | StateGraph) and callable(found):
-            found = found()
-        if inspect.isawaitable(found):
-            return self._awaited(found)
-        return self._loaded(found)
-
-    async def _awaited(self, made: Awaitable[Any]) -> LoadedGraph:
-        return self._loaded(await made)
+        return self._loaded(await self.made(found, CompiledStateGraph | StateGraph))
 
     def _loaded(self, found: Any, *, portable: bool = False) -> LoadedGraph:
         graph = found.compile() if isinstance(found, StateGraph) else found
-        if not isinstance(graph, CompiledStateGraph):
-            raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED,
-                f"a {type(found).__name__} is none of {', '.join(self.profile.native)}",
-            )
         channels = frozenset(graph.builder.schemas[graph.builder.input_schema])
         return LoadedGraph(graph=graph, channels=channels, portable=portable)
 

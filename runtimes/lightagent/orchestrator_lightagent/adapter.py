@@ -1,14 +1,12 @@
 """Runs LightAgent's agents, swarms and flows."""
 
 import asyncio
-import inspect
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-import openai.resources.chat.completions  # noqa: F401  # else the first model call waits for it
 from LightAgent import (  # type: ignore[import-untyped]  # it ships no marker of its types
     LightAgent,
     LightFlow,
@@ -65,30 +63,13 @@ class LightAgentAdapter(Adapter):
         count_native_tools()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lightagent")
 
-    def load_native(
-        self, found: Any, options: Mapping[str, Json]
-    ) -> LoadedLightAgent | Awaitable[LoadedLightAgent]:
+    async def load_native(self, found: Any, options: Mapping[str, Json]) -> LoadedLightAgent:
         """Take an agent, a swarm, a flow, or a function (asynchronous, too) that returns one."""
-        if not isinstance(found, Runnable) and callable(found):
-            found = found()
-        return self._awaited(found, options) if inspect.isawaitable(found) else self._loaded(found, options)
-
-    async def _awaited(self, made: Awaitable[Any], options: Mapping[str, Json]) -> LoadedLightAgent:
-        return self._loaded(await made, options)
-
-    def _loaded(self, found: Any, options: Mapping[str, Json]) -> LoadedLightAgent:
-        match found:
-            case LightAgent():
-                return LoadedLightAgent(native=found, first=found)
-            case LightSwarm():
-                return LoadedLightAgent(native=found, first=_first(found, options.get("agent")))
-            case LightFlow():
-                return LoadedLightAgent(native=found)
-            case _:
-                raise AgentError(
-                    ErrorCode.AGENT_LOAD_FAILED,
-                    f"a {type(found).__name__} is none of {', '.join(self.profile.native)}",
-                )
+        native: Runnable = await self.made(found, Runnable)
+        first = native if isinstance(native, LightAgent) else None
+        if isinstance(native, LightSwarm):
+            first = _first(native, options.get("agent"))
+        return LoadedLightAgent(native=native, first=first)
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> LoadedLightAgent:
         """Build a `LightAgent`."""

@@ -5,7 +5,7 @@ import base64
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -191,8 +191,8 @@ def test_a_bundle_is_asked_for_once_and_must_be_what_its_digest_says(tmp_path: P
 
 def test_a_load_that_never_ends_is_a_failed_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Slow(FakeAdapter):
-        def load_native(self, found: object, options: object) -> object:  # type: ignore[override]
-            return asyncio.sleep(60)
+        async def load_native(self, found: object, options: object) -> Any:
+            await asyncio.sleep(60)
 
     monkeypatch.setattr(agents, "LOAD_SECONDS", 0.05)
     wanted = request(tmp_path / "b", agent="agent = 1\n")

@@ -48,11 +48,12 @@ PROFILE: Final = FrameworkProfile(
 
 @dataclass(frozen=True, kw_only=True)
 class FakeAgent:
-    """An agent: a system prompt, and functions it may call."""
+    """An agent: a system prompt, functions it may call, and what it makes of its answer (None: leaves it as it is)."""
 
     instructions: str
     tools: Sequence[Callable[..., object]] = ()
     name: str = "fake"
+    finish: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ class _Ready:
     output_schema: Mapping[str, Json] | None = None
     temperature: float | None = field(default=None)
     raises: bool = False
+    finish: Callable[[str], object] | None = None
 
 
 class FakeAdapter(Adapter):
@@ -77,18 +79,12 @@ class FakeAdapter(Adapter):
 
     profile = PROFILE
 
-    def load_native(self, found: Any, options: Mapping[str, Json]) -> _Ready:
+    async def load_native(self, found: Any, options: Mapping[str, Json]) -> _Ready:
         """Take a FakeAgent, a FakeTeam or a function that returns one."""
-        if callable(found):
-            found = found()
+        found = await self.made(found, FakeAgent | FakeTeam)
         members = found.members if isinstance(found, FakeTeam) else [found]
-        if not all(isinstance(member, FakeAgent) for member in members):
-            raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED,
-                f"a {type(found).__name__} is no {' or '.join(self.profile.native)}",
-            )
         ready = tuple((m.name, m.instructions, tuple(function_tool(t) for t in m.tools)) for m in members)
-        return _Ready(members=ready, native_type=type(found).__name__, raises=True)
+        return _Ready(members=ready, native_type=type(found).__name__, raises=True, finish=members[-1].finish)
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> _Ready:
         """Make a team of one."""
@@ -120,7 +116,7 @@ class FakeAdapter(Adapter):
             await execution.emit(Message(text=text, agent=name))
         await execution.save_state(json.dumps(history))
         if agent.output_schema is None:
-            return Outcome(output=text)
+            return Outcome(output=agent.finish(text) if agent.finish else text)
         try:
             return Outcome(output=json.loads(text))
         except ValueError as error:

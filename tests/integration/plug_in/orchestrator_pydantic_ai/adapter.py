@@ -1,6 +1,5 @@
 """Runs Pydantic AI's agents."""
 
-import inspect
 import json
 from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Any
@@ -35,13 +34,8 @@ class PydanticAiAdapter(Adapter):
 
     async def load_native(self, found: Any, options: Mapping[str, Json]) -> AnyAgent:
         """Take an agent, or a function (asynchronous, too) that returns one."""
-        if not isinstance(found, Agent) and callable(found):
-            found = found()
-        if inspect.isawaitable(found):
-            found = await found
-        if not isinstance(found, Agent):
-            raise AgentError(ErrorCode.AGENT_LOAD_FAILED, f"a {type(found).__name__} is no Pydantic AI Agent")
-        return found
+        agent: AnyAgent = await self.made(found, Agent)
+        return agent
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> AnyAgent:
         """Build an `Agent`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import importlib
 import platform
 from collections.abc import Awaitable
@@ -88,6 +89,7 @@ class Worker:
         )
         attribution.install()
         model_calls.install()
+        gc.freeze()  # what the framework's import left, up to a million objects, is not looked through again and again
 
     async def serve(self, server: asyncio.Server) -> None:
         """Serve until `stop`, then let executions finish within the grace period and hand the rest back."""

@@ -50,7 +50,7 @@ def measure_launch(sizes: Sizes, frameworks: Sequence[Framework], say: Callable[
                 launches["plain"].append(in_process("plain", endpoint))
                 launches["ours"].append(in_process(framework.name, endpoint))
                 launches["ours spare"].append(
-                    after_another_run(framework.name, endpoint, 2 * median(starts) + 1)
+                    after_another_run(framework.name, endpoint, 2 * median(starts) + 4)
                 )
                 launches["plain cli"].append(command_line("plain", endpoint))
                 launches["ours cli"].append(command_line(framework.name, endpoint))

@@ -3,7 +3,8 @@
 
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$python; break; }; done)
-FRAMEWORKS := agentscope agno crewai langgraph lightagent
+FRAMEWORKS := agentscope agno crewai langgraph lightagent n8n
+EXAMPLE := $(filter-out n8n,$(FRAMEWORKS))
 WANTED = $(filter-out fake,$(or $(FRAMEWORK),$(FRAMEWORKS)))
 ROWS ?= 4
 PORT ?= 3000
@@ -28,10 +29,12 @@ SHELL := /bin/sh
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready runtimes ## Agents of all five frameworks review installed distributions (ROWS=4)
+demo: $(VENV)/.ready ## Agents of all five frameworks review installed distributions (ROWS=4)
+	@$(BIN)/orchestrator runtimes install $(EXAMPLE)
 	@$(TOOLS).demo --rows $(ROWS)
 
-up: $(VENV)/.ready runtimes ## Web UI and daemon over the same, until Ctrl-C (PORT=3000)
+up: $(VENV)/.ready ## Web UI and daemon over the same, until Ctrl-C (PORT=3000)
+	@$(BIN)/orchestrator runtimes install $(EXAMPLE)
 	@exec env $(TOOLS).services --port $(PORT)
 
 test: $(VENV)/.ready $(GUEST_COVERAGE) runtimes ## Tests, conformance of every runtime, coverage (TESTS=path for only some tests)

@@ -11,7 +11,7 @@ from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtime_profiles import resolve
 from orchestrator_resources.runtimes import framework
-from orchestrator_runtimes.profiles import FrameworkProfile
+from orchestrator_runtimes.profiles import FrameworkProfile, Lock
 
 
 def at_version(profile: FrameworkProfile, version: str) -> list[str]:
@@ -44,8 +44,13 @@ def compat(name: str, version: str, keep: bool) -> None:
     versions of its lock.
     """
     profile = framework(name)
+    if profile.node_lock_file is not None:
+        raise click.UsageError(
+            f"{name} is locked by npm: change its version in package.json, and its lock with `npm install`"
+        )
     click.echo(f"{name} {version}: resolving")
-    lock = resolve(at_version(profile, version), preferred=profile.lock(), name=f"{name} {version}")
+    wanted = at_version(profile, version)
+    lock = Lock(python=resolve(wanted, preferred=profile.lock().python, name=f"{name} {version}"))
     store = EnvironmentStore(home_folder())
     known = store.find(lock)
     environment = known or store.install(lock, name=f"{name} {version}", progress=click.echo)

@@ -127,6 +127,7 @@ def _start(profile: FrameworkProfile, python: Path) -> str:
             framework=profile.name,
             python=python,
             adapter=profile.adapter,
+            program=profile.program,
             packages=profile.packages(),
             environment=profile.environment,
         )

@@ -54,6 +54,7 @@ async def _measure(profile: FrameworkProfile, python: Path, url: str) -> Measure
         framework=profile.name,
         python=python,
         adapter=profile.adapter,
+        program=profile.program,
         packages=profile.packages(),
         environment=profile.environment,
     )

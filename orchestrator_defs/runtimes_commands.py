@@ -88,6 +88,8 @@ def install(names: Sequence[str]) -> None:
         title = Path(name).stem if is_profile(name) else name
         if store.find(profile.lock()) is None:
             click.echo(f"{title}: {profile.title} is published under {profile.licence}, {profile.homepage}")
+            if profile.notice:
+                click.echo(f"{title}: {profile.notice}")
         environment = store.install(profile.lock(), name=title, progress=click.echo)
         click.echo(f"{title}: ready, {environment.digest[:12]}, {megabytes(describe(environment))}")
 

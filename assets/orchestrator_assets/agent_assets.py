@@ -144,6 +144,10 @@ def _bundle(agent: AgentSpec, code: Path, files: Sequence[str], profile: Path | 
         digest, archive = bundles.pack(code, only=frozenset(files), leave_out=not_code)
     except AgentError as error:
         raise WrongValue(error.message, "files" if files else "code") from error
+    if agent.file is not None and not (code / agent.file).is_file():
+        raise WrongValue(f"the agent's code has no file {agent.file!r}", "entrypoint")
+    if agent.file is not None and files and agent.file not in files:
+        raise WrongValue(f"{agent.file!r} is not among the agent's files: add it", "files")
     if profile is None:  # with one, the agent may be in a distribution that the profile requires
         for names, path in agent.modules():
             place = code.joinpath(*names)

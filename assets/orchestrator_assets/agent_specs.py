@@ -21,7 +21,8 @@ from orchestrator_runtimes.messages import (
 from orchestrator_runtimes.output_schemas import check_schema
 from orchestrator_runtimes.profiles import installed_frameworks
 
-ENTRYPOINT: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+FUNCTION: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+ENTRYPOINT: Final = FUNCTION + r"|^\w[\w-]*(/\w[\w-]*)*\.json$"
 
 
 class WrongValue(ValueError):
@@ -123,7 +124,7 @@ class ToolSpec(dg.Model, dg.Resolvable):
         """Require exactly one of function and mcp."""
         if (self.function is None) == (self.mcp is None):
             raise ValueError("give either function or mcp")
-        if self.function is not None and not re.match(ENTRYPOINT, self.function):
+        if self.function is not None and not re.match(FUNCTION, self.function):
             raise ValueError(f"function must be module:name, got {self.function!r}")
         return self
 
@@ -292,8 +293,9 @@ class AgentSpec(dg.Model, dg.Resolvable):
     framework: Framework = Field(description="Which framework runs it.", examples=["langgraph"])
     entrypoint: OptionalEntrypoint = Field(
         default=None,
-        description="module:attribute of a native agent in the agent's code: an object or a factory.",
-        examples=["agent:build"],
+        description="A native agent in the agent's code: module:attribute, an object or a factory; in n8n the file of a"
+        " workflow.",
+        examples=["agent:build", "workflow.json"],
     )
     portable: PortableSpec | None = Field(
         default=None, description="A portable agent, instead of an entrypoint."
@@ -340,9 +342,11 @@ class AgentSpec(dg.Model, dg.Resolvable):
     @field_validator("entrypoint")
     @classmethod
     def well_formed(cls, value: str | None) -> str | None:
-        """Refuse an entrypoint that names no attribute of a module."""
+        """Refuse an entrypoint that names neither an attribute of a module nor a workflow's file."""
         if value is not None and not re.match(ENTRYPOINT, value):
-            raise WrongValue(f"must be module:attribute, such as agent:build, got {value!r}")
+            raise WrongValue(
+                f"must be module:attribute, such as agent:build, or a file, such as workflow.json, got {value!r}"
+            )
         return value
 
     @field_validator("output_schema")
@@ -373,9 +377,16 @@ class AgentSpec(dg.Model, dg.Resolvable):
             _check_template(self.session, names, "session")
         return self
 
+    @property
+    def file(self) -> str | None:
+        """The file that the entrypoint names; None where it names an attribute of a module, or there is none."""
+        return self.entrypoint if self.entrypoint is not None and ":" not in self.entrypoint else None
+
     def modules(self) -> list[tuple[list[str], tuple[str | int, ...]]]:
         """Return every module that the agent names, in parts, each with the place where it is named."""
-        named: list[tuple[str | None, tuple[str | int, ...]]] = [(self.entrypoint, ("entrypoint",))]
+        named: list[tuple[str | None, tuple[str | int, ...]]] = []
+        if self.file is None:
+            named.append((self.entrypoint, ("entrypoint",)))
         tools = self.portable.tools if self.portable is not None else ()
         named += [(tool.function, ("portable", "tools", n, "function")) for n, tool in enumerate(tools)]
         return [(name.partition(":")[0].split("."), path) for name, path in named if name is not None]

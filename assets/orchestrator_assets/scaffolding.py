@@ -33,16 +33,17 @@ class AgentScaffolder(Scaffolder[AgentScaffoldParams]):
     def scaffold(self, request: "ScaffoldRequest[AgentScaffoldParams]") -> None:
         """Write the files."""
         profile = installed_frameworks()[request.params.framework]
-        template = files(profile.package).joinpath("templates", "agent.py").read_text()
+        file = profile.template
+        template = files(profile.package).joinpath("templates", file).read_text()
         request.target_path.mkdir(parents=True, exist_ok=True)
-        (request.target_path / "agent.py").write_text(template)
+        (request.target_path / file).write_text(template)
         attributes = {
             "asset": {
                 "key": request.target_path.name,
                 "description": f"An agent written in {profile.title}.",
             },
             "framework": profile.name,
-            "entrypoint": "agent:agent",
+            "entrypoint": "agent:agent" if file == "agent.py" else file,
             "prompt": "What time is it?",
         }
         scaffold_component(request, attributes)

@@ -10,9 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
@@ -21,14 +19,14 @@ from typing import Final
 
 from uv import find_uv_bin
 
-from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_resources.installers import refused, run_installer
+from orchestrator_resources.node_packages import install_node_packages
+from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.profiles import Lock
 
 MARKER: Final = "orchestrator.json"
-INSTALL_SECONDS: Final = 1_800.0
 SPARE_BYTES: Final = 200 * 2**20
 """Free disk below which an install is not begun: it would only end half-done."""
-
-_OWN_SETTINGS: Final = ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +50,13 @@ class Environment:
     seconds: float
 
 
-def lock_digest(lock: str) -> str:
-    """Return the digest of a lock: comments, blank lines, order and line breaks of its entries do not count."""
-    joined = lock.replace("\\\n", " ")
+def lock_digest(lock: Lock) -> str:
+    """Return the digest of a lock: comments, blank lines, order and line breaks of its requirements do not count."""
+    joined = lock.python.replace("\\\n", " ")
     lines = (line.partition(" #")[0].strip() for line in joined.splitlines())
     entries = sorted(" ".join(sorted(line.split())) for line in lines if line and not line.startswith("#"))
+    if lock.node is not None:
+        entries += [lock.node.package, lock.node.lock]
     return hashlib.sha256("\n".join(entries).encode()).hexdigest()
 
 
@@ -75,11 +75,11 @@ class EnvironmentStore:
             / f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
         )
 
-    def digest(self, lock: str) -> str:
+    def digest(self, lock: Lock) -> str:
         """Return the name of the environment that a lock makes."""
         return lock_digest(lock)
 
-    def find(self, lock: str) -> Environment | None:
+    def find(self, lock: Lock) -> Environment | None:
         """Return the environment of a lock; None when it is not installed whole."""
         return self._read(self._folder / lock_digest(lock))
 
@@ -103,11 +103,11 @@ class EnvironmentStore:
                 return True
         return False
 
-    def install(self, lock: str, *, name: str, progress: Callable[[str], None]) -> Environment:
+    def install(self, lock: Lock, *, name: str, progress: Callable[[str], None]) -> Environment:
         """Return the environment of a lock, made first when it is missing.
 
         Args:
-            lock: Hashed requirements; exactly these are installed.
+            lock: Exactly what it names is installed.
             name: What it is for, such as a framework; for people.
             progress: Takes one line at a time.
 
@@ -127,7 +127,7 @@ class EnvironmentStore:
                 shutil.rmtree(target, ignore_errors=True)
                 if isinstance(error, AgentError):
                     raise
-                raise _refused(name, "the disk did not take it", str(error)) from error
+                raise refused(name, "the disk did not take it", str(error)) from error
         made = self._read(target)
         assert made is not None  # the marker was just written
         progress(f"{name}: installed, {made.size / 2**20:.0f} MB in {made.seconds:.0f} s")
@@ -174,23 +174,25 @@ class EnvironmentStore:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
 
-    def _make(self, lock: str, target: Path, name: str, progress: Callable[[str], None], held: int) -> None:
+    def _make(self, lock: Lock, target: Path, name: str, progress: Callable[[str], None], held: int) -> None:
         began = time.monotonic()
         if target.exists():
             progress(f"{name}: an earlier install was cut off; making it again")
             shutil.rmtree(target)
         free = shutil.disk_usage(self._folder).free
         if free < SPARE_BYTES:
-            raise _refused(name, f"only {free / 2**20:.0f} MB are free on the disk of {self._folder}", None)
-        count = sum(1 for line in lock.splitlines() if line and not line.startswith((" ", "#", "\t")))
+            raise refused(name, f"only {free / 2**20:.0f} MB are free on the disk of {self._folder}", None)
+        count = sum(1 for line in lock.python.splitlines() if line and not line.startswith((" ", "#", "\t")))
         progress(f"{name}: installing {count} distributions into {target}")
         uv("venv", "--python", sys.executable, "--no-project", str(target), name=name, held=held)
         requirements = target / "requirements.txt"
-        requirements.write_text(lock)
+        requirements.write_text(lock.python)
         uv(
             "pip", "sync", "--allow-empty-requirements", "--python", str(target / "bin" / "python"),
             "--require-hashes", "--compile-bytecode", str(requirements), name=name, progress=progress, held=held,
         )  # fmt: skip
+        if lock.node is not None:
+            install_node_packages(lock.node, target, name=name, progress=progress, held=held)
         marker = {
             "lock": target.name,
             "name": name,
@@ -219,45 +221,8 @@ def uv(
     Raises:
         AgentError: `agent_load_failed` with the last lines it said.
     """
-    environment = {key: value for key, value in os.environ.items() if key not in _OWN_SETTINGS}
-    process = subprocess.Popen(
-        [find_uv_bin(), "--no-progress", *words],
-        env=environment,
-        stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=() if held is None else (held,),
-        text=True,
-    )
-    overdue = threading.Timer(INSTALL_SECONDS, process.kill)
-    overdue.start()
-    try:
-        if progress is None or process.stderr is None:
-            output, errors = process.communicate(text)
-            said = errors.splitlines()
-        else:
-            said = list[str]()
-            for line in process.stderr:
-                said.append(line.rstrip())
-                if not line.startswith((" +", " -", " ~")):
-                    progress(f"{name}: {line.strip()}")
-            output, _ = process.communicate()
-    finally:
-        overdue.cancel()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    if process.returncode != 0:
-        why = "the installer refused"
-        if process.returncode < 0:
-            why = f"the installer was ended by signal {-process.returncode}; it may take {INSTALL_SECONDS:.0f} s"
-        raise _refused(name, why, "\n".join(said[-12:]))
-    return output
-
-
-def _refused(name: str, why: str, cause: str | None) -> AgentError:
-    return AgentError(
-        ErrorCode.AGENT_LOAD_FAILED, f"the environment of {name!r} cannot be installed: {why}", cause=cause
+    return run_installer(
+        [find_uv_bin(), "--no-progress", *words], name=name, progress=progress, text=text, held=held
     )
 
 

@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from orchestrator_resources.environments import lock_digest, uv
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.profiles import FrameworkProfile
+from orchestrator_runtimes.profiles import FrameworkProfile, Lock
 
 _STAMP: Final = "# resolved from "
 _CAUSE: Final = re.compile(r"^\s*cause: (.*?)(?:\n\n|\nhint|\Z)", re.DOTALL | re.MULTILINE)
@@ -33,14 +33,14 @@ class RuntimeProfile(FrameworkProfile):
     """A framework with further requirements.
 
     Attributes:
-        lock_text: The hashed lock of both.
+        lock_text: The hashed requirements of both.
     """
 
     lock_text: str
 
-    def lock(self) -> str:
+    def lock(self) -> Lock:
         """Return the lock of the profile, not that of the framework alone."""
-        return self.lock_text
+        return Lock(python=self.lock_text, node=FrameworkProfile.lock(self).node)
 
 
 def lock_file(profile: Path) -> Path:
@@ -78,7 +78,7 @@ def resolve_profile(file: Path) -> RuntimeProfile:
     lock, stamp = lock_file(file), _stamp(base, requirements)
     if not lock.is_file() or not lock.read_text().startswith(stamp):
         wanted = [*base.requirements, *requirements]
-        _write_whole(lock, stamp + "\n" + resolve(wanted, preferred=base.lock(), name=file.stem))
+        _write_whole(lock, stamp + "\n" + resolve(wanted, preferred=base.lock().python, name=file.stem))
     return load_profile(file)
 
 
@@ -129,10 +129,14 @@ def _reason(said: str) -> str:
     return " ".join((found[1] if found else said).split())
 
 
-def locked_version(lock: str, distribution: str) -> str:
-    """Return the version that a lock holds of a distribution; empty when it holds none."""
+def locked_version(lock: Lock, distribution: str) -> str:
+    """Return the version that a lock holds of a distribution or Node package; empty when it holds none."""
+    if lock.node is not None:
+        packages: dict[str, dict[str, str]] = json.loads(lock.node.lock)["packages"]
+        if (package := packages.get(f"node_modules/{distribution}")) is not None:
+            return package["version"]
     name = re.escape(canonicalize_name(distribution))  # as the resolver writes it
-    found = re.search(rf"^{name}==([^\s;\\]+)", lock, re.MULTILINE)
+    found = re.search(rf"^{name}==([^\s;\\]+)", lock.python, re.MULTILINE)
     return found[1] if found else ""
 
 

@@ -155,6 +155,7 @@ class Runtimes:
                 python=environment.python,
                 adapter=profile.adapter,
                 packages=profile.packages(),
+                program=profile.program,
                 environment={**profile.environment, **self._settings.environment},
                 max_executions=self._settings.max_executions,
                 memory_mb=self._settings.memory_mb,

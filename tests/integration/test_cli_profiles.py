@@ -60,11 +60,11 @@ def pins(lock: str) -> set[str]:
 def test_a_profile_is_its_frameworks_lock_and_what_it_asks_for(team: Path, home: Path) -> None:
     assert sorted(path.name for path in team.iterdir()) == ["reading.lock", "reading.toml"]
     profile = load_profile(team / "reading.toml")
-    assert pins(profile.lock()) - pins(installed_frameworks()["agno"].lock()) == {"roman==5.1"}
-    assert pins(installed_frameworks()["agno"].lock()) <= pins(profile.lock()), (
+    assert pins(profile.lock().python) - pins(installed_frameworks()["agno"].lock().python) == {"roman==5.1"}
+    assert pins(installed_frameworks()["agno"].lock().python) <= pins(profile.lock().python), (
         "the framework's pins are kept"
     )
-    assert profile.lock().count("--hash=sha256:") > len(pins(profile.lock()))
+    assert profile.lock().python.count("--hash=sha256:") > len(pins(profile.lock().python))
     environment = EnvironmentStore(home).find(profile.lock())
     assert environment is not None
     words = [str(environment.python), "-c", "import agno.agent, roman; print(roman.toRoman(14))"]

@@ -16,34 +16,38 @@ from uv import find_uv_bin
 from orchestrator_resources import environments
 from orchestrator_resources.environments import MARKER, Environment, EnvironmentStore
 from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.profiles import Lock
 
-LOCK = """
+LOCK_TEXT = """
 sniffio==1.3.1 \\
     --hash=sha256:2f6da418d1f1e0fddd844478f41680e794e6051915791a034ff65e5f100525a2 \\
     --hash=sha256:f4324edc670a0f49750a81b895f35c3adb843cca46f0530f79fc1babb23789dc
 """
 
+LOCK = Lock(python=LOCK_TEXT)
+
 INSTALL = """
 import sys
 from pathlib import Path
 from orchestrator_resources import environments
+from orchestrator_runtimes.profiles import Lock
 if len(sys.argv) > 2:
     environments.find_uv_bin = lambda: sys.argv[2]
-lock = Path(sys.argv[1], "lock.txt").read_text()
+lock = Lock(python=Path(sys.argv[1], "lock.txt").read_text())
 store = environments.EnvironmentStore(Path(sys.argv[1]))
 made = store.install(lock, name="tiny", progress=lambda line: print(line, flush=True))
 print("made", made.digest, flush=True)
 """
 
 
-def install(home: Path, lock: str = LOCK, said: list[str] | None = None) -> Environment:
+def install(home: Path, lock: Lock = LOCK, said: list[str] | None = None) -> Environment:
     return EnvironmentStore(home).install(
         lock, name="tiny", progress=(said if said is not None else []).append
     )
 
 
 def start(home: Path, *words: str) -> "subprocess.Popen[str]":
-    (home / "lock.txt").write_text(LOCK)
+    (home / "lock.txt").write_text(LOCK_TEXT)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
         [sys.executable, "-c", INSTALL, str(home), *words], env=environment, stdout=subprocess.PIPE, text=True
@@ -80,7 +84,7 @@ def test_what_was_installed_is_found_shared_told_and_removed(tmp_path: Path) -> 
     assert imports(made, "sniffio")
     assert said[0].startswith("tiny: installing 1 distributions into ")
     assert said[-1].startswith("tiny: installed, ")
-    assert store.find(f"# a comment\n{LOCK}") == made
+    assert store.find(Lock(python=f"# a comment\n{LOCK_TEXT}")) == made
     again: list[str] = []
     assert install(tmp_path, said=again) == made, "a second project shares it"
     assert again == []
@@ -141,7 +145,7 @@ def test_an_environment_without_its_marker_is_made_again(marker: str | None, tmp
     assert imports(install(tmp_path), "sniffio")
 
 
-def refused(home: Path, lock: str = LOCK) -> AgentError:
+def refused(home: Path, lock: Lock = LOCK) -> AgentError:
     with pytest.raises(AgentError) as caught:
         install(home, lock)
     assert caught.value.code is ErrorCode.AGENT_LOAD_FAILED
@@ -151,7 +155,7 @@ def refused(home: Path, lock: str = LOCK) -> AgentError:
 
 
 def test_a_distribution_that_is_not_the_locked_one_is_refused(tmp_path: Path) -> None:
-    error = refused(tmp_path, "sniffio==1.3.1 --hash=sha256:" + "0" * 64)
+    error = refused(tmp_path, Lock(python="sniffio==1.3.1 --hash=sha256:" + "0" * 64))
     assert "the environment of 'tiny' cannot be installed: the installer refused" in error.message
     assert "Hash mismatch" in (error.cause or "")
 

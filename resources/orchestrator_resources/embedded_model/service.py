@@ -20,6 +20,7 @@ from typing import Final
 from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ModelAddress
+from orchestrator_runtimes.profiles import Lock
 
 IDLE_SECONDS: Final = 300.0
 START_SECONDS: Final = 60.0
@@ -191,8 +192,8 @@ class EmbeddedModel:
         return environment
 
 
-def _lock() -> str:
-    return files(_PACKAGE).joinpath("lock.txt").read_text()
+def _lock() -> Lock:
+    return Lock(python=files(_PACKAGE).joinpath("lock.txt").read_text())
 
 
 def _end(server: ModelServer) -> None:

@@ -35,6 +35,7 @@ class GuestCommand:
         python: Interpreter of the framework's environment.
         adapter: `module:Class`.
         packages: Import names of the packages of ours that the guest sees: the contract and the adapter's.
+        program: The module that `python` runs.
         environment: Variables set beside those that pass.
         max_executions: How many executions it runs at once.
         memory_mb: Limit of its data in MiB; None sets none.
@@ -46,6 +47,7 @@ class GuestCommand:
     python: Path
     adapter: str
     packages: tuple[str, ...]
+    program: str = "orchestrator_runtimes"
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     max_executions: int = 200
     memory_mb: int | None = None
@@ -75,7 +77,7 @@ def guardian_words(command: GuestCommand, folder: Path, *options: str) -> list[s
     words += ["--grace", str(command.grace_seconds), *options]
     if command.memory_mb is not None:
         words += ["--memory-mb", str(command.memory_mb)]
-    words += ["--", str(command.python), "-P", "-m", "orchestrator_runtimes", "--adapter", command.adapter]
+    words += ["--", str(command.python), "-P", "-m", command.program, "--adapter", command.adapter]
     words += ["--listen", guest_address(folder), "--folder", str(folder)]
     return [*words, "--max-executions", str(command.max_executions)]
 

@@ -11,6 +11,28 @@ from typing import Final, Literal
 from orchestrator_runtimes.capabilities import MANDATORY, Capability, Support
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
+
+@dataclass(frozen=True, kw_only=True)
+class NodeLock:
+    """Node packages: the texts of `package.json`, and of the `package-lock.json` that pins them by hash."""
+
+    package: str
+    lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """All that an environment is made of.
+
+    Attributes:
+        python: Hashed requirements.
+        node: None when it needs none.
+    """
+
+    python: str
+    node: NodeLock | None = None
+
+
 ENTRY_POINT_GROUP: Final = "orchestrator.frameworks"
 
 
@@ -33,6 +55,11 @@ class FrameworkProfile:
         capabilities: One entry for each `Capability`.
         cancel: `task` when cancelling ends the work at once; `next_call` when a thread runs on until its next
             model or tool call and is stopped there.
+        program: The module that the framework's interpreter runs as the guest.
+        notice: What whoever installs it must know of its licence; empty when there is nothing unusual.
+        template: A native agent to begin with, as a file in the folder `templates` of `package`.
+        node_lock_file: Lock of Node packages (`package-lock.json`), as a file inside `package` beside its
+            `package.json`; None when the framework needs none.
     """
 
     name: str
@@ -48,6 +75,10 @@ class FrameworkProfile:
     environment: Mapping[str, str]
     capabilities: Mapping[Capability, Support]
     cancel: Literal["task", "next_call"]
+    program: str = "orchestrator_runtimes"
+    template: str = "agent.py"
+    notice: str = ""
+    node_lock_file: str | None = None
 
     def __post_init__(self) -> None:
         """Reject a profile that leaves a capability unsaid or lacks a mandatory one."""
@@ -58,9 +89,17 @@ class FrameworkProfile:
         if unsaid or lacking:
             raise ValueError(f"profile {self.name!r}: unsaid {unsaid}, mandatory but unsupported {lacking}")
 
-    def lock(self) -> str:
-        """Return the text of the hashed lock that ships inside the adapter's package."""
-        return files(self.package).joinpath(self.lock_file).read_text()
+    def lock(self) -> Lock:
+        """Return the lock that ships inside the adapter's package."""
+        folder = files(self.package)
+        python = folder.joinpath(self.lock_file).read_text()
+        if self.node_lock_file is None:
+            return Lock(python=python)
+        package = folder.joinpath("package.json").read_text()
+        return Lock(
+            python=python,
+            node=NodeLock(package=package, lock=folder.joinpath(self.node_lock_file).read_text()),
+        )
 
     def packages(self) -> tuple[str, ...]:
         """Return the packages of ours that a guest of this framework imports: the contract and the adapter's."""

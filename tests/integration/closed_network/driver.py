@@ -43,6 +43,7 @@ def main(framework: str, python: str, audit: str, notes: str) -> dict[str, objec
         framework=framework,
         python=Path(python),
         adapter=profile.adapter,
+        program=profile.program,
         packages=profile.packages(),
         environment={
             **profile.environment, "PYTHONPATH": f"packages:{audit}", "CLOSED_NETWORK_NOTES": notes,

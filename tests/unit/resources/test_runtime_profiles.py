@@ -14,7 +14,7 @@ from orchestrator_resources.environments import lock_digest
 from orchestrator_resources.runtime_profiles import load_profile, lock_file, locked_version, resolve_profile
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.profiles import FrameworkProfile
+from orchestrator_runtimes.profiles import FrameworkProfile, Lock, NodeLock
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,10}[A-Za-z0-9])?", fullmatch=True)
 VERSIONS = st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}((rc|\.post|\.dev)[0-9])?", fullmatch=True)
@@ -48,13 +48,13 @@ def test_a_lock_is_resolved_once_and_again_after_a_change(
     first = resolve_profile(file)
     assert resolve_profile(file) == first == load_profile(file)
     assert len(resolved) == 1
-    assert "roman==5.1" in first.lock()
+    assert "roman==5.1" in first.lock().python
     write(tmp_path, "roman==5.0")
     with pytest.raises(
         AgentError, match=r"research.lock is older than the profile: run `orchestrator runtimes install"
     ):
         load_profile(file)
-    assert "roman==5.0" in resolve_profile(file).lock()
+    assert "roman==5.0" in resolve_profile(file).lock().python
     assert len(resolved) == 2
 
 
@@ -88,8 +88,8 @@ def test_another_lock_of_the_framework_makes_the_profiles_stale(
     file = write(tmp_path, "roman==5.1")
     resolve_profile(file)
 
-    def newer(_profile: FrameworkProfile) -> str:
-        return "newer==2 --hash=sha256:00\n"
+    def newer(_profile: FrameworkProfile) -> Lock:
+        return Lock(python="newer==2 --hash=sha256:00\n")
 
     monkeypatch.setattr(FrameworkProfile, "lock", newer)
     with pytest.raises(AgentError, match="is older than the profile"):
@@ -124,10 +124,11 @@ def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["research.lock", "research.toml"]
 
 
-def lock_of(pins: dict[str, str]) -> str:
-    return "".join(
+def lock_of(pins: dict[str, str]) -> Lock:
+    lines = (
         f"{canonicalize_name(name)}=={version} \\\n    --hash=sha256:00\n" for name, version in pins.items()
     )
+    return Lock(python="".join(lines))
 
 
 @given(st.dictionaries(NAMES.map(canonicalize_name), VERSIONS, min_size=1, max_size=6), st.data())
@@ -149,7 +150,12 @@ def test_a_distribution_that_a_lock_does_not_hold_has_no_version(pins: dict[str,
 
 
 def test_a_version_ends_before_a_marker() -> None:
-    assert (
-        locked_version("click==8.5.1 ; sys_platform != 'emscripten' \\\n    --hash=sha256:00\n", "click")
-        == "8.5.1"
-    )
+    lock = Lock(python="click==8.5.1 ; sys_platform != 'emscripten' \\\n    --hash=sha256:00\n")
+    assert locked_version(lock, "click") == "8.5.1"
+
+
+def test_the_version_of_a_node_package_is_found() -> None:
+    packages = '{"packages": {"": {}, "node_modules/n8n": {"version": "2.40.7"}}}'
+    lock = Lock(python="mcp==1.30.0\n", node=NodeLock(package="{}", lock=packages))
+    assert (locked_version(lock, "n8n"), locked_version(lock, "mcp")) == ("2.40.7", "1.30.0")
+    assert lock_digest(lock) != lock_digest(Lock(python=lock.python))

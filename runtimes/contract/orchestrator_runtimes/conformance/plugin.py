@@ -88,6 +88,7 @@ def target(request: pytest.FixtureRequest, endpoint: ModelEndpoint) -> Iterator[
         python=Path(request.config.option.guest_python),
         adapter=profile.adapter,
         packages=profile.packages(),
+        program=profile.program,
         environment={**profile.environment, **extra},
     )
     target = Target(command, profile, endpoint)

@@ -1,0 +1,44 @@
+'use strict';
+/**
+ * The external hook that makes n8n's process a guest: when n8n is ready, it listens for the trusted side.
+ *
+ * Variables set by `orchestrator_n8n.start`: N8N_APP, ORCHESTRATOR_GUEST (JSON of its command line).
+ */
+
+const fs = require('node:fs');
+const net = require('node:net');
+const path = require('node:path');
+
+async function ready() {
+	const { ModelProxy } = require('./model_proxy');
+	const { N8nRuntime } = require('./runtime');
+	const { ToolGuest } = require('./tool_guest');
+	const { Worker } = require('./worker');
+	const { load } = require('./n8n_internals');
+
+	const options = JSON.parse(String(process.env.ORCHESTRATOR_GUEST));
+	const n8n = load(String(process.env.N8N_APP));
+	const proxy = new ModelProxy();
+	await proxy.listen();
+	const tools = new ToolGuest({ ...options, executions: 1000 });
+	const read = (/** @type {string} */ file) => JSON.parse(fs.readFileSync(file, 'utf8'));
+	const description = {
+		framework: 'n8n',
+		framework_version: n8n.version,
+		python: `node ${process.versions.node}`,
+		capabilities: read(path.join(__dirname, '..', 'capabilities.json')),
+		max_executions: options.max_executions,
+		cancel: 'task',
+	};
+	const worker = new Worker(new N8nRuntime(n8n, proxy, tools), description, read(options.schema));
+	const server = net.createServer((socket) => void worker.accept(socket));
+	server.listen(options.socket);
+	for (const signal of ['SIGINT', 'SIGTERM']) {
+		process.prependOnceListener(signal, () => {
+			server.close();
+			worker.stop().finally(() => process.exit(0));
+		});
+	}
+}
+
+module.exports = { n8n: { ready: [ready] } };

@@ -1,0 +1,91 @@
+'use strict';
+/** Workflows as data: reading an exported file, and what of it this runtime can run. */
+
+const { AgentError } = require('./errors');
+const { isObject, list } = require('./schemas');
+
+/** Credentials that stand for a model; they are resolved to the endpoint of the execution, whatever they hold. */
+const MODEL_CREDENTIALS = ['openAiApi'];
+
+/** @typedef {{name: string, type: string, typeVersion: number, disabled?: boolean, parameters: Record<string, any>,
+ *   credentials?: Record<string, unknown>}} Node */
+/** @typedef {{name: string, nodes: Node[], connections: Record<string, any>, settings: Record<string, any>}} Workflow */
+
+/**
+ * Read an exported workflow and refuse what could only fail later.
+ *
+ * @param {string} text Of the file. @param {string} where Its name, for errors.
+ * @param {(type: string, version: number) => boolean} known Whether a node type is installed.
+ * @returns {Workflow}
+ */
+function readWorkflow(text, where, known) {
+	const refused = (/** @type {string} */ why) => new AgentError('agent_load_failed', `the workflow '${where}' ${why}`);
+	let found;
+	try {
+		found = JSON.parse(text);
+	} catch (error) {
+		throw refused(`is no JSON: ${error}`);
+	}
+	if (!isObject(found) || !Array.isArray(found.nodes) || !isObject(found.connections)) {
+		throw refused('is no exported workflow: it needs "nodes" and "connections"');
+	}
+	for (const node of found.nodes) {
+		if (!isObject(node) || typeof node.name !== 'string' || typeof node.type !== 'string') {
+			throw refused('has a node without a name or a type');
+		}
+		node.parameters ??= {};
+		node.typeVersion ??= 1;
+		if (!node.disabled && !known(node.type, node.typeVersion)) {
+			throw refused(`has the node '${node.name}' of type '${node.type}', which is not installed or needs a licence`);
+		}
+		for (const type of Object.keys(node.credentials ?? {})) {
+			if (node.disabled || MODEL_CREDENTIALS.includes(type)) continue;
+			const what = `has the node '${node.name}', which needs credentials of type '${type}'`;
+			throw refused(`${what}; this runtime resolves ${MODEL_CREDENTIALS.join(', ')} only`);
+		}
+	}
+	const names = found.nodes.map((/** @type {Node} */ node) => node.name);
+	const twice = names.find((/** @type {string} */ name, /** @type {number} */ at) => names.indexOf(name) !== at);
+	if (twice !== undefined) throw refused(`has two nodes named '${twice}'`);
+	for (const [from, outputs] of Object.entries(found.connections)) {
+		const targets = Object.values(outputs ?? {}).flatMap((kind) => list(kind).flatMap(list));
+		const missing = [from, ...targets.map((target) => target?.node)].find((name) => !names.includes(name));
+		if (missing !== undefined) throw refused(`connects '${from}' with '${missing}', and a node of them is not there`);
+	}
+	return { name: found.name ?? where, settings: {}, ...found, nodes: found.nodes, connections: found.connections };
+}
+
+/**
+ * The node that a workflow begins with.
+ *
+ * @param {Workflow} workflow @param {string} where Its file, for errors.
+ * @param {(node: Node) => boolean} isTrigger
+ * @param {unknown} chosen Option `trigger`: a name where there are several.
+ * @returns {Node}
+ */
+function startOf(workflow, where, isTrigger, chosen) {
+	const triggers = workflow.nodes.filter((node) => !node.disabled && isTrigger(node));
+	const names = triggers.map((node) => node.name).join(', ') || 'none';
+	const found = chosen === undefined ? triggers[0] : triggers.find((node) => node.name === chosen);
+	if (found && (chosen !== undefined || triggers.length === 1)) return found;
+	const what = `the workflow '${where}' must have one trigger to begin with; it has ${names}`;
+	throw new AgentError('agent_load_failed', triggers.length > 1 ? `${what}: choose one by options.trigger` : what);
+}
+
+/** @param {unknown} inputs Of an execution. @returns {Record<string, unknown>[]} The JSON of the trigger's items. */
+function itemsOf(inputs) {
+	if (inputs == null) return [{}];
+	return (Array.isArray(inputs) ? inputs : [inputs]).map((item) => (isObject(item) ? item : textItem(String(item))));
+}
+
+/** @param {string} text @returns {Record<string, unknown>} An item that chat, form and plain triggers' successors read. */
+function textItem(text) {
+	return { chatInput: text, input: text };
+}
+
+/** @param {Record<string, unknown>[]} items @returns {unknown} One item is its JSON, several are a list. */
+function outputOf(items) {
+	return items.length === 1 ? items[0] : items;
+}
+
+module.exports = { itemsOf, outputOf, readWorkflow, startOf };

@@ -118,7 +118,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("framework", ["langgraph", "agno"])
+@pytest.mark.parametrize("framework", ["langgraph", "agno", "n8n"])
 def test_a_scaffolded_agent_is_valid_and_runs_at_once(
     project: Project, endpoint: ModelEndpoint, framework: str
 ) -> None:

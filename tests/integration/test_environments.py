@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from orchestrator_resources import environments
+from orchestrator_resources import environments, installers
 from orchestrator_resources.environments import MARKER, Environment, EnvironmentStore
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.profiles import Lock
@@ -96,7 +96,7 @@ def test_what_was_installed_is_found_shared_told_and_removed(tmp_path: Path) -> 
 
 
 def test_another_lock_is_another_environment(tmp_path: Path) -> None:
-    made, empty = install(tmp_path), install(tmp_path, "# nothing\n")
+    made, empty = install(tmp_path), install(tmp_path, Lock(python="# nothing\n"))
     assert made.digest != empty.digest
     assert not imports(empty, "sniffio")
     assert len(EnvironmentStore(tmp_path).installed()) == 2
@@ -194,7 +194,7 @@ def test_a_disk_that_does_not_take_the_marker_leaves_nothing(
 
 
 def test_an_installer_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "INSTALL_SECONDS", 1.0)
+    monkeypatch.setattr(installers, "INSTALL_SECONDS", 1.0)
     script = tmp_path / "uv"
     script.write_text("#!/bin/sh\nexec sleep 600\n")
     script.chmod(0o755)

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from orchestrator_defs.compat_command import at_version
+from orchestrator_defs.compat_command import at_version, compat
 from orchestrator_runtimes.conformance.fake import PROFILE
 from orchestrator_runtimes.profiles import installed_frameworks
 
@@ -20,10 +21,17 @@ def test_the_framework_is_pinned_and_what_stands_beside_it_is_free() -> None:
 
 
 def test_every_installed_framework_names_its_distribution_in_its_requirements() -> None:
-    for profile in installed_frameworks().values():
+    of_python = [profile for profile in installed_frameworks().values() if profile.node_lock_file is None]
+    for profile in of_python:
         pinned = [one for one in at_version(profile, "1.2.3") if one.endswith("==1.2.3")]
         assert len(pinned) == 1, profile.name
         assert len(at_version(profile, "1.2.3")) == len(profile.requirements)
+
+
+def test_a_framework_that_npm_locks_is_refused_with_what_to_do() -> None:
+    result = CliRunner().invoke(compat, ["n8n", "2.41.0"])
+    assert result.exit_code == 2
+    assert "n8n is locked by npm: change its version in package.json" in result.output
 
 
 @given(

@@ -10,6 +10,7 @@ import pytest
 from orchestrator_defs import doctor_command
 from orchestrator_defs.doctor_command import Finding, findings
 from orchestrator_resources.environments import SPARE_BYTES, lock_digest
+from orchestrator_runtimes.profiles import Lock
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_an_installer_that_does_not_run_is_told(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_remains_of_an_install_are_told_with_how_to_remove_them(tmp_path: Path) -> None:
-    digest = lock_digest("some==1")
+    digest = lock_digest(Lock(python="some==1"))
     interpreter = f"{sys.implementation.name}-{sys.version_info.major}.{sys.version_info.minor}"
     (tmp_path / "environments" / interpreter / digest).mkdir(parents=True)
     finding = found(tmp_path, "environments")

@@ -30,13 +30,14 @@ async function ready() {
 		max_executions: options.max_executions,
 		cancel: 'task',
 	};
-	const worker = new Worker(new N8nRuntime(n8n, proxy, tools), description, read(options.schema));
+	const end = () => process.exit(0);
+	const worker = new Worker(new N8nRuntime(n8n, proxy, tools), description, read(options.schema), end);
 	const server = net.createServer((socket) => void worker.accept(socket));
 	server.listen(options.socket);
 	for (const signal of ['SIGINT', 'SIGTERM']) {
 		process.prependOnceListener(signal, () => {
 			server.close();
-			worker.stop().finally(() => process.exit(0));
+			worker.stop().catch(end);
 		});
 	}
 }

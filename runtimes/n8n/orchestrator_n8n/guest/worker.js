@@ -28,11 +28,13 @@ class Worker {
 	 * @param {Runtime} runtime
 	 * @param {Record<string, any>} description What `initialize` answers, less the contract's version.
 	 * @param {Record<string, any>} schema The contract's.
+	 * @param {() => void} ended Called when it has stopped.
 	 */
-	constructor(runtime, description, schema) {
+	constructor(runtime, description, schema, ended) {
 		this._runtime = runtime;
 		this._description = description;
 		this._schema = schema;
+		this._ended = ended;
 		/** @type {Map<string, Promise<{agent: any, nativeType: string, source: Record<string, any>} | null>>} */
 		this._agents = new Map();
 		/** @type {Map<string, Execution>} */
@@ -71,16 +73,13 @@ class Worker {
 	/** Let executions finish within a grace period, hand the rest back, and close. @param {number} [graceSeconds] */
 	async stop(graceSeconds = STOP_SECONDS) {
 		this._stopping = true;
-		const over = async (/** @type {number} */ seconds) => {
-			for (const end = Date.now() + seconds * 1000; this._executions.size && Date.now() < end; ) {
-				await new Promise((resolve) => setTimeout(resolve, 10));
-			}
-		};
-		await over(graceSeconds);
+		await emptied(this._executions, graceSeconds);
 		const why = 'the runtime was told to stop before the execution ended';
 		for (const execution of this._executions.values()) execution.stop(new AgentError('runtime_crashed', why));
-		await over(STOP_SECONDS);
+		await emptied(this._executions, STOP_SECONDS);
 		for (const connection of this._connections) connection.close();
+		await emptied(this._connections, STOP_SECONDS);
+		this._ended();
 	}
 
 	/** @param {() => Connection} connection @param {() => boolean} initialized */
@@ -134,6 +133,7 @@ class Worker {
 
 	/** @param {Record<string, any>} run @param {Connection} connection @param {{decision: unknown}} [resumed] */
 	async _run(run, connection, resumed) {
+		const loaded = await this._agents.get(run.agent);
 		const running = this._executions.size;
 		if (this._stopping || running >= this._description.max_executions) {
 			throw new Refused(BUSY, `this runtime runs ${running} executions and takes no more`);
@@ -141,7 +141,6 @@ class Worker {
 		if (this._executions.has(run.execution)) {
 			throw new Refused(INVALID_REQUEST, `the execution '${run.execution.slice(0, 100)}' is running already`);
 		}
-		const loaded = await this._agents.get(run.agent);
 		if (!loaded) {
 			const what = `no agent '${run.agent.slice(0, 80)}' is loaded in this runtime`;
 			throw new AgentError('agent_not_found', what);
@@ -195,6 +194,13 @@ class Worker {
 		const execution = this._executions.get(name);
 		execution?.stop(new AgentError('cancelled', 'the execution was cancelled'));
 		return execution !== undefined;
+	}
+}
+
+/** @param {{size: number}} waited @param {number} seconds Most that it takes. */
+async function emptied(waited, seconds) {
+	for (const end = Date.now() + seconds * 1000; waited.size && Date.now() < end; ) {
+		await new Promise((resolve) => setTimeout(resolve, 10));
 	}
 }
 

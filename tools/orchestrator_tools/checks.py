@@ -21,6 +21,12 @@ def plain_steps() -> list[Step]:
     ]
 
 
+def javascript_step(python: Path) -> Step:
+    """Return the check of the JavaScript's types; `python` is that of n8n's environment, which brings Node."""
+    words = sys.executable, "-m", "orchestrator_tools.javascript_types", str(python)
+    return Step(name="tsc, n8n", command=words)
+
+
 def main() -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="orchestrator_tools.checks", description=__doc__)
@@ -37,7 +43,8 @@ def main() -> int:
     options = parser.parse_args()
     given = {name: Path(python) for name, _, python in (item.partition("=") for item in options.environment)}
     try:
-        steps = [*plain_steps(), *type_check_steps(environments(given))]
+        pythons = environments(given)
+        steps = [*plain_steps(), *type_check_steps(pythons), javascript_step(pythons["n8n"])]
     except EnvironmentMissing as error:
         say(str(error))
         return 2

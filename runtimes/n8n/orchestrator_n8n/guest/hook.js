@@ -34,7 +34,7 @@ async function ready() {
 	const worker = new Worker(new N8nRuntime(n8n, proxy, tools), description, read(options.schema), end);
 	const server = net.createServer((socket) => void worker.accept(socket));
 	server.listen(options.socket);
-	for (const signal of ['SIGINT', 'SIGTERM']) {
+	for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
 		process.prependOnceListener(signal, () => {
 			server.close();
 			worker.stop().catch(end);

@@ -43,7 +43,8 @@ function to(kind) {
 	return { [kind]: [[{ node: AGENT, type: kind, index: 0 }]] };
 }
 
-/** @param {string} name @param {string} type @param {number} typeVersion @param {object} parameters @param {object} [credentials] */
+/** @param {string} name @param {string} type @param {number} typeVersion @param {object} parameters
+ * @param {Record<string, unknown>} [credentials] */
 function node(name, type, typeVersion, parameters, credentials) {
 	return { id: name, name, type, typeVersion, position: [0, 0], parameters, ...(credentials && { credentials }) };
 }

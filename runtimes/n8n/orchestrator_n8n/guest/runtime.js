@@ -31,9 +31,9 @@ class N8nRuntime {
 		const { source, bundle = null } = request;
 		if (source.portable) {
 			const { output_schema: schema, ...plain } = source.portable;
-			let digest = await this._tools.load(request); // judges the schema, too
-			if (digest === undefined) return null;
-			if (schema) digest = await this._tools.load({ ...request, source: { portable: plain } });
+			const judged = await this._tools.load(request); // the schema, too, which only its own output would fit
+			if (judged === undefined) return null;
+			const digest = (schema && (await this._tools.load({ ...request, source: { portable: plain } }))) || judged;
 			const tools = plain.tools?.length ? await this._tools.list(digest) : [];
 			return { agent: { portable: source.portable, digest, tools }, nativeType: 'AI Agent' };
 		}

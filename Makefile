@@ -29,7 +29,7 @@ SHELL := /bin/sh
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready ## Agents of all five frameworks review installed distributions (ROWS=4)
+demo: $(VENV)/.ready ## Agents of five frameworks review installed distributions (ROWS=4)
 	@$(BIN)/orchestrator runtimes install $(EXAMPLE)
 	@$(TOOLS).demo --rows $(ROWS)
 

@@ -152,8 +152,9 @@ def test_data_that_is_read_at_run_time_is_inside(built: dict[str, Built]) -> Non
         ],
         ".": [f"{root}/{name}" for name in ("chat_template.jinja", "lock.txt", "server.py", "front.py")],
     }
-    for name in FRAMEWORKS:
-        own = ("lock.txt", "lock.in", "native_agents/cases.json", "templates/agent.py")
+    for name, profile in installed_frameworks().items():
+        own = ["lock.txt", "lock.in", "native_agents/cases.json", f"templates/{profile.template}"]
+        own += ["package.json", "package-lock.json", "guest/hook.js"] if profile.node_lock_file else []
         needed[f"runtimes/{name}"] = [f"orchestrator_{name}/{file}" for file in own]
     for source, files in needed.items():
         with zipfile.ZipFile(built[source].wheel) as wheel:

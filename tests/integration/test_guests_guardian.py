@@ -108,6 +108,16 @@ def test_a_guest_dies_with_a_guardian_that_is_killed() -> None:
         assert not alive(pid)
 
 
+def test_a_guest_whose_guardian_died_before_it_was_ready_does_not_begin() -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, os.path.dirname(sys.argv[1])); import guardian;"
+        " guardian.prepare_guest(None, os.getpid()); print('begun')"
+    )
+    words = [sys.executable, "-I", "-S", "-c", code, guardian.__file__]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert (told.returncode, told.stdout) == (guardian.NOT_STARTED, ""), told.stderr
+
+
 def test_memory_is_limited_and_a_program_that_is_not_there_is_told() -> None:
     hungry = "try:\n    x = bytearray(2**30)\nexcept MemoryError:\n    print(1, flush=True)\n"
     with guarded(hungry, "--memory-mb", "256") as process:

@@ -37,9 +37,11 @@ def prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def prepare_guest(memory_mb: int | None) -> None:
+def prepare_guest(memory_mb: int | None, guardian: int) -> None:
     """Run in the guest before its program: die with the guardian, and stay below the memory limit."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guardian:
+        os._exit(NOT_STARTED)  # it died before the line above, which tells of later deaths only
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if memory_mb is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
@@ -185,6 +187,7 @@ def main() -> int:
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+    own = os.getpid()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
@@ -206,7 +209,7 @@ def main() -> int:
             stdin=subprocess.DEVNULL,
             stderr=trusted.guest_errors,
             start_new_session=True,
-            preexec_fn=lambda: prepare_guest(options.memory_mb),  # noqa: PLW1509 - no thread runs here
+            preexec_fn=lambda: prepare_guest(options.memory_mb, own),  # noqa: PLW1509 - no thread runs here
         )
     except OSError as error:
         print(error, file=sys.stderr)

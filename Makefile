@@ -24,17 +24,15 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test check bench conformance compat runtimes locks format clean
+.PHONY: help demo up test check bench conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.ready ## Agents of five frameworks review installed distributions (ROWS=4)
-	@$(BIN)/orchestrator runtimes install $(EXAMPLE)
+demo: example-runtimes ## Agents of five frameworks review installed distributions (ROWS=4)
 	@$(TOOLS).demo --rows $(ROWS)
 
-up: $(VENV)/.ready ## Web UI and daemon over the same, until Ctrl-C (PORT=3000)
-	@$(BIN)/orchestrator runtimes install $(EXAMPLE)
+up: example-runtimes ## Web UI and daemon over the same, until Ctrl-C (PORT=3000)
 	@exec env $(TOOLS).services --port $(PORT)
 
 test: $(VENV)/.ready $(GUEST_COVERAGE) runtimes ## Tests, conformance of every runtime, coverage (TESTS=path for only some tests)
@@ -55,6 +53,9 @@ compat: $(VENV)/.ready ## The suite against another upstream version (FRAMEWORK=
 
 runtimes: $(VENV)/.ready ## Install the environments of all frameworks (FRAMEWORK=name for one)
 	@$(if $(WANTED),$(BIN)/orchestrator runtimes install $(WANTED))
+
+example-runtimes: $(VENV)/.ready
+	@$(BIN)/orchestrator runtimes install $(EXAMPLE)
 
 locks: $(VENV)/.ready ## Resolve every lock again
 	@$(TOOLS).locks

@@ -123,15 +123,7 @@ def _disk(home: Path) -> Finding:
 
 def _start(profile: FrameworkProfile, python: Path) -> str:
     async def start() -> str:
-        command = GuestCommand(
-            framework=profile.name,
-            python=python,
-            adapter=profile.adapter,
-            program=profile.program,
-            packages=profile.packages(),
-            environment=profile.environment,
-        )
-        guest = await GuestProcess.start(command)
+        guest = await GuestProcess.start(GuestCommand.of(profile, python))
         try:
             runtime = guest.client.runtime
             return f"{profile.title} {runtime.framework_version} starts, on Python {runtime.python}"

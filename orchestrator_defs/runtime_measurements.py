@@ -50,16 +50,8 @@ def measure(profile: FrameworkProfile, python: Path) -> Measurements:
 
 
 async def _measure(profile: FrameworkProfile, python: Path, url: str) -> Measurements:
-    command = GuestCommand(
-        framework=profile.name,
-        python=python,
-        adapter=profile.adapter,
-        program=profile.program,
-        packages=profile.packages(),
-        environment=profile.environment,
-    )
     began = time.monotonic()
-    guest = await GuestProcess.start(command)
+    guest = await GuestProcess.start(GuestCommand.of(profile, python))
     ready = time.monotonic() - began
     try:
         agent = (await guest.client.load(_AGENT)).agent or ""

@@ -11,7 +11,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 INSTALL_SECONDS: Final = 1_800.0
 
 _OWN_SETTINGS: Final = ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
-_UNTOLD: Final = (" +", " -", " ~", "npm warn")
+_UNTOLD: Final = (" +", " -", " ~")
 """Beginnings of lines that are no progress."""
 
 

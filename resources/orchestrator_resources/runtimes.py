@@ -150,13 +150,10 @@ class Runtimes:
     def _pool(self, profile: FrameworkProfile) -> GuestPool:
         environment = self.environment(profile)
         if environment.digest not in self._pools:
-            command = GuestCommand(
-                framework=profile.name,
-                python=environment.python,
-                adapter=profile.adapter,
-                packages=profile.packages(),
-                program=profile.program,
-                environment={**profile.environment, **self._settings.environment},
+            command = GuestCommand.of(
+                profile,
+                environment.python,
+                environment=self._settings.environment,
                 max_executions=self._settings.max_executions,
                 memory_mb=self._settings.memory_mb,
                 spare_seconds=self._settings.spare_seconds,

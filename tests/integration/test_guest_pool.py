@@ -20,13 +20,7 @@ from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAg
 
 T = TypeVar("T")
 
-COMMAND = GuestCommand(
-    framework="fake",
-    python=Path(sys.executable),
-    adapter=PROFILE.adapter,
-    packages=PROFILE.packages(),
-    grace_seconds=1.0,
-)
+COMMAND = GuestCommand.of(PROFILE, Path(sys.executable), grace_seconds=1.0)
 AGENT = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="i", model="m")))
 
 

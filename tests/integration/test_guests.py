@@ -33,13 +33,7 @@ from orchestrator_runtimes.messages import (
 )
 from tests.integration.processes import alive
 
-COMMAND = GuestCommand(
-    framework="fake",
-    python=Path(sys.executable),
-    adapter=PROFILE.adapter,
-    packages=PROFILE.packages(),
-    grace_seconds=1.0,
-)
+COMMAND = GuestCommand.of(PROFILE, Path(sys.executable), grace_seconds=1.0)
 
 AGENT = """
 import os, subprocess, sys, threading, time

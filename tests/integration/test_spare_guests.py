@@ -16,6 +16,7 @@ import pytest
 from orchestrator_assets import agent_asset
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_runtimes import spares
+from orchestrator_runtimes.conformance.fake import PROFILE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
@@ -24,14 +25,7 @@ from tests.integration.agent_materializations import fake_agent, materialize
 from tests.integration.processes import alive
 
 SECONDS: Final = 30.0
-COMMAND: Final = GuestCommand(
-    framework="fake",
-    python=Path(sys.executable),
-    adapter="orchestrator_runtimes.conformance.fake:FakeAdapter",
-    packages=("orchestrator_runtimes",),
-    grace_seconds=1,
-    spare_seconds=60,
-)
+COMMAND: Final = GuestCommand.of(PROFILE, Path(sys.executable), grace_seconds=1, spare_seconds=60)
 
 
 @pytest.fixture(autouse=True)

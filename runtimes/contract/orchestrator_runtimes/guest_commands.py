@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from orchestrator_runtimes import guardian
 from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.profiles import FrameworkProfile
 
 PASSED_ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """All that a guest inherits from the environment of the trusted side: no secrets, no proxies, no Python settings."""
@@ -53,6 +54,26 @@ class GuestCommand:
     memory_mb: int | None = None
     grace_seconds: float = GRACE_SECONDS
     spare_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, profile: FrameworkProfile, python: Path, **more: Any) -> "GuestCommand":
+        """Return how a guest of a framework is started.
+
+        Args:
+            profile: The framework.
+            python: Interpreter of its environment.
+            more: Further fields; `environment` is set beside the profile's.
+        """
+        environment = {**profile.environment, **more.pop("environment", {})}
+        return cls(
+            framework=profile.name,
+            python=python,
+            adapter=profile.adapter,
+            packages=profile.packages(),
+            program=profile.program,
+            environment=environment,
+            **more,
+        )
 
 
 def guest_environment(command: GuestCommand, folder: Path) -> dict[str, str]:

@@ -11,6 +11,8 @@ from typing import Final, Literal
 from orchestrator_runtimes.capabilities import MANDATORY, Capability, Support
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
+ENTRY_POINT_GROUP: Final = "orchestrator.frameworks"
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeLock:
@@ -31,9 +33,6 @@ class Lock:
 
     python: str
     node: NodeLock | None = None
-
-
-ENTRY_POINT_GROUP: Final = "orchestrator.frameworks"
 
 
 @dataclass(frozen=True, kw_only=True)

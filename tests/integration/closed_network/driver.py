@@ -39,16 +39,8 @@ def main(framework: str, python: str, audit: str, notes: str) -> dict[str, objec
     """Run every case and return what it told."""
     raise_loopback()
     profile = FAKE if framework == FAKE.name else installed_frameworks()[framework]
-    command = GuestCommand(
-        framework=framework,
-        python=Path(python),
-        adapter=profile.adapter,
-        program=profile.program,
-        packages=profile.packages(),
-        environment={
-            **profile.environment, "PYTHONPATH": f"packages:{audit}", "CLOSED_NETWORK_NOTES": notes,
-        },
-    )  # fmt: skip
+    watched = {"PYTHONPATH": f"packages:{audit}", "CLOSED_NETWORK_NOTES": notes}
+    command = GuestCommand.of(profile, Path(python), environment=watched)
     answers: dict[str, str] = {}
     with run_in_thread() as endpoint:
         target = Target(command, profile, endpoint)

@@ -27,13 +27,7 @@ from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Run
 
 DISK_BYTES: Final = 2_000_000
-COMMAND: Final = GuestCommand(
-    framework="fake",
-    python=Path(sys.executable),
-    adapter=PROFILE.adapter,
-    packages=PROFILE.packages(),
-    spare_seconds=0.1,
-)
+COMMAND: Final = GuestCommand.of(PROFILE, Path(sys.executable), spare_seconds=0.1)
 PORTABLE: Final = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="i", model="m")))
 CODE: Final = (
     "from orchestrator_runtimes.conformance.fake import FakeAgent\nagent = FakeAgent(instructions='x')\n"

@@ -83,14 +83,7 @@ def target(request: pytest.FixtureRequest, endpoint: ModelEndpoint) -> Iterator[
     """The guest under test, started once."""
     profile = request.config.stash[_PROFILE]
     extra = dict(item.split("=", 1) for item in request.config.option.guest_environment)
-    command = GuestCommand(
-        framework=profile.name,
-        python=Path(request.config.option.guest_python),
-        adapter=profile.adapter,
-        packages=profile.packages(),
-        program=profile.program,
-        environment={**profile.environment, **extra},
-    )
+    command = GuestCommand.of(profile, Path(request.config.option.guest_python), environment=extra)
     target = Target(command, profile, endpoint)
     yield target
     target.close()

@@ -53,11 +53,7 @@ def target(endpoint: ModelEndpoint) -> Iterator[Target]:
     profile = installed_frameworks()["n8n"]
     environment = EnvironmentStore(home_folder()).find(profile.lock())
     assert environment is not None, "install it first: orchestrator runtimes install n8n"
-    command = GuestCommand(
-        framework="n8n", python=environment.python, adapter=profile.adapter, packages=profile.packages(),
-        program=profile.program,
-    )  # fmt: skip
-    target = Target(command, profile, endpoint)
+    target = Target(GuestCommand.of(profile, environment.python), profile, endpoint)
     yield target
     target.close()
 
@@ -156,3 +152,22 @@ def test_neither_code_nor_an_expression_reaches_the_host(target: Target, tmp_pat
     failure = target.call(execute(target, tmp_path / "expression", reading)).failure
     assert failure.code is ErrorCode.FRAMEWORK_ERROR
     assert "access to env vars denied" in str(failure)
+
+
+def test_what_runs_when_it_is_told_to_stop_may_finish_within_the_grace_period(target: Target) -> None:
+    async def scenario() -> Outcome:
+        execution = target.next_execution()
+        running = asyncio.create_task(
+            target.execute(target.portable("weather"), Script(latency=1.0), execution=execution)
+        )
+        while not any(call.execution == execution for call in target.endpoint.calls):
+            await asyncio.sleep(0.01)
+        await target.guest.stop()
+        return await running
+
+    try:
+        outcome = target.call(scenario())
+    finally:
+        target.restart()
+    assert outcome.error is None or outcome.failure.code is ErrorCode.RUNTIME_CRASHED
+    assert outcome.events[-1].kind in ("finished", "failed"), "it was told how it ended"

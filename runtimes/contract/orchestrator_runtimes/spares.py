@@ -27,6 +27,7 @@ from orchestrator_runtimes.guest_commands import (
 )
 
 _CLAIM_SECONDS: Final = 2.0
+_CODE: Final = (".py", ".js", ".json")
 _ADDRESS_BYTES: Final = 100
 """Longest path of a unix socket that every system takes, less some for the process id."""
 
@@ -137,7 +138,8 @@ def _kind(command: GuestCommand) -> str:
     stamps = [
         (str(path), path.stat().st_mtime_ns)
         for package in command.packages
-        for path in sorted(package_folder(package).rglob("*.py"))
+        for path in sorted(package_folder(package).rglob("*"))
+        if path.suffix in _CODE
     ]
     started_with = [
         guardian_words(command, Path("/")), sorted(guest_environment(command, Path("/")).items()), stamps

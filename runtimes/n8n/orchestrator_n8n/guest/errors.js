@@ -45,9 +45,14 @@ class Refused extends Error {
 	}
 }
 
+/** @returns {AgentError} What hands an execution back: it may be tried again elsewhere. */
+function toldToStop() {
+	return new AgentError('runtime_crashed', 'the runtime was told to stop before the execution ended');
+}
+
 /** @param {unknown} error @returns {string} The kind and the words of anything that was thrown. */
 function words(error) {
 	return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
-module.exports = { AgentError, Refused, words };
+module.exports = { AgentError, Refused, toldToStop, words };

@@ -46,7 +46,10 @@ class Execution {
 		this._stateVersion = 0;
 		/** @type {Map<string, number>} */
 		this._steps = new Map();
-		const late = () => this.stop(new AgentError('timeout', this._tooLong()));
+		const late = () => {
+			const what = `the execution ran longer than its limit of ${this.limits.seconds} s`;
+			this.stop(new AgentError('timeout', what));
+		};
 		this._clock = setTimeout(late, Math.min(this.limits.seconds * 1000, 2 ** 31 - 1));
 	}
 
@@ -164,7 +167,7 @@ class Execution {
 	/** @returns {Promise<string | null>} What `saveState` stored last in this session; null when it is new or none. */
 	async loadState() {
 		if (this.run.session == null) return null;
-		const { text = null, version } = await this.callHost('state.get', {});
+		const { text = null, version } = await this._session('state.get', {});
 		this._stateVersion = version;
 		return text;
 	}
@@ -172,16 +175,20 @@ class Execution {
 	/** @param {string} text Becomes the session's state; nothing happens without a session. */
 	async saveState(text) {
 		if (this.run.session == null) return;
-		await this.callHost('state.put', { text, version: this._stateVersion++ });
+		await this._session('state.put', { text, version: this._stateVersion++ });
 		await this.emit({ kind: 'state_saved', characters: text.length });
 	}
 
 	/** @param {string} method @param {object} params Without the execution. @returns {Promise<any>} */
 	async callHost(method, params) {
+		return await this._connection.call(method, { execution: this.run.execution, ...params });
+	}
+
+	/** @param {'state.get' | 'state.put'} method @param {object} params @returns {Promise<any>} */
+	async _session(method, params) {
 		try {
-			return await this._connection.call(method, { execution: this.run.execution, ...params });
+			return await this.callHost(method, params);
 		} catch (error) {
-			if (!method.startsWith('state.')) throw error;
 			const what = `the session '${this.run.session}' is not available`;
 			throw new AgentError('state_unavailable', what, { cause: String(error) });
 		}
@@ -198,10 +205,6 @@ class Execution {
 		const allowed = /** @type {number} */ (this.limits[name]);
 		const message = `the execution may make no more than ${allowed} ${what}; raise limits.${name} if that is right`;
 		return new AgentError('limit_exceeded', message, { detail: { limit: name, allowed } });
-	}
-
-	_tooLong() {
-		return `the execution ran longer than its limit of ${this.limits.seconds} s`;
 	}
 }
 

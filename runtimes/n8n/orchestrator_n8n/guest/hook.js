@@ -35,8 +35,10 @@ async function ready() {
 	const server = net.createServer((socket) => void worker.accept(socket));
 	server.listen(options.socket);
 	for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
-		process.prependOnceListener(signal, () => {
+		process.removeAllListeners(signal); // n8n's own would end the process at once: it knows nothing of what runs here
+		process.once(signal, () => {
 			server.close();
+			tools.leave();
 			worker.stop().catch(end);
 		});
 	}

@@ -133,7 +133,6 @@ class ModelCall {
 		});
 		if (answer.status >= 400 || !this._streams) {
 			this._whole = Buffer.from(await answer.arrayBuffer());
-			this._status = answer.status;
 			if (answer.status >= 400) return { usage: null, error: statusFault(answer.status, this._whole) };
 			return readAnswer(this._whole);
 		}
@@ -216,7 +215,7 @@ class ModelCall {
 		} else if (error === null) {
 			response.writeHead(200, { 'content-type': 'application/json' }).end(this._whole);
 		} else {
-			refuse(response, this._status !== undefined && this._status >= 400 ? this._status : 422, error.message);
+			refuse(response, Number(error.detail.status ?? 422), error.message);
 		}
 	}
 }

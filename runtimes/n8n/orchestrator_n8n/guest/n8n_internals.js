@@ -8,13 +8,13 @@
 
 const path = require('node:path');
 
+const { list } = require('./schemas');
+
 /** @typedef {import('./workflows').Node} Node */
 /** @typedef {import('./workflows').Workflow} Workflow */
-/** @typedef {{status: string, items: any[], lastNode: string | null, error: any, waiting: boolean}} Ended */
-/** @typedef {{id: string, credentials: (type: string, node: string) => Record<string, unknown>,
- *   onNode: (name: string, run: any) => Promise<void>, signal: AbortSignal}} Options */
-
-const CANCELLED = 'canceled';
+/** @typedef {{items: any[], lastNode: string | null, error: any, waiting: boolean}} Ended */
+/** @typedef {{id: string, credentials: Record<string, unknown>, onNode: (name: string, run: any) => Promise<void>,
+ *   signal: AbortSignal}} Options */
 
 /** @param {string} app Folder of n8n's package. */
 function load(app) {
@@ -61,7 +61,7 @@ function load(app) {
 			hooks.addHandler('sendResponse', (/** @type {any} */ response) => {
 				answer = response;
 			});
-			const own = { credentialsHelper: resolvedBy(base.credentialsHelper, credentials), executionId: id, hooks };
+			const own = { credentialsHelper: resolvedTo(base.credentialsHelper, credentials), executionId: id, hooks };
 			const execution = new core.WorkflowExecute(
 				Object.assign(base, own, { setExecutionStatus: () => {} }),
 				'trigger',
@@ -95,7 +95,6 @@ function ended(run, answer) {
 	const last = lastNodeExecuted === null ? undefined : runData[lastNodeExecuted]?.at(-1);
 	const items = list(list(last?.data?.main).find((output) => list(output).length)).map((item) => item.json);
 	return {
-		status: run.status,
 		items: answer === null ? items : [answer.body ?? answer],
 		lastNode: lastNodeExecuted,
 		error: error ?? null,
@@ -103,23 +102,9 @@ function ended(run, answer) {
 	};
 }
 
-/** @param {any} helper n8n's own. @param {Options['credentials']} resolve @returns {any} A helper that stores no secret. */
-function resolvedBy(helper, resolve) {
-	const own = {
-		getDecrypted: async (/** @type {any} */ _data, /** @type {any} */ details, /** @type {string} */ type) =>
-			resolve(type, details?.name),
-	};
-	return new Proxy(helper, {
-		get(target, name) {
-			const found = Object.hasOwn(own, name) ? own[/** @type {'getDecrypted'} */ (name)] : target[name];
-			return typeof found === 'function' ? found.bind(target) : found;
-		},
-	});
+/** @param {any} helper n8n's own. @param {object} credentials @returns {any} A helper that knows these and no secret. */
+function resolvedTo(helper, credentials) {
+	return Object.assign(Object.create(helper), { getDecrypted: async () => credentials });
 }
 
-/** @param {unknown} value @returns {any[]} */
-function list(value) {
-	return Array.isArray(value) ? value : [];
-}
-
-module.exports = { CANCELLED, load };
+module.exports = { load };

@@ -68,12 +68,12 @@ class N8nRuntime {
 		const format = { type: 'json_schema', json_schema: { name: 'output', schema, strict: true } };
 		const model = this._proxy.open(execution, schema ? { response_format: format } : {});
 		const id = randomBytes(12).toString('hex');
-		running.add(id, { execution, history, tools: agent.tools ?? [], call: this._caller(agent, execution) });
+		running.add(id, { history, tools: agent.tools ?? [], call: this._caller(agent, execution) });
 		let ended;
 		try {
 			ended = await this._n8n.run(workflow, start, itemsOf(inputs), {
 				id,
-				credentials: () => ({ apiKey: 'not-a-key', url: model.url, header: false, allowedHttpRequestDomains: 'all' }),
+				credentials: { apiKey: 'not-a-key', url: model.url, header: false, allowedHttpRequestDomains: 'all' },
 				onNode: (name, run) => this._told(execution, name, run),
 				signal: execution.stopping.signal,
 			});

@@ -10,7 +10,7 @@ const { spawn } = require('node:child_process');
 const { setTimeout: sleep } = require('node:timers/promises');
 
 const { Connection } = require('./connection');
-const { AgentError } = require('./errors');
+const { AgentError, toldToStop } = require('./errors');
 
 const START_SECONDS = 60;
 const CRASHED = 70;
@@ -28,6 +28,8 @@ class ToolGuest {
 		const words = ['-P', '-m', 'orchestrator_runtimes', '--adapter', ADAPTER, '--listen', `unix:${this._address}`];
 		words.push('--folder', folder, '--max-executions', String(executions));
 		this._process = spawn(python, words, { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder });
+		this._leaving = false;
+		for (const event of ['exit', 'error']) this._process.once(event, (why) => this._ended(why));
 		/** @type {Map<string, {execution: Execution, occurrence: number}>} */
 		this._calls = new Map();
 		this._number = 0;
@@ -35,20 +37,21 @@ class ToolGuest {
 		this._connecting.catch(() => {}); // told to whoever needs it
 	}
 
+	/** Expect its end from now on: it is told to stop together with n8n. */
+	leave() {
+		this._leaving = true;
+	}
+
+	/** @param {unknown} why A crash of the whole guest, as where a tool runs in it: what ran is tried again in the next. */
+	_ended(why) {
+		if (this._leaving) return;
+		console.error(`the process of the tools ended: ${why}`);
+		process.exit(CRASHED);
+	}
+
 	/** @returns {Promise<Connection>} */
 	async _connect() {
-		/** @type {Promise<never>} */
-		const ended = new Promise((_, reject) => {
-			this._process.once('exit', () => reject(new AgentError('runtime_crashed', 'the process of the tools ended')));
-			this._process.once('error', (error) => reject(error));
-		});
-		const socket = await Promise.race([this._open(), ended]);
-		this._process.once('exit', () => {
-			// a tool ended it: as in every guest, that is a crash, and what ran is tried again in the next one
-			console.error('the process of the tools ended');
-			process.exit(CRASHED);
-		});
-		const connection = new Connection(socket, {
+		const connection = new Connection(await this._open(), {
 			handlers: {
 				'step.lookup': (params) => this._lookUp(params),
 				'step.record': (params) => this._record(params),
@@ -121,6 +124,7 @@ class ToolGuest {
 		try {
 			return (await connection.call('run', run)).output;
 		} catch (error) {
+			if (this._leaving) execution.stop(toldToStop());
 			execution.check();
 			throw error;
 		} finally {

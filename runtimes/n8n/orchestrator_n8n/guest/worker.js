@@ -4,7 +4,7 @@
 const { createHash } = require('node:crypto');
 
 const { BUSY, Connection, INVALID_PARAMS, INVALID_REQUEST, MESSAGE_BYTES } = require('./connection');
-const { AgentError, Refused, words } = require('./errors');
+const { AgentError, Refused, toldToStop, words } = require('./errors');
 const { Execution } = require('./execution');
 const { mismatch } = require('./schemas');
 
@@ -13,7 +13,7 @@ const SPARE_REQUESTS = 32;
 const STOP_SECONDS = 5;
 
 /**
- * What runs agents; `load` and `run` may throw `AgentError`, and so may `translate` return one.
+ * What runs agents; both may throw `AgentError`.
  *
  * @typedef {object} Runtime
  * @property {(request: Record<string, any>) => Promise<{agent: any, nativeType: string} | null>} load Null when the
@@ -47,24 +47,33 @@ class Worker {
 	/** @param {import('node:net').Socket} socket */
 	async accept(socket) {
 		let initialized = false;
-		/** @type {Connection} */
-		const connection = new Connection(socket, {
-			requests: this._description.max_executions + SPARE_REQUESTS,
-			handlers: {
-				initialize: async (params) => {
-					const request = this._checked('initialize', params);
-					if (initialized) throw new Refused(INVALID_REQUEST, 'this connection is initialized already');
-					checkContract(request.contract ?? CONTRACT_VERSION);
-					connection.peerMessageBytes = request.message_bytes ?? MESSAGE_BYTES;
-					initialized = true;
-					return { contract: CONTRACT_VERSION, message_bytes: MESSAGE_BYTES, ...this._description };
-				},
-				...this._handlers(
-					() => connection,
-					() => initialized,
-				),
+		/** @type {Record<string, (params: any) => Promise<unknown>>} */
+		const handlers = {
+			initialize: async (request) => {
+				if (initialized) throw new Refused(INVALID_REQUEST, 'this connection is initialized already');
+				checkContract(request.contract ?? CONTRACT_VERSION);
+				connection.peerMessageBytes = request.message_bytes ?? MESSAGE_BYTES;
+				initialized = true;
+				return { contract: CONTRACT_VERSION, message_bytes: MESSAGE_BYTES, ...this._description };
 			},
-		});
+			load: (request) => this._load(request),
+			run: (run) => this._run(run, connection),
+			resume: ({ run, decision = null }) => this._run(run, connection, { decision }),
+			cancel: async ({ execution }) => ({ known: this._cancel(execution) }),
+			shutdown: async ({ grace_seconds = STOP_SECONDS }) => {
+				setImmediate(() => this.stop(grace_seconds));
+				return {};
+			},
+		};
+		for (const [method, handle] of Object.entries(handlers)) {
+			handlers[method] = async (params) => {
+				const early = !initialized && method !== 'initialize';
+				if (early) throw new Refused(INVALID_REQUEST, `'${method}' before 'initialize'`);
+				return await handle(this._checked(method, params));
+			};
+		}
+		const requests = this._description.max_executions + SPARE_REQUESTS;
+		const connection = new Connection(socket, { handlers, requests });
 		this._connections.add(connection);
 		await connection.serve();
 		this._connections.delete(connection);
@@ -74,36 +83,11 @@ class Worker {
 	async stop(graceSeconds = STOP_SECONDS) {
 		this._stopping = true;
 		await emptied(this._executions, graceSeconds);
-		const why = 'the runtime was told to stop before the execution ended';
-		for (const execution of this._executions.values()) execution.stop(new AgentError('runtime_crashed', why));
+		for (const execution of this._executions.values()) execution.stop(toldToStop());
 		await emptied(this._executions, STOP_SECONDS);
 		for (const connection of this._connections) connection.close();
 		await emptied(this._connections, STOP_SECONDS);
 		this._ended();
-	}
-
-	/** @param {() => Connection} connection @param {() => boolean} initialized */
-	_handlers(connection, initialized) {
-		/** @type {Record<string, (params: any) => Promise<unknown>>} */
-		const handlers = {
-			load: (params) => this._load(params),
-			run: (params) => this._run(params, connection()),
-			resume: ({ run, decision = null }) => this._run(run, connection(), { decision }),
-			cancel: async ({ execution }) => ({ known: this._cancel(execution) }),
-			shutdown: async ({ grace_seconds = STOP_SECONDS }) => {
-				setImmediate(() => this.stop(grace_seconds));
-				return {};
-			},
-		};
-		return Object.fromEntries(
-			Object.entries(handlers).map(([method, handle]) => [
-				method,
-				async (/** @type {unknown} */ params) => {
-					if (!initialized()) throw new Refused(INVALID_REQUEST, `'${method}' before 'initialize'`);
-					return await handle(this._checked(method, params));
-				},
-			]),
-		);
 	}
 
 	/** @param {string} method @param {any} params @returns {any} `params`, when they fit the contract. */

@@ -22,7 +22,7 @@ from orchestrator_runtimes.output_schemas import check_schema
 from orchestrator_runtimes.profiles import installed_frameworks
 
 FUNCTION: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
-ENTRYPOINT: Final = FUNCTION + r"|^\w[\w-]*(/\w[\w-]*)*\.json$"
+FILE: Final = r"^\w[\w-]*(/\w[\w-]*)*\.json$"
 
 
 class WrongValue(ValueError):
@@ -79,7 +79,7 @@ PositiveFloat = Annotated[
 Flag = Annotated[bool, _plain(bool, "boolean"), AfterValidator(_flag)]
 OptionalText = Annotated[str | None, _plain(str | None, "string", "null")]
 Framework = Annotated[str, _plain(str, enum=sorted(installed_frameworks()))]
-OptionalEntrypoint = Annotated[str | None, _plain(str | None, "string", "null", pattern=ENTRYPOINT)]
+OptionalEntrypoint = Annotated[str | None, _plain(str | None, "string", "null", pattern=f"{FUNCTION}|{FILE}")]
 
 
 def _check_output_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -339,16 +339,6 @@ class AgentSpec(dg.Model, dg.Resolvable):
             raise WrongValue(f"framework {value!r} is not installed; there are {', '.join(known)}")
         return value
 
-    @field_validator("entrypoint")
-    @classmethod
-    def well_formed(cls, value: str | None) -> str | None:
-        """Refuse an entrypoint that names neither an attribute of a module nor a workflow's file."""
-        if value is not None and not re.match(ENTRYPOINT, value):
-            raise WrongValue(
-                f"must be module:attribute, such as agent:build, or a file, such as workflow.json, got {value!r}"
-            )
-        return value
-
     @field_validator("output_schema")
     @classmethod
     def known_keywords(cls, value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -358,6 +348,7 @@ class AgentSpec(dg.Model, dg.Resolvable):
     @model_validator(mode="after")
     def consistent(self) -> "AgentSpec":
         """Refuse what could only fail later."""
+        self._check_entrypoint()
         if (self.entrypoint is None) == (self.portable is None):
             raise WrongValue(
                 "give either entrypoint (a native agent) or portable",
@@ -376,6 +367,14 @@ class AgentSpec(dg.Model, dg.Resolvable):
             names = {"partition_key"} | ({"key"} if self.for_each is not None else set[str]())
             _check_template(self.session, names, "session")
         return self
+
+    def _check_entrypoint(self) -> None:
+        """Refuse an entrypoint that does not name what the framework's entrypoints name."""
+        names_file = installed_frameworks()[self.framework].entrypoint == "file"
+        pattern = FILE if names_file else FUNCTION
+        form = "a file, such as workflow.json" if names_file else "module:attribute, such as agent:build"
+        if self.entrypoint is not None and not re.match(pattern, self.entrypoint):
+            raise WrongValue(f"must be {form}, got {self.entrypoint!r}", "entrypoint")
 
     @property
     def file(self) -> str | None:

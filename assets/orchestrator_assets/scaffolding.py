@@ -43,7 +43,7 @@ class AgentScaffolder(Scaffolder[AgentScaffoldParams]):
                 "description": f"An agent written in {profile.title}.",
             },
             "framework": profile.name,
-            "entrypoint": "agent:agent" if file == "agent.py" else file,
+            "entrypoint": file if profile.entrypoint == "file" else "agent:agent",
             "prompt": "What time is it?",
         }
         scaffold_component(request, attributes)

@@ -259,6 +259,13 @@ AT_CHECK_DEFS = [
         6,
         "has no module 'a': 'a.py' is missing",
     ),
+    (
+        {"entrypoint": "workflow.json"},
+        5,
+        "must be module:attribute, such as agent:build, got 'workflow.json'",
+    ),
+    ({"framework": "n8n"}, 5, "must be a file, such as workflow.json, got 'agent:agent'"),
+    ({"framework": "n8n", "entrypoint": "gone.json"}, 5, "the agent's code has no file 'gone.json'"),
     ({"entrypoint": "agentt:agent"}, 5, "has no module 'agentt': 'agentt.py' is missing"),
     ({"entrypoint": "sub.agent:agent"}, 5, "has no module 'sub.agent': 'sub/agent.py' is missing"),
     ({"code": "nowhere"}, 7, "attributes.code: 'nowhere' must be a folder that exists"),

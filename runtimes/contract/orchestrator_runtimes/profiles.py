@@ -55,6 +55,7 @@ class FrameworkProfile:
         cancel: `task` when cancelling ends the work at once; `next_call` when a thread runs on until its next
             model or tool call and is stopped there.
         program: The module that the framework's interpreter runs as the guest.
+        entrypoint: What the entrypoint of a native agent names: `module:attribute`, or a file of its code.
         notice: What whoever installs it must know of its licence; empty when there is nothing unusual.
         template: A native agent to begin with, as a file in the folder `templates` of `package`.
         node_lock_file: Lock of Node packages (`package-lock.json`), as a file inside `package` beside its
@@ -75,6 +76,7 @@ class FrameworkProfile:
     capabilities: Mapping[Capability, Support]
     cancel: Literal["task", "next_call"]
     program: str = "orchestrator_runtimes"
+    entrypoint: Literal["attribute", "file"] = "attribute"
     template: str = "agent.py"
     notice: str = ""
     node_lock_file: str | None = None

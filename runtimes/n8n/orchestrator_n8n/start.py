@@ -24,6 +24,7 @@ SETTINGS: Final = {
     "N8N_LOG_LEVEL": "warn",
     "N8N_PERSONALIZATION_ENABLED": "false",
     "N8N_PUBLIC_API_DISABLED": "true",
+    "N8N_RUNNERS_MAX_OLD_SPACE_SIZE": "1024",
     "N8N_TEMPLATES_ENABLED": "false",
     "N8N_VERSION_NOTIFICATIONS_ENABLED": "false",
     "NODE_ENV": "production",

@@ -19,7 +19,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message, Token
 from orchestrator_runtimes.execution import CURRENT, Execution
 from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.messages import PortableAgent
+from orchestrator_runtimes.messages import FinishReason, PortableAgent
 from orchestrator_runtimes.model_answers import AnswerStream, read_answer, status_fault
 from orchestrator_runtimes.model_calls import EXECUTION_HEADER
 from orchestrator_runtimes.profiles import FrameworkProfile
@@ -38,22 +38,23 @@ PROFILE: Final = FrameworkProfile(
     native=("FakeAgent", "FakeTeam"),
     environment={},
     capabilities=dict.fromkeys(Capability, YES)
-    | {
-        Capability.CRASH_RESUME: no("it keeps no state inside a run"),
-        Capability.APPROVAL: no("it asks nobody"),
-    },
+    | {Capability.CRASH_RESUME: no("it keeps no state inside a run")},
     cancel="next_call",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FakeAgent:
-    """An agent: a system prompt, functions it may call, and what it makes of its answer (None: leaves it as it is)."""
+    """An agent: a system prompt, functions it may call, and what it makes of its answer (None: leaves it as it is).
+
+    One that `asks` waits for a decision before it speaks, and then speaks about that.
+    """
 
     instructions: str
     tools: Sequence[Callable[..., object]] = ()
     name: str = "fake"
     finish: Callable[[str], object] | None = None
+    asks: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,7 @@ class _Ready:
     temperature: float | None = field(default=None)
     raises: bool = False
     finish: Callable[[str], object] | None = None
+    asks: bool = False
 
 
 class FakeAdapter(Adapter):
@@ -84,7 +86,13 @@ class FakeAdapter(Adapter):
         found = await self.made(found, FakeAgent | FakeTeam)
         members = found.members if isinstance(found, FakeTeam) else [found]
         ready = tuple((m.name, m.instructions, tuple(function_tool(t) for t in m.tools)) for m in members)
-        return _Ready(members=ready, native_type=type(found).__name__, raises=True, finish=members[-1].finish)
+        return _Ready(
+            members=ready,
+            native_type=type(found).__name__,
+            raises=True,
+            finish=members[-1].finish,
+            asks=members[0].asks,
+        )
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> _Ready:
         """Make a team of one."""
@@ -106,10 +114,23 @@ class FakeAdapter(Adapter):
 
     async def run(self, agent: _Ready, execution: Execution) -> Outcome:
         """Let each member speak."""
-        state = await execution.load_state()
-        history: list[Json] = json.loads(state) if state else []
+        history = await _history(execution)
         inputs = execution.run.inputs
         text = inputs if isinstance(inputs, str) else json.dumps(inputs)
+        if not agent.asks:
+            return await self._said(agent, execution, history, text)
+        await execution.save_state(json.dumps([*history, {"asked": text}]))
+        return Outcome(output=text, finish_reason=FinishReason.INTERRUPTED)
+
+    async def resume(self, agent: _Ready, execution: Execution, decision: Json) -> Outcome:
+        """Let each member speak about the decision."""
+        history = await _history(execution)
+        last = history.pop() if history else None
+        if not isinstance(last, Mapping) or "asked" not in last:
+            raise AgentError(ErrorCode.INVALID_INPUT, "the session waits for no decision")
+        return await self._said(agent, execution, history, f"{last['asked']} {json.dumps(decision)}")
+
+    async def _said(self, agent: _Ready, execution: Execution, history: list[Json], text: str) -> Outcome:
         for name, instructions, tools in agent.members:
             history.append({"role": "user", "content": text})
             text = await self._speak(agent, execution, instructions, tools, history)
@@ -249,3 +270,8 @@ def _grow(execution: Execution, message: dict[str, Any], events: bytes) -> None:
                     )
                 for key in ("name", "arguments"):
                     calls[piece["index"]]["function"][key] += piece["function"].get(key) or ""
+
+
+async def _history(execution: Execution) -> list[Json]:
+    state = await execution.load_state()
+    return list(json.loads(state)) if state else []

@@ -57,10 +57,12 @@ def _capability(item: pytest.Item) -> Capability | None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes a `native_case` with each native agent that the adapter ships."""
-    if "native_case" in metafunc.fixturenames:
-        cases = native_cases(metafunc.config.stash[_PROFILE])
-        metafunc.parametrize("native_case", cases, ids=lambda case: case.name.replace(" ", "-"))
+    """Run a test with each native agent that the adapter ships: a `native_case` ends, a `waiting_case` asks first."""
+    cases = native_cases(metafunc.config.stash[_PROFILE])
+    for name, waits in (("native_case", False), ("waiting_case", True)):
+        if name in metafunc.fixturenames:
+            chosen = [case for case in cases if (case.decision is not None) == waits]
+            metafunc.parametrize(name, chosen, ids=lambda case: case.name.replace(" ", "-"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
@@ -55,6 +55,8 @@ class NativeCase:
         tool_calls: As above.
         multi_agent: True when several agents work together.
         error: Code of the error it must end with; None when it must succeed.
+        decision: Answers the request that it must wait with; the counts are those of what follows. None: it does
+            not wait.
         options: Options of the adapter.
     """
 
@@ -66,6 +68,7 @@ class NativeCase:
     tool_calls: int | None = None
     multi_agent: bool = False
     error: str | None = None
+    decision: Json = None
     options: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
@@ -182,9 +185,11 @@ class Target:
         limits: Limits | None = None,
         model: ModelAddress | None = None,
         execution: str | None = None,
+        resume: bool = False,
+        decision: Json = None,
         **run: Any,
     ) -> Outcome:
-        """Do the same on the target's loop."""
+        """Do the same on the target's loop; `resume` goes on with an interrupted execution."""
         events: list[Event] = []
         execution = execution or self.next_execution()
 
@@ -201,7 +206,9 @@ class Target:
                 model=model or ModelAddress(base_url=self.script(script)),
                 **run,
             )
-            result = await self.guest.client.run(request, on_event)
+            client = self.guest.client
+            working = client.resume(request, decision, on_event) if resume else client.run(request, on_event)
+            result = await working
         except AgentError as error:
             return Outcome(result=None, error=error, events=events)
         return Outcome(result=result, error=None, events=events)
@@ -210,6 +217,15 @@ class Target:
         """Register a script and return its address; None is a well-behaved model that echoes markers."""
         script = script or Script(echo=MARKER, strict=True)
         return self.endpoint.script(f"s{abs(hash(script.to_json()))}", script)
+
+
+def with_marker(inputs: Json, execution: str) -> Json:
+    """Return `inputs` with the execution's marker wherever `EXEC-0` stands."""
+    if isinstance(inputs, str):
+        return inputs.replace("EXEC-0", execution)
+    if isinstance(inputs, Mapping):
+        return {key: with_marker(value, execution) for key, value in inputs.items()}
+    return [with_marker(item, execution) for item in inputs] if isinstance(inputs, Sequence) else inputs
 
 
 def _bundle(package: str, folder: str) -> Bundle:

@@ -1,15 +1,13 @@
 """An agent runs: portable and native, with what it says, counts and prints."""
 
 import json
-from collections.abc import Mapping, Sequence
 
 import pytest
 
 from orchestrator_runtimes.conformance.scripts import Script
-from orchestrator_runtimes.conformance.target import MARKER, NativeCase, Target
+from orchestrator_runtimes.conformance.target import MARKER, NativeCase, Target, with_marker
 from orchestrator_runtimes.errors import ErrorCode
 from orchestrator_runtimes.events import Failed, Finished, Log, ModelCall, Started, ToolCall
-from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import FinishReason, Limits, Run
 
 pytestmark = pytest.mark.capability("run")
@@ -72,7 +70,7 @@ def test_an_agent_that_was_not_loaded_is_not_found(target: Target) -> None:
 
 def test_a_native_agent_runs_unmodified(target: Target, native_case: NativeCase) -> None:
     execution = target.next_execution()
-    inputs = _with_marker(native_case.inputs, execution)
+    inputs = with_marker(native_case.inputs, execution)
     script = Script.from_json(json.dumps({"echo": MARKER, **native_case.script}))
     outcome = target.run(
         target.native(native_case), script, bundle="native", inputs=inputs, execution=execution
@@ -91,11 +89,3 @@ def test_a_native_agent_runs_unmodified(target: Target, native_case: NativeCase)
         sum(call.input_tokens for call in calls),
         sum(call.output_tokens for call in calls),
     )
-
-
-def _with_marker(inputs: Json, execution: str) -> Json:
-    if isinstance(inputs, str):
-        return inputs.replace("EXEC-0", execution)
-    if isinstance(inputs, Mapping):
-        return {key: _with_marker(value, execution) for key, value in inputs.items()}
-    return [_with_marker(item, execution) for item in inputs] if isinstance(inputs, Sequence) else inputs

@@ -104,13 +104,15 @@ function readUsage(usage) {
 	return Object.values(counts).every((count) => Number.isSafeInteger(count) && count >= 0) ? counts : null;
 }
 
-/** A streamed chat completion, judged and put together while it passes. */
+/** A streamed answer of either dialect, judged and put together while it passes. */
 class AnswerStream {
 	constructor() {
 		/** @type {Record<string, number> | null} */
 		this.usage = null;
 		/** True when the endpoint said that the answer is whole. */
 		this.ended = false;
+		/** @type {Record<string, any> | null} The whole answer, which ends a stream of the responses dialect. */
+		this._response = null;
 		/** @type {Record<string, any>} What all chunks share. */
 		this._head = {};
 		/** @type {Map<number, {finish: string | null, message: Record<string, any>}>} */
@@ -143,6 +145,7 @@ class AnswerStream {
 
 	/** @returns {Record<string, any>} The answer that a plain request would have got. */
 	whole() {
+		if (this._response !== null) return this._response;
 		const choices = [...this._choices].map(([index, { finish, message }]) => ({
 			index,
 			finish_reason: finish,
@@ -176,7 +179,13 @@ class AnswerStream {
 		if (chunk?.error) {
 			this._error = badOutput('an error inside the stream', JSON.stringify(chunk.error).slice(0, SHOWN));
 		}
-		this.usage = readUsage(chunk?.usage) ?? this.usage;
+		this.usage = readUsage(chunk?.usage ?? chunk?.response?.usage) ?? this.usage;
+		if (/^response\.(completed|incomplete|failed)$/.test(chunk?.type)) {
+			this._response = chunk.response;
+			this.ended = true;
+			return '';
+		}
+		if (chunk?.type === 'response.output_text.delta') return String(chunk.delta);
 		if (isObject(chunk)) {
 			const { id, created, model } = chunk;
 			this._head = { id, created, model };

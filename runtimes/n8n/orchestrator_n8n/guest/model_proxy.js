@@ -182,14 +182,15 @@ class ModelCall {
 		if (!isObject(body)) return content;
 		this._model = String(body.model ?? '');
 		this._wantsStream = body.stream === true;
-		if (this._endpoint !== '/chat/completions') return content;
+		const completion = this._endpoint === '/chat/completions';
+		if (!completion && this._endpoint !== '/responses') return content;
 		this._streams = this._wantsStream || this._execution.run.stream === true;
 		this._wantsUsage = body.stream_options?.include_usage === true;
 		const options = { ...body.stream_options, include_usage: true };
 		return JSON.stringify({
 			...body,
-			...this._extra,
-			...(this._streams && { stream: true, stream_options: options }),
+			...(completion && this._extra),
+			...(this._streams && { stream: true, ...(completion && { stream_options: options }) }),
 		});
 	}
 

@@ -12,9 +12,10 @@ const { list } = require('./schemas');
 
 /** @typedef {import('./workflows').Node} Node */
 /** @typedef {import('./workflows').Workflow} Workflow */
-/** @typedef {{items: any[], lastNode: string | null, error: any, waiting: boolean}} Ended */
+/** @typedef {{node: string, till: Date | null, state: string}} Waiting `till` is null when only a decision ends it. */
+/** @typedef {{items: any[], lastNode: string | null, error: any, waiting: Waiting | null}} Ended */
 /** @typedef {{id: string, credentials: Record<string, unknown>, onNode: (name: string, run: any) => Promise<void>,
- *   signal: AbortSignal}} Options */
+ *   subWorkflow: (id: string) => Workflow, signal: AbortSignal}} Options `subWorkflow` throws when there is none. */
 
 /** @param {string} app Folder of n8n's package. */
 function load(app) {
@@ -22,9 +23,78 @@ function load(app) {
 	const { Container } = from('@n8n/di');
 	const { NodeTypes } = require(path.join(app, 'dist/node-types'));
 	const additional = require(path.join(app, 'dist/workflow-execute-additional-data'));
+	const { findSubworkflowStart } = require(path.join(app, 'dist/utils'));
+	const { getLastExecutedNodeRuns } = require(path.join(app, 'dist/workflow-helpers'));
 	const core = from('n8n-core');
-	const { createRunExecutionData, Workflow: N8nWorkflow } = from('n8n-workflow');
+	const { createRunExecutionData, mergeRunsPerBranch, WAIT_INDEFINITELY, Workflow: N8nWorkflow } = from('n8n-workflow');
+	const { parse, stringify } = from('flatted');
 	const nodeTypes = Container.get(NodeTypes);
+
+	/** @param {Node} node @param {object[]} items As n8n has them. @returns {any} The state of an execution that begins. */
+	function begun(node, items) {
+		const nodeExecutionStack = [{ node, data: { main: [items] }, source: null }];
+		return createRunExecutionData({ executionData: { nodeExecutionStack } });
+	}
+
+	/**
+	 * Run a workflow until it ends or waits.
+	 *
+	 * @param {Workflow} data @param {any} state @param {Options} options
+	 * @returns {Promise<{run: any, answer: any}>} What n8n made of it, and of a node that responds.
+	 */
+	async function execute(data, state, { id, credentials, onNode, subWorkflow, signal }) {
+		const workflow = new N8nWorkflow({ ...data, id, active: false, nodeTypes, staticData: {} });
+		const base = await additional.getBase({ workflowSettings: data.settings });
+		const hooks = new core.ExecutionLifecycleHooks('trigger', id, { ...data, id });
+		hooks.addHandler('nodeExecuteAfter', onNode);
+		/** @type {Map<string, any>} What sub-workflows made, for items that are traced back through them. */
+		const called = new Map();
+		let answer = null;
+		hooks.addHandler('sendResponse', (/** @type {any} */ response) => {
+			answer = response;
+		});
+		const own = {
+			credentialsHelper: resolvedTo(base.credentialsHelper, credentials),
+			executionId: id,
+			hooks,
+			setExecutionStatus: () => {},
+			/** @param {any} info @param {any} _from @param {any} call */
+			executeWorkflow: async (info, _from, call) => {
+				const sub = info.code ?? subWorkflow(String(info.id));
+				const start = begun(findSubworkflowStart(sub.nodes), call.inputData ?? [{ json: {} }]);
+				const { run } = await execute(sub, start, { id, credentials, onNode, subWorkflow, signal });
+				const { error } = run.data.resultData;
+				if (error) throw error;
+				if (run.waitTill) throw new Error(`the sub-workflow '${sub.name}' waits, which only the workflow itself may`);
+				const executionId = `${id}-${called.size}`;
+				called.set(executionId, run.data);
+				return { executionId, data: mergeRunsPerBranch(getLastExecutedNodeRuns(run)) };
+			},
+			getRunExecutionData: async (/** @type {string} */ executionId) => called.get(executionId),
+		};
+		const running = new core.WorkflowExecute(Object.assign(base, own), 'trigger', state).processRunExecutionData(workflow);
+		const cancel = () => running.cancel();
+		signal.addEventListener('abort', cancel);
+		try {
+			return { run: await running, answer };
+		} finally {
+			signal.removeEventListener('abort', cancel);
+		}
+	}
+
+	/** @param {{run: any, answer: any}} made @returns {Ended} */
+	function ended({ run, answer }) {
+		const { runData, error, lastNodeExecuted = null } = run.data.resultData;
+		const last = lastNodeExecuted === null ? undefined : runData[lastNodeExecuted]?.at(-1);
+		const items = list(list(last?.data?.main).find((output) => list(output).length)).map((item) => item.json);
+		const till = run.waitTill?.getTime() === WAIT_INDEFINITELY.getTime() ? null : run.waitTill;
+		return {
+			items: answer === null ? items : [answer.body ?? answer],
+			lastNode: lastNodeExecuted,
+			error: error ?? null,
+			waiting: run.waitTill ? { node: lastNodeExecuted, till, state: stringify(run.data) } : null,
+		};
+	}
 
 	return {
 		/** @type {string} */
@@ -52,53 +122,25 @@ function load(app) {
 		 * @param {Options} options
 		 * @returns {Promise<Ended>}
 		 */
-		async run(data, start, items, { id, credentials, onNode, signal }) {
-			const workflow = new N8nWorkflow({ ...data, id, active: false, nodeTypes, staticData: {} });
-			const base = await additional.getBase({ workflowSettings: data.settings });
-			const hooks = new core.ExecutionLifecycleHooks('trigger', id, { ...data, id });
-			hooks.addHandler('nodeExecuteAfter', onNode);
-			let answer = null;
-			hooks.addHandler('sendResponse', (/** @type {any} */ response) => {
-				answer = response;
-			});
-			const own = { credentialsHelper: resolvedTo(base.credentialsHelper, credentials), executionId: id, hooks };
-			const execution = new core.WorkflowExecute(
-				Object.assign(base, own, { setExecutionStatus: () => {} }),
-				'trigger',
-				createRunExecutionData({
-					executionData: {
-						contextData: {},
-						metadata: {},
-						waitingExecution: {},
-						waitingExecutionSource: {},
-						nodeExecutionStack: [
-							{ node: workflow.getNode(start.name), data: { main: [items.map((json) => ({ json }))] }, source: null },
-						],
-					},
-				}),
-			);
-			const running = execution.processRunExecutionData(workflow);
-			const cancel = () => running.cancel();
-			signal.addEventListener('abort', cancel);
-			try {
-				return ended(await running, answer);
-			} finally {
-				signal.removeEventListener('abort', cancel);
-			}
+		async run(data, start, items, options) {
+			const state = begun(start, items.map((json) => ({ json })));
+			return ended(await execute(data, state, options));
 		},
-	};
-}
 
-/** @param {any} run What n8n made of an execution. @param {any} answer Of a node that responds. @returns {Ended} */
-function ended(run, answer) {
-	const { runData, error, lastNodeExecuted = null } = run.data.resultData;
-	const last = lastNodeExecuted === null ? undefined : runData[lastNodeExecuted]?.at(-1);
-	const items = list(list(last?.data?.main).find((output) => list(output).length)).map((item) => item.json);
-	return {
-		items: answer === null ? items : [answer.body ?? answer],
-		lastNode: lastNodeExecuted,
-		error: error ?? null,
-		waiting: Boolean(run.waitTill),
+		/**
+		 * Go on with a workflow that waits.
+		 *
+		 * @param {Workflow} data @param {string} state From `Waiting`.
+		 * @param {Record<string, unknown>[] | null} items What the waiting node yields; null for what it was given.
+		 * @param {Options} options
+		 * @returns {Promise<Ended>}
+		 */
+		async resume(data, state, items, options) {
+			const restored = parse(state);
+			const [waiting] = restored.executionData.nodeExecutionStack;
+			if (items !== null) waiting.data.main = [items.map((json) => ({ json }))];
+			return ended(await execute(data, restored, options));
+		},
 	};
 }
 

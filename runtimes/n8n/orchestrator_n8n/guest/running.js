@@ -3,7 +3,7 @@
  * Executions by n8n's id. Our nodes are loaded by n8n, perhaps as a second copy of this module, and find them here.
  *
  * @typedef {object} Running
- * @property {{role: string, text: string}[]} history Of the session.
+ * @property {import('./memories').Memories} memories Of the session.
  * @property {import('./tool_guest').Tool[]} tools
  * @property {(name: string, values: Record<string, unknown>) => Promise<string>} call
  */

@@ -4,13 +4,17 @@
 const fs = require('node:fs/promises');
 const path = require('node:path');
 const { randomBytes } = require('node:crypto');
+const { setTimeout: sleep } = require('node:timers/promises');
 
 const { AgentError } = require('./errors');
+const { Memories } = require('./memories');
 const { portableWorkflow } = require('./portable');
-const { itemsOf, outputOf, readWorkflow, startOf } = require('./workflows');
+const { refuseMissing, subWorkflows } = require('./sub_workflows');
+const { itemsOf, outputOf, readWorkflow, startOf, waitsForTime } = require('./workflows');
 const running = require('./running');
 
-const HISTORY_MESSAGES = 200;
+/** Runs of nodes in one execution: n8n keeps what each yields until the end, so a circle would fill its memory. */
+const NODE_RUNS = 10_000;
 
 /** @typedef {import('./execution').Execution} Execution */
 
@@ -51,47 +55,104 @@ class N8nRuntime {
 		const text = await fs.readFile(file, 'utf8').catch(() => {
 			throw missing;
 		});
-		const workflow = readWorkflow(text, entrypoint, (type, version) => this._n8n.known(type, version));
+		const known = (/** @type {string} */ type, /** @type {number} */ version) => this._n8n.known(type, version);
+		const subWorkflow = await subWorkflows(folder, known);
+		const workflow = readWorkflow(text, entrypoint, known);
+		refuseMissing(workflow, subWorkflow);
 		const start = startOf(workflow, entrypoint, (node) => this._n8n.isTrigger(node), options.trigger);
-		return { workflow, start };
+		return { workflow, start, subWorkflow, tools: [] };
 	}
 
-	/** @param {any} agent From `load`. @param {Execution} execution */
-	async run(agent, execution) {
+	/** @param {any} agent From `load`. @param {Execution} execution @param {{decision: unknown}} [resumed] */
+	async run(agent, execution, resumed) {
+		const state = stateOf(await execution.loadState());
+		if (resumed && state.waiting === null) {
+			throw new AgentError('invalid_input', 'the session waits for no decision');
+		}
+		const memories = new Memories(state.messages);
+		const from = resumed ? { ...state.waiting, ...resumed } : null;
+		const { ended, workflow } = await this._opened(agent, execution, memories, (options) =>
+			this._ended(agent, execution, from, options),
+		);
+		execution.check();
+		if (ended.error !== null) throw failure(ended, execution);
+		const messages = await memories.stored();
+		if (ended.waiting !== null) {
+			const { node, till, state: kept } = ended.waiting;
+			await execution.saveState(JSON.stringify({ messages, waiting: { workflow, kept } }));
+			const request = { node, until: till?.toISOString() ?? null, items: ended.items };
+			return { output: request, finishReason: 'interrupted', native: {} };
+		}
 		const { portable } = agent;
-		const history = JSON.parse((await execution.loadState()) ?? '[]');
-		const inputs = execution.run.inputs ?? null;
-		const question = typeof inputs === 'string' ? inputs : JSON.stringify(inputs);
-		const workflow = portable ? portableWorkflow(portable, question, agent.tools.length > 0) : agent.workflow;
-		const start = portable ? workflow.nodes[0] : agent.start;
-		const schema = portable?.output_schema;
+		const output = portable ? answerOf(ended.items[0], portable.output_schema) : outputOf(ended.items);
+		const text = typeof output === 'string' ? output : JSON.stringify(output);
+		await execution.say(text ?? '', portable ? portable.name : ended.lastNode);
+		await execution.saveState(JSON.stringify({ messages, waiting: null }));
+		return { output, finishReason: 'completed', native: {} };
+	}
+
+	/**
+	 * Do `work` while the execution has an address for model calls, and its nodes find its memories and tools.
+	 *
+	 * @template T @param {any} agent @param {Execution} execution @param {Memories} memories
+	 * @param {(options: import('./n8n_internals').Options) => Promise<T>} work @returns {Promise<T>}
+	 */
+	async _opened(agent, execution, memories, work) {
+		const schema = agent.portable?.output_schema;
 		const format = { type: 'json_schema', json_schema: { name: 'output', schema, strict: true } };
 		const model = this._proxy.open(execution, schema ? { response_format: format } : {});
 		const id = randomBytes(12).toString('hex');
-		running.add(id, { history, tools: agent.tools ?? [], call: this._caller(agent, execution) });
-		let ended;
+		running.add(id, { memories, tools: agent.tools, call: this._caller(agent, execution) });
+		let runs = 0;
 		try {
-			ended = await this._n8n.run(workflow, start, itemsOf(inputs), {
+			return await work({
 				id,
 				credentials: { apiKey: 'not-a-key', url: model.url, header: false, allowedHttpRequestDomains: 'all' },
-				onNode: (name, run) => this._told(execution, name, run),
+				onNode: async (name, run) => {
+					if (++runs > NODE_RUNS) execution.stop(tooManyRuns(name));
+					await this._told(execution, name, run);
+				},
+				subWorkflow: agent.subWorkflow,
 				signal: execution.stopping.signal,
 			});
 		} finally {
 			running.remove(id);
 			model.close();
 		}
-		execution.check();
-		if (ended.waiting) {
-			throw new AgentError('framework_error', 'the workflow waits for something outside, which this runtime cannot keep');
+	}
+
+	/**
+	 * Run a workflow to its end, or until it waits for a decision or for longer than the execution may take.
+	 *
+	 * @param {any} agent @param {Execution} execution
+	 * @param {{workflow: any, kept: string, decision: unknown} | null} resumed
+	 * @param {import('./n8n_internals').Options} options
+	 * @returns {Promise<{ended: import('./n8n_internals').Ended, workflow: any}>}
+	 */
+	async _ended(agent, execution, resumed, options) {
+		const inputs = execution.run.inputs ?? null;
+		const workflow = resumed?.workflow ?? this._workflow(agent, inputs);
+		let ended;
+		if (resumed) {
+			const items = resumed.decision == null ? null : itemsOf(resumed.decision);
+			ended = await this._n8n.resume(workflow, resumed.kept, items, options);
+		} else {
+			ended = await this._n8n.run(workflow, agent.start ?? workflow.nodes[0], itemsOf(inputs), options);
 		}
-		if (ended.error !== null) throw failure(ended, execution);
-		const output = portable ? answerOf(ended.items[0], schema) : outputOf(ended.items);
-		const text = typeof output === 'string' ? output : JSON.stringify(output);
-		await execution.say(text ?? '', portable ? portable.name : ended.lastNode);
-		if (portable) history.push({ role: 'user', text: question }, { role: 'assistant', text });
-		await execution.saveState(JSON.stringify(history.slice(-HISTORY_MESSAGES)));
-		return { output, finishReason: 'completed', native: {} };
+		while (ended.waiting?.till && waitsForTime(workflow, ended.waiting.node)) {
+			const milliseconds = ended.waiting.till.getTime() - Date.now();
+			if (milliseconds / 1000 > execution.limits.seconds - execution.seconds) break;
+			await sleep(Math.max(milliseconds, 0), undefined, { signal: execution.stopping.signal });
+			ended = await this._n8n.resume(workflow, ended.waiting.state, null, options);
+		}
+		return { ended, workflow };
+	}
+
+	/** @param {any} agent @param {unknown} inputs */
+	_workflow({ portable, workflow, tools }, inputs) {
+		if (!portable) return workflow;
+		const question = typeof inputs === 'string' ? inputs : JSON.stringify(inputs);
+		return portableWorkflow(portable, question, tools.length > 0);
 	}
 
 	/** @param {any} agent @param {Execution} execution */
@@ -110,6 +171,17 @@ class N8nRuntime {
 			await execution.emit({ kind: 'metric', name: `node ${name}`, value: seconds });
 		}
 	}
+}
+
+/** @param {string | null} text @returns {{messages: Record<string, object[]>, waiting: any}} A session's state. */
+function stateOf(text) {
+	return text === null ? { messages: {}, waiting: null } : JSON.parse(text);
+}
+
+/** @param {string} node @returns {AgentError} */
+function tooManyRuns(node) {
+	const what = `the workflow may run no more than ${NODE_RUNS} nodes, the last was '${node}': it may run in a circle`;
+	return new AgentError('limit_exceeded', what, { detail: { limit: 'nodes', allowed: NODE_RUNS } });
 }
 
 /** @param {any} item @param {unknown} schema @returns {unknown} A portable agent's output. */

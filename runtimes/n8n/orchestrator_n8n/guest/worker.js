@@ -18,7 +18,7 @@ const STOP_SECONDS = 5;
  * @typedef {object} Runtime
  * @property {(request: Record<string, any>) => Promise<{agent: any, nativeType: string} | null>} load Null when the
  *   bundle's bytes are needed first.
- * @property {(agent: any, execution: Execution, decision?: unknown) => Promise<{output: unknown, finishReason: string,
+ * @property {(agent: any, execution: Execution, resumed?: {decision: unknown}) => Promise<{output: unknown, finishReason: string,
  *   native: Record<string, unknown>}>} run
  */
 
@@ -150,13 +150,16 @@ class Worker {
 	/** @param {any} loaded @param {Execution} execution @param {{decision: unknown}} [resumed] */
 	async _result(loaded, execution, resumed) {
 		const { agent, source } = loaded;
-		const outcome = await this._runtime.run(agent, execution, resumed?.decision);
+		const outcome = await this._runtime.run(agent, execution, resumed);
 		execution.check();
 		if (execution.modelFault !== null) throw execution.modelFault;
 		const { finishReason, native } = outcome;
 		const schemas = [source.portable?.output_schema, execution.run.output_schema];
 		const output = checkedOutput(outcome.output, execution, finishReason === 'completed' ? schemas : []);
-		if (finishReason === 'interrupted') await execution.emit({ kind: 'approval_requested', request: output });
+		if (finishReason === 'interrupted') {
+			if (execution.run.session == null) throw nothingToWaitIn();
+			await execution.emit({ kind: 'approval_requested', request: output });
+		}
 		const { usage, seconds } = execution;
 		await execution.emit({ kind: 'finished', finish_reason: finishReason, usage });
 		return { output, finish_reason: finishReason, usage, seconds, native };
@@ -186,6 +189,12 @@ async function emptied(waited, seconds) {
 	for (const end = Date.now() + seconds * 1000; waited.size && Date.now() < end; ) {
 		await new Promise((resolve) => setTimeout(resolve, 10));
 	}
+}
+
+/** @returns {AgentError} */
+function nothingToWaitIn() {
+	const what = 'the agent waits for a decision, and the execution has no session that could keep what it did';
+	return new AgentError('invalid_input', `${what}: run it in a session`);
 }
 
 /** @param {string} version */

@@ -4,8 +4,22 @@
 const { AgentError } = require('./errors');
 const { isObject, list } = require('./schemas');
 
-/** Credentials that stand for a model; they are resolved to the endpoint of the execution, whatever they hold. */
-const MODEL_CREDENTIALS = ['openAiApi'];
+/**
+ * Credentials that stand for a model; they are resolved to the endpoint of the execution, whatever they hold. Their
+ * nodes take the address from them and speak the dialect of the contract's endpoints.
+ */
+const MODEL_CREDENTIALS = [
+	'openAiApi',
+	'deepSeekApi',
+	'moonshotApi',
+	'nvidiaApi',
+	'openRouterApi',
+	'vercelAiGatewayApi',
+	'xAiApi',
+];
+
+const PROCESS_MEMORY = '@n8n/n8n-nodes-langchain.memoryBufferWindow';
+const MESSAGES_KEPT = 5;
 
 /** @typedef {{name: string, type: string, typeVersion: number, disabled?: boolean, parameters: Record<string, any>,
  *   credentials?: Record<string, unknown>}} Node */
@@ -38,6 +52,7 @@ function readWorkflow(text, where, known) {
 		if (!node.disabled && !known(node.type, node.typeVersion)) {
 			throw refused(`has the node '${node.name}' of type '${node.type}', which is not installed or needs a licence`);
 		}
+		if (node.type === PROCESS_MEMORY) Object.assign(node, sessionMemory(/** @type {Node} */ (node)));
 		for (const type of Object.keys(node.credentials ?? {})) {
 			if (node.disabled || MODEL_CREDENTIALS.includes(type)) continue;
 			const what = `has the node '${node.name}', which needs credentials of type '${type}'`;
@@ -53,6 +68,27 @@ function readWorkflow(text, where, known) {
 		if (missing !== undefined) throw refused(`connects '${from}' with '${missing}', and a node of them is not there`);
 	}
 	return { name: found.name ?? where, settings: {}, ...found, nodes: found.nodes, connections: found.connections };
+}
+
+/** @param {Node} node Whose messages would end with n8n's process. @returns {object} One that keeps them in the session. */
+function sessionMemory({ typeVersion, parameters }) {
+	const custom = typeVersion < 1.2 || parameters.sessionIdType === 'customKey';
+	const key = custom ? String(parameters.sessionKey ?? '') : '';
+	return {
+		type: 'CUSTOM.orchestratorMemory',
+		typeVersion: 1,
+		parameters: {
+			sessionKey: key.includes('$json.sessionId') ? '' : key, // the execution's own session has no other name
+			contextWindowLength: parameters.contextWindowLength ?? MESSAGES_KEPT,
+		},
+	};
+}
+
+/** @param {Workflow} workflow @returns {string[]} Ids of the workflows that its nodes name as those they call. */
+function calledBy({ nodes }) {
+	const stored = nodes.filter(({ disabled, parameters: { source } }) => !disabled && (source ?? 'database') === 'database');
+	const ids = stored.map(({ parameters: { workflowId } }) => workflowId?.value ?? workflowId);
+	return ids.filter((id) => typeof id === 'string' && id !== '' && !id.startsWith('='));
 }
 
 /**
@@ -72,6 +108,12 @@ function startOf(workflow, where, isTrigger, chosen) {
 	throw new AgentError('agent_load_failed', triggers.length > 1 ? `${what}: choose one by options.trigger` : what);
 }
 
+/** @param {Workflow} workflow @param {string} name Of a node that waits. @returns {boolean} Whether no decision ends it. */
+function waitsForTime({ nodes }, name) {
+	const waiting = nodes.find((node) => node.name === name);
+	return waiting?.type === 'n8n-nodes-base.wait' && !['webhook', 'form'].includes(waiting.parameters.resume);
+}
+
 /** @param {unknown} inputs Of an execution. @returns {Record<string, unknown>[]} The JSON of the trigger's items. */
 function itemsOf(inputs) {
 	if (inputs == null) return [{}];
@@ -88,4 +130,4 @@ function outputOf(items) {
 	return items.length === 1 ? items[0] : items;
 }
 
-module.exports = { itemsOf, outputOf, readWorkflow, startOf };
+module.exports = { calledBy, itemsOf, outputOf, readWorkflow, startOf, waitsForTime };

@@ -1,5 +1,5 @@
 'use strict';
-/** Gives a portable agent the earlier turns of its session; the runtime itself keeps them. */
+/** Gives an agent the earlier turns of its execution's session, and keeps the next ones. */
 
 const { get } = require('../guest/running');
 const { langchain } = require('../guest/langchain');
@@ -7,7 +7,7 @@ const { langchain } = require('../guest/langchain');
 class OrchestratorMemory {
 	constructor() {
 		this.description = {
-			displayName: 'Session of a portable agent',
+			displayName: 'Memory of a session',
 			name: 'orchestratorMemory',
 			group: ['transform'],
 			version: 1,
@@ -16,25 +16,26 @@ class OrchestratorMemory {
 			inputs: [],
 			outputs: ['ai_memory'],
 			outputNames: ['Memory'],
-			properties: [],
+			properties: [
+				{ displayName: 'Session Key', name: 'sessionKey', type: 'string', default: '' },
+				{ displayName: 'Context Window Length', name: 'contextWindowLength', type: 'number', default: 100 },
+			],
 		};
 	}
 
-	/** @this {any} */
-	async supplyData() {
-		const { AIMessage, HumanMessage } = langchain('@langchain/core/messages');
-		const { history } = get(this.getExecutionId());
-		const messages = history.map(({ role, text }) => (role === 'user' ? new HumanMessage(text) : new AIMessage(text)));
+	/** @this {any} @param {number} item */
+	async supplyData(item) {
+		const { BufferWindowMemory } = langchain('@langchain/classic/memory');
+		const { memories } = get(this.getExecutionId());
 		return {
-			response: {
-				memoryKeys: ['chat_history'],
+			response: new BufferWindowMemory({
+				chatHistory: memories.of(String(this.getNodeParameter('sessionKey', item, ''))),
+				k: this.getNodeParameter('contextWindowLength', item),
+				memoryKey: 'chat_history',
 				inputKey: 'input',
 				outputKey: 'output',
 				returnMessages: true,
-				loadMemoryVariables: async () => ({ chat_history: messages }),
-				saveContext: async () => {},
-				chatHistory: { getMessages: async () => messages, addMessage: async () => {}, clear: async () => {} },
-			},
+			}),
 		};
 	}
 }

@@ -15,6 +15,7 @@ def broken(city: str) -> str:
 
 assistant = FakeAgent(instructions="You are helpful.")
 with_tool = FakeAgent(instructions="You know the weather.", tools=[weather])
+asking = FakeAgent(instructions="You are careful.", asks=True)
 raising = FakeAgent(instructions="You know the weather.", tools=[broken])
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from orchestrator_runtimes import spares
 from orchestrator_runtimes.client import Bundle, OnEvent, SessionStore
+from orchestrator_runtimes.connection import BUSY
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
@@ -20,6 +21,9 @@ for as long as another process takes to start."""
 
 ATTEMPTS: Final = 3
 """Tries of an execution whose guest crashed; the last one runs alone, so that a neighbour's crash cannot end it."""
+
+_FULL_SECONDS: Final = 600.0
+_FULL_PAUSE_SECONDS: Final = 0.2
 
 _CRASHES: Final = 10
 """Crashes of one pool before it gives up: the runtime is broken rather than unlucky."""
@@ -50,6 +54,8 @@ class GuestPool:
         self._processes = processes or os.cpu_count() or 1
         self._sessions = sessions
         self._guests: list[GuestProcess] = []
+        self._outgrown: list[GuestProcess] = []
+        self._ending: set[asyncio.Task[None]] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._together = False
         self._begun: dict[GuestProcess, int] = {}
@@ -57,6 +63,7 @@ class GuestPool:
         self._asked = 0
         self._changed = asyncio.Event()
         self._alone = asyncio.Lock()
+        self._spread_at = command.max_executions if command.shared else SPREAD_AT  # it is shared as its start costs
         self._crashes = 0
         self._failed_starts: list[AgentError] = []
         self._slots = asyncio.Semaphore(self._processes * command.max_executions)
@@ -103,14 +110,14 @@ class GuestPool:
             self._asked -= 1
 
     async def close(self) -> None:
-        """End every guest within its grace period; where a runtime proved good, a spare is left for the next run."""
+        """End every guest within its grace period; where a runtime proved good, one is left for the next run."""
         starting = list(self._starting)
         for task in starting:
             task.cancel()
-        await asyncio.gather(*starting, return_exceptions=True)
-        guests, self._guests = self._guests, []
+        await asyncio.gather(*starting, *self._ending, return_exceptions=True)
+        guests, self._guests = [*self._guests, *self._outgrown], []
         await asyncio.gather(*(guest.stop() for guest in guests))
-        if guests and not self._crashes:
+        if guests and not self._crashes and not self._command.shared:
             await asyncio.to_thread(spares.leave, self._command)
 
     async def _tried(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
@@ -128,7 +135,7 @@ class GuestPool:
     ) -> Result:
         try:
             loaded = await self._load(guest, agent)
-            result = await guest.client.run(make_run(loaded.agent or ""), on_event)
+            result = await self._once_taken(guest, make_run(loaded.agent or ""), on_event)
             self._crashes = 0
             return result
         except AgentError as error:
@@ -138,10 +145,22 @@ class GuestPool:
                 raise await self._drop(guest, error) from error  # it does not even answer: it hangs
             raise
 
+    async def _once_taken(self, guest: GuestProcess, run: Run, on_event: OnEvent) -> Result:
+        """Run an execution, which waits while a shared guest is full of other runs' executions."""
+        until = asyncio.get_running_loop().time() + _FULL_SECONDS
+        while True:
+            try:
+                return await guest.client.run(run, on_event)
+            except AgentError as error:
+                full = guest.shared and error.detail.get("jsonrpc") == str(BUSY)
+                if not full or asyncio.get_running_loop().time() > until:
+                    raise
+            await asyncio.sleep(_FULL_PAUSE_SECONDS)
+
     async def _run_alone(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
         async with self._alone:
             guest = await GuestProcess.start(
-                replace(self._command, max_executions=1), sessions=self._sessions
+                replace(self._command.own, max_executions=1), sessions=self._sessions
             )
             try:
                 return await self._run_in(guest, agent, make_run, on_event)
@@ -171,7 +190,7 @@ class GuestPool:
         self._crashes += 1
         self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
         told = error if error.code is ErrorCode.TIMEOUT else await guest.crash("crashed")
-        await guest.stop()
+        await guest.stop(broken=True)
         return told
 
     @asynccontextmanager
@@ -183,9 +202,23 @@ class GuestPool:
             yield guest
         finally:
             self._begun[guest] -= 1
-            if not guest.running and not self._begun[guest]:
+            self._replace_outgrown(guest)
+            if not self._begun[guest] and (guest not in self._guests or not guest.running):
                 del self._begun[guest]
             self._tell_change()
+
+    def _replace_outgrown(self, guest: GuestProcess) -> None:
+        """Give a guest that has grown too much no more to do, and end it when it has nothing left to do."""
+        if guest in self._guests and guest.outgrown:
+            self._guests.remove(guest)
+            self._outgrown.append(guest)
+            guest.retire()
+        if guest in self._outgrown and not self._begun[guest]:
+            self._outgrown.remove(guest)
+            self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
+            task = asyncio.create_task(guest.stop())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def _guest_with_room(self) -> GuestProcess:
         while True:
@@ -213,23 +246,28 @@ class GuestPool:
         if not (self._starting and self._together):
             return self._command.max_executions
         share = -(-self._asked // (len(self._guests) + len(self._starting)))
-        return min(self._command.max_executions, max(share, SPREAD_AT))
+        return min(self._command.max_executions, max(share, self._spread_at))
 
     def _load_of(self, guest: GuestProcess) -> int:
         return self._begun.get(guest, 0)
 
     def _start_missing(self) -> None:
         """Begin to start as many guests as there is work for."""
-        wanted = min(self._processes, max(1, -(-self._asked // SPREAD_AT)))
+        wanted = min(self._processes, max(1, -(-self._asked // self._spread_at)))
         if not self._starting:
             self._together = not self._guests
         for _ in range(wanted - len(self._guests) - len(self._starting)):
-            task = asyncio.create_task(self._start())
+            task = asyncio.create_task(self._start(self._next_command()))
             self._starting.add(task)
             task.add_done_callback(self._started)
 
-    async def _start(self) -> None:
-        guest = await GuestProcess.start(self._command, sessions=self._sessions)
+    def _next_command(self) -> GuestCommand:
+        """Return how the next guest starts: there is one shared guest, and beside it those of this pool alone."""
+        taken = self._starting or any(guest.shared for guest in self._guests)
+        return self._command.own if self._command.shared and taken else self._command
+
+    async def _start(self, command: GuestCommand) -> None:
+        guest = await GuestProcess.start(command, sessions=self._sessions)
         self._guests.append(guest)  # the list may be another one by now
 
     def _started(self, task: "asyncio.Task[None]") -> None:

@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,43 +20,21 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
 from tests.integration.agent_materializations import fake_agent, materialize
-from tests.integration.processes import alive
+from tests.integration.processes import alive, entries, parent, wait_until
 
-SECONDS: Final = 30.0
 COMMAND: Final = GuestCommand.of(PROFILE, Path(sys.executable), grace_seconds=1, spare_seconds=60)
 
 
-@pytest.fixture(autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this test's spares wait; a path that is short enough for a socket."""
-    folder = tmp_path_factory.getbasetemp().parent / f"s{os.urandom(3).hex()}"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    return folder / f"spare-guests-{os.getuid()}"
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < until, f"not within {SECONDS} s: {what}"
-        time.sleep(0.02)
-
-
-def waiting(place: Path) -> set[Path]:
-    return set(place.iterdir()) if place.exists() else set[Path]()
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def left(place: Path, command: GuestCommand = COMMAND) -> int:
     """Leave a spare and return the process id of its guardian once it waits."""
-    before = waiting(place)
+    before = entries(place)
     assert spares.leave(command)
-    wait_until(lambda: bool(waiting(place) - before), "a spare waits")
-    (socket,) = waiting(place) - before
+    wait_until(lambda: bool(entries(place) - before), "a spare waits")
+    (socket,) = entries(place) - before
     return int(socket.name.rpartition("-")[2])
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_a_spare_is_used_once_and_ends_with_its_user(place: Path) -> None:
@@ -204,13 +180,13 @@ def test_a_run_leaves_a_spare_that_the_next_run_uses(
     place: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asset = agent_asset(fake_agent(), asset=dg.AssetSpec("said"))
-    assert materialize([asset], endpoint).success and not waiting(place), "off, as the variable says"
+    assert materialize([asset], endpoint).success and not entries(place), "off, as the variable says"
     monkeypatch.setenv("ORCHESTRATOR_SPARE_SECONDS", "60")
     guardians: list[int] = []
     for _ in range(2):
         assert materialize([asset], endpoint).success
-        wait_until(lambda: len(waiting(place)) == 1, "one spare waits")
-        guardians.append(int(next(iter(waiting(place))).name.rpartition("-")[2]))
+        wait_until(lambda: len(entries(place)) == 1, "one spare waits")
+        guardians.append(int(next(iter(entries(place))).name.rpartition("-")[2]))
     first, second = guardians
     assert first != second and not alive(first), "the second run had the first one's, and left another"
     os.kill(second, signal.SIGTERM)

@@ -6,7 +6,8 @@ adopts whatever the guest's children leave behind, and ends the whole tree, firs
 
 With `--spare PREFIX` the guest waits for a trusted side that is still to come: the first one that connects gets the
 guest's standard error and a line that says where the guest is, and its connection takes the place of standard input; at
-the end it is told the exit status. Where nobody comes for `--idle-seconds`, the guest is ended.
+the end it is told the exit status. With `--shared`, too, everyone who connects has the guest, together with the others.
+Where nobody is there for `--idle-seconds`, the guest is ended.
 """
 
 import argparse
@@ -82,7 +83,9 @@ def reap() -> None:
             pass
 
 
-def end_tree(guest: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
+def end_tree(
+    guest: "subprocess.Popen[bytes]", grace_seconds: float, trusted: "StandardInput | Callers"
+) -> None:
     """End the guest and all below it: SIGINT, after the grace period SIGTERM, then SIGKILL until nothing is left."""
     for number, seconds in (
         (signal.SIGINT, grace_seconds),
@@ -103,77 +106,137 @@ def end_tree(guest: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
                     return
                 if number == signal.SIGKILL:
                     signal_tree(guest.pid, number)
+            trusted.pass_errors()  # who cannot write cannot end
             time.sleep(0.01)
 
 
 class StandardInput:
     """The trusted side started this process, and is there as long as standard input is open."""
 
-    idle_seconds = None
-    guest_errors = None
+    guest_errors: int | None = None
 
-    def fileno(self) -> int:
+    def sources(self) -> "list[int | socket.socket]":
         """Return what to wait for."""
-        return 0
+        return [0]
 
-    def gone(self) -> bool:
+    def patience(self) -> float | None:
+        """Return for how many seconds to wait; None is for ever."""
+        return None
+
+    def serve(self, ready: "list[int | socket.socket]") -> bool:
         """Return whether the trusted side is gone, when there is something to read."""
-        return not os.read(0, 512)
+        return bool(ready) and not os.read(0, 512)
+
+    def pass_errors(self) -> None:
+        """Do nothing: the guest has this process's standard error."""
 
     def end(self, status: int) -> None:
         """Tell the exit status: this process's own is enough."""
 
 
-class FirstCaller:
-    """The trusted side is whoever connects first to a socket; nobody after it is let in.
+class Callers:
+    """The trusted side is whoever connects to a socket: the first one alone, or everyone who comes.
+
+    A caller may say `retire`, so that nobody else comes, or `end`, so that the guest ends although others use it.
 
     Attributes:
-        idle_seconds: How long it may take to come; None once it is there.
         guest_errors: Descriptor that the guest writes its standard error to; None once the guest has it.
     """
 
-    def __init__(self, prefix: str, idle_seconds: float, folder: str) -> None:
+    def __init__(self, prefix: str, idle_seconds: float, folder: str, *, shared: bool) -> None:
         """Begin to listen on a socket that is named by this process, so that everyone can tell whether it is alive."""
-        self._path, self._folder = f"{prefix}-{os.getpid()}", folder
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(self._path)
-        self._socket.listen()
-        self._came = False
-        self._errors, self.guest_errors = os.pipe()
-        self.idle_seconds: float | None = idle_seconds
+        self._path, self._folder, self._shared = f"{prefix}-{os.getpid()}", folder, shared
+        self._listener: socket.socket | None = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self._path)
+        self._listener.listen()
+        self._callers: dict[socket.socket, int] = {}
+        self._errors, errors = os.pipe()
+        self.guest_errors: int | None = errors
+        os.set_blocking(self._errors, False)
+        self._reads_errors = True
+        self._idle_seconds = idle_seconds
+        self._idle_until = time.monotonic() + idle_seconds
 
-    def fileno(self) -> int:
+    def sources(self) -> "list[int | socket.socket]":
         """Return what to wait for."""
-        return self._socket.fileno()
+        listener = [] if self._listener is None else [self._listener]
+        return [*listener, *self._callers, *([self._errors] if self._reads_errors else [])]
 
-    def gone(self) -> bool:
-        """Let the first caller in, or return whether it is gone, when there is something to read."""
-        if self._came:
-            try:
-                return not self._socket.recv(512)
-            except ConnectionError:
-                return True
-        listener, self._socket = self._socket, self._socket.accept()[0]
-        self._came, self.idle_seconds = True, None
-        os.unlink(self._path)
-        listener.close()
+    def patience(self) -> float | None:
+        """Return for how many seconds to wait; None is for ever."""
+        return None if self._callers else max(0.0, self._idle_until - time.monotonic())
+
+    def serve(self, ready: "list[int | socket.socket]") -> bool:
+        """Let callers in and out and pass the guest's words on; return whether the guest is to end."""
+        asked = False
+        for source in ready:
+            if source is self._listener:
+                self._let_in()
+            elif isinstance(source, socket.socket):
+                asked = self._hear(source) or asked
+            else:
+                self.pass_errors()
+        idle = not self._callers and time.monotonic() >= self._idle_until
+        return asked or idle or (self._listener is None and not self._callers)
+
+    def _let_in(self) -> None:
+        assert self._listener is not None
+        caller = self._listener.accept()[0]
+        if not self._shared:
+            self._retire()
+        reads, writes = os.pipe()
+        os.set_blocking(writes, False)
         hello = json.dumps({"guardian": os.getpid(), "folder": self._folder}).encode() + b"\n"
         try:
-            socket.send_fds(self._socket, [hello], [self._errors])
+            socket.send_fds(caller, [hello], [reads])
+            self._callers[caller] = writes
         except OSError:
-            return True
+            caller.close()
+            os.close(writes)
         finally:
-            os.close(self._errors)
-        return False
+            os.close(reads)
+
+    def _hear(self, caller: socket.socket) -> bool:
+        try:
+            said = caller.recv(512)
+        except ConnectionError:
+            said = b""
+        if b"retire" in said:
+            self._retire()
+        if not said:
+            os.close(self._callers.pop(caller))
+            caller.close()
+            self._idle_until = time.monotonic() + self._idle_seconds
+        return b"end" in said
+
+    def _retire(self) -> None:
+        if self._listener is not None:
+            os.unlink(self._path)
+            self._listener.close()
+            self._listener = None
+
+    def pass_errors(self) -> None:
+        """Pass on what the guest wrote to its standard error."""
+        if not self._reads_errors:
+            return
+        try:
+            words = os.read(self._errors, 65_536)
+        except BlockingIOError:
+            return
+        self._reads_errors = bool(words)
+        for writes in self._callers.values():
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):  # who does not read them lacks some
+                os.write(writes, words)
 
     def end(self, status: int) -> None:
-        """Tell the trusted side the guest's exit status, if it ever came."""
-        if self._came:
+        """Tell the callers the guest's last words and its exit status, and let nobody else come."""
+        self._retire()
+        self.pass_errors()
+        for caller, writes in self._callers.items():
+            os.close(writes)
             with contextlib.suppress(OSError):
-                self._socket.sendall(json.dumps({"status": status}).encode() + b"\n")
-        else:
-            os.unlink(self._path)
-        self._socket.close()
+                caller.sendall(json.dumps({"status": status}).encode() + b"\n")
+            caller.close()
 
 
 def main() -> int:
@@ -182,7 +245,10 @@ def main() -> int:
     parser.add_argument("--grace", type=float, required=True, help="seconds between SIGINT and SIGTERM")
     parser.add_argument("--memory-mb", type=int, help="data segment limit of the guest")
     parser.add_argument("--spare", metavar="PREFIX", help="wait at PREFIX-PID for the trusted side")
-    parser.add_argument("--idle-seconds", type=float, default=0.0, help="how long a spare waits")
+    parser.add_argument("--shared", action="store_true", help="for everyone who comes there")
+    parser.add_argument(
+        "--idle-seconds", type=float, default=0.0, help="how long the guest waits for somebody"
+    )
     parser.add_argument("--folder", default="", help="the guest's folder, removed at the end")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
@@ -200,9 +266,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    trusted = (
-        FirstCaller(options.spare, options.idle_seconds, options.folder) if options.spare else StandardInput()
-    )
+    trusted: StandardInput | Callers = StandardInput()
+    if options.spare:
+        trusted = Callers(options.spare, options.idle_seconds, options.folder, shared=options.shared)
     try:
         guest = subprocess.Popen(
             options.command,
@@ -217,13 +283,15 @@ def main() -> int:
         return NOT_STARTED
     if trusted.guest_errors is not None:
         os.close(trusted.guest_errors)
+        trusted.guest_errors = None
     while guest.poll() is None and not asked:
-        ready, _, _ = select.select([trusted, wake_read], [], [], trusted.idle_seconds)
+        ready, _, _ = select.select([*trusted.sources(), wake_read], [], [], trusted.patience())
         if wake_read in ready:
             os.read(wake_read, 512)
-        if not ready or (trusted in ready and trusted.gone()):
+            ready.remove(wake_read)
+        if trusted.serve(ready):
             asked = True
-    end_tree(guest, options.grace)
+    end_tree(guest, options.grace, trusted)
     status = guest.wait()
     status = status if status >= 0 else 128 - status
     if options.folder:

@@ -5,10 +5,14 @@ import json
 import os
 import signal
 import socket
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 LINE_BYTES: Final = 2**16
 """Longest line of a guest's standard error that is kept."""
+
+
+Word = Literal["end", "retire"]
+"""`end` ends the guest although others use it; after `retire` nobody else gets it, and it ends with its last user."""
 
 
 class Guardian(Protocol):
@@ -34,7 +38,11 @@ class Guardian(Protocol):
         ...
 
     def let_go(self) -> None:
-        """Ask it to end the guest; idempotent."""
+        """Use the guest no longer, which ends it unless others use it; idempotent."""
+        ...
+
+    def say(self, word: Word) -> None:
+        """Ask for more than to be let go of."""
         ...
 
     def close(self) -> None:
@@ -69,6 +77,11 @@ class ChildGuardian:
     def let_go(self) -> None:
         """Close standard input, which is its sign; idempotent."""
         self._input.close()
+
+    def say(self, word: Word) -> None:
+        """Nobody else uses the guest, so only its end means something."""
+        if word == "end":
+            self.let_go()
 
     def close(self) -> None:
         """Nothing is left to release: the pipes end with the process."""
@@ -111,6 +124,13 @@ class ClaimedGuardian:
         """Shut the connection down, which is its sign; idempotent."""
         try:
             self._connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # it is gone
+
+    def say(self, word: Word) -> None:
+        """Send it."""
+        try:
+            self._connection.send(word.encode())
         except OSError:
             return  # it is gone
 

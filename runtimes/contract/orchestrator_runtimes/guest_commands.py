@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -42,6 +42,10 @@ class GuestCommand:
         memory_mb: Limit of its data in MiB; None sets none.
         grace_seconds: How long it may take to stop before it is killed.
         spare_seconds: How long a guest that was started ahead waits for someone to use it; 0 uses none.
+        shared: Whether all runs of this user use one guest at a time, which waits for the next run in between. It
+            needs `spare_seconds`.
+        replace_above_mb: A guest with more resident memory, in MiB, is replaced when its executions have ended; None:
+            never.
     """
 
     framework: str
@@ -54,6 +58,13 @@ class GuestCommand:
     memory_mb: int | None = None
     grace_seconds: float = GRACE_SECONDS
     spare_seconds: float = 0.0
+    shared: bool = False
+    replace_above_mb: int | None = None
+
+    @property
+    def own(self) -> "GuestCommand":
+        """The same for a guest that nobody else uses, now or later."""
+        return replace(self, spare_seconds=0.0, shared=False)
 
     @classmethod
     def of(cls, profile: FrameworkProfile, python: Path, **more: Any) -> "GuestCommand":
@@ -71,6 +82,8 @@ class GuestCommand:
             adapter=profile.adapter,
             packages=profile.packages(),
             program=profile.program,
+            shared=profile.shared,
+            replace_above_mb=profile.replace_above_mb,
             environment=environment,
             **more,
         )

@@ -30,12 +30,14 @@ class GuestProcess:
 
     Attributes:
         client: The connection.
-        folder: The only folder the guest writes to; removed by `stop`.
+        folder: The only folder the guest writes to; it is removed with the guest.
+        shared: Whether others may use the guest, too.
     """
 
-    def __init__(self, command: GuestCommand, folder: Path, held: Guardian) -> None:
+    def __init__(self, command: GuestCommand, folder: Path, held: Guardian, *, shared: bool = False) -> None:
         """See `start`."""
         self.folder = folder
+        self.shared = shared
         self.client: RuntimeClient
         self._command = command
         self._guardian = held
@@ -69,19 +71,19 @@ class GuestProcess:
             if not connecting.done() or connecting.exception() is not None:
                 raise await guest.crash("did not start")
             guest.client = connecting.result()
-        except BaseException:
+        except BaseException as error:
             connecting.cancel()
-            await guest.stop()
+            await guest.stop(broken=isinstance(error, AgentError))
             raise
         return guest
 
     @classmethod
     async def _claimed(cls, command: GuestCommand) -> "GuestProcess | None":
-        spare = await asyncio.to_thread(spares.claim, command)
+        spare = await asyncio.to_thread(spares.share if command.shared else spares.claim, command)
         if spare is None:
             return None
         held = await ClaimedGuardian.hold(spare.guardian, spare.connection, spare.errors)
-        return cls(command, spare.folder, held)
+        return cls(command, spare.folder, held, shared=command.shared)
 
     @classmethod
     async def _started(cls, command: GuestCommand) -> "GuestProcess":
@@ -129,12 +131,34 @@ class GuestProcess:
             cause="\n".join(self._tail) if last else None,
         )
 
-    async def stop(self) -> None:
+    @property
+    def outgrown(self) -> bool:
+        """True when the guest has more memory than a guest of its framework may keep; on Linux only."""
+        allowed = self._command.replace_above_mb
+        if allowed is None:
+            return False
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return False  # it has ended
+        return pages * os.sysconf("SC_PAGE_SIZE") > allowed * 2**20
+
+    def retire(self) -> None:
+        """Let nobody else use the guest; it ends when its last user stops it."""
+        self._guardian.say("retire")
+
+    async def stop(self, *, broken: bool = False) -> None:
         """End the guest and everything below it, and remove its folder; idempotent.
 
-        The guest gets its grace period first; executions that do not end in it are handed back as retryable.
+        The guest gets its grace period first; executions that do not end in it are handed back as retryable. A shared
+        guest is only left, unless it is broken: then it ends for everyone.
         """
+        if broken:
+            self._guardian.say("end")
         self._guardian.let_go()
+        if self.shared and not broken:
+            await self._leave()
+            return
         try:
             await asyncio.wait_for(
                 self._guardian.wait(), self._command.grace_seconds + guardian.KILL_SECONDS + 3
@@ -143,11 +167,14 @@ class GuestProcess:
             self._kill()
             await self._guardian.wait()
         finally:
-            if hasattr(self, "client"):
-                await self.client.close()
-            self._reading.cancel()
-            self._guardian.close()
+            await self._leave()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _leave(self) -> None:
+        if hasattr(self, "client"):
+            await self.client.close()
+        self._reading.cancel()
+        self._guardian.close()
 
     def _kill(self) -> None:
         with suppress(ProcessLookupError):

@@ -60,6 +60,8 @@ class FrameworkProfile:
         template: A native agent to begin with, as a file in the folder `templates` of `package`.
         node_lock_file: Lock of Node packages (`package-lock.json`), as a file inside `package` beside its
             `package.json`; None when the framework needs none.
+        shared: Whether a guest costs so much that all runs of a user use the same one.
+        replace_above_mb: Resident memory in MiB above which a guest is replaced; None sets no bound.
     """
 
     name: str
@@ -80,6 +82,8 @@ class FrameworkProfile:
     template: str = "agent.py"
     notice: str = ""
     node_lock_file: str | None = None
+    shared: bool = False
+    replace_above_mb: int | None = None
 
     def __post_init__(self) -> None:
         """Reject a profile that leaves a capability unsaid or lacks a mandatory one."""

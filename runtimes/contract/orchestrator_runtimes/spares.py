@@ -2,8 +2,11 @@
 
 A spare has imported its framework and nothing else. It is used by one run, once, so runs share no more than they do
 without spares. Its guardian waits at a socket in a folder that only this user can enter; whoever connects first has it.
+Where a framework's guest costs too much for that, one guest is shared: everyone who connects has it, and it waits again
+when the last one has left.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +16,9 @@ import stat
 import subprocess
 import tempfile
 import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +33,8 @@ from orchestrator_runtimes.guest_commands import (
 )
 
 _CLAIM_SECONDS: Final = 2.0
+_SHARE_SECONDS: Final = 5.0
+"""A guardian listens as soon as it runs, before its guest does."""
 _CODE: Final = (".py", ".js", ".json")
 _ADDRESS_BYTES: Final = 100
 """Longest path of a unix socket that every system takes, less some for the process id."""
@@ -34,11 +42,11 @@ _ADDRESS_BYTES: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Spare:
-    """A claimed spare.
+    """A claimed spare, or a share of a guest.
 
     Attributes:
         guardian: Process id of its guardian.
-        connection: To the guardian; the guest lives as long as this is open.
+        connection: To the guardian; the guest lives at least as long as this is open.
         errors: Descriptor of the guest's standard error, owned by whoever claimed it.
         folder: The guest's folder.
     """
@@ -65,11 +73,45 @@ def leave(command: GuestCommand) -> bool:
     prefix = place / kind
     if len(os.fsencode(prefix)) > _ADDRESS_BYTES:
         return False
+    return _start(command, prefix)
+
+
+def share(command: GuestCommand) -> Spare | None:
+    """Return a share of the one guest that was started in exactly this way, and start it where none runs.
+
+    None when there can be none: the caller starts a guest of its own.
+    """
+    place = _place() if command.spare_seconds > 0 else None
+    prefix = place and place / _kind(command)
+    if place is None or prefix is None or len(os.fsencode(prefix)) > _ADDRESS_BYTES:
+        return None
+    with _locked(place):  # of two that come at the same time, one starts it
+        found = claim(command)
+        if found is None and _start(command, prefix, "--shared"):
+            until = time.monotonic() + _SHARE_SECONDS
+            while found is None and time.monotonic() < until:
+                time.sleep(0.01)
+                found = claim(command)
+        return found
+
+
+@contextmanager
+def _locked(place: Path) -> Generator[None]:
+    folder = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _start(command: GuestCommand, prefix: Path, *options: str) -> bool:
+    """Start a guest that outlives this process and waits at `prefix`; return whether that was possible."""
     try:
         folder = make_guest_folder(command)
     except AgentError:
         return False  # the next run starts its guest itself, and says what is wrong
-    options = ["--spare", str(prefix), "--idle-seconds", str(command.spare_seconds)]
+    options = ("--spare", str(prefix), "--idle-seconds", str(command.spare_seconds), *options)
     try:
         process = subprocess.Popen(
             guardian_words(command, folder, *options),

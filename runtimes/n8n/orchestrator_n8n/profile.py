@@ -29,4 +29,6 @@ PROFILE: Final = FrameworkProfile(
     environment={},
     capabilities={Capability(name): Support(**support) for name, support in _CAPABILITIES.items()},
     cancel="task",
+    shared=True,
+    replace_above_mb=1_500,
 )

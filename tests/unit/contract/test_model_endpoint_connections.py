@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint, run_in_thread
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.errors import AgentError
+from tests.integration.processes import wait_until
 
 Body = dict[str, Any]
 
@@ -44,13 +45,6 @@ def ask(origin: str, method: str, path: str, body: Body | None = None) -> Any:
         return json.loads(connection.getresponse().read())
     finally:
         connection.close()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, "did not happen within 10 seconds"
-        time.sleep(0.005)
 
 
 def exchange(endpoint: ModelEndpoint, *pieces: bytes) -> bytes:
@@ -171,7 +165,7 @@ def test_leaving_ends_waiting_calls_and_the_port_is_closed() -> None:
         url = urlsplit(endpoint.base_url)
         waiting = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
         waiting.request("POST", "/v1/chat/completions", json.dumps(chat()))
-        wait_until(lambda: endpoint.active == 1)
+        wait_until(lambda: endpoint.active == 1, "the endpoint sees it")
     with pytest.raises(ConnectionError):
         waiting.getresponse()
     waiting.close()

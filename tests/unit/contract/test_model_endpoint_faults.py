@@ -3,7 +3,7 @@
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ import pytest
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint, run_in_thread
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.output_schemas import mismatch
+from tests.integration.processes import wait_until
 
 Body = dict[str, Any]
 
@@ -104,13 +105,6 @@ def called(received: Received) -> list[str]:
     return [call["function"]["name"] for call in received.message.get("tool_calls", [])]
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, "did not happen within 10 seconds"
-        time.sleep(0.005)
-
-
 def faulty(endpoint: ModelEndpoint, kind: FaultKind, **more: Any) -> str:
     return endpoint.script("faulty", Script(faults=(Fault(kind=kind, **more),)))
 
@@ -161,7 +155,7 @@ def test_a_fault_can_strike_one_call_of_a_conversation_and_let_its_retry_pass(
 def test_a_hanging_call_is_never_answered_and_its_disconnect_is_seen(endpoint: ModelEndpoint) -> None:
     with pytest.raises(TimeoutError):
         post(faulty(endpoint, FaultKind.HANG), CHAT, chat(), timeout=0.1)
-    wait_until(lambda: endpoint.calls[0].disconnected)
+    wait_until(lambda: endpoint.calls[0].disconnected, "the endpoint sees it")
     assert endpoint.active == 0
 
 

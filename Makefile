@@ -4,7 +4,7 @@
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$python; break; }; done)
 FRAMEWORKS := agentscope agno crewai langgraph lightagent n8n
-EXAMPLE := $(filter-out n8n,$(FRAMEWORKS))
+EXAMPLE := $(if $(N8N),$(FRAMEWORKS),$(filter-out n8n,$(FRAMEWORKS)))
 WANTED = $(filter-out fake,$(or $(FRAMEWORK),$(FRAMEWORKS)))
 ROWS ?= 4
 PORT ?= 3000
@@ -19,6 +19,7 @@ GUEST_COVERAGE := var/guest-coverage/.installed
 # byte code is what makes the second start fast
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export DAGSTER_DISABLE_TELEMETRY := 1
+export DEPENDENCY_REVIEW_N8N := $(if $(N8N),1)
 SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
 .DELETE_ON_ERROR:
@@ -29,10 +30,10 @@ SHELL := /bin/sh
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: example-runtimes ## Agents of five frameworks review installed distributions (ROWS=4)
+demo: example-runtimes ## Agents of five frameworks review installed distributions (ROWS=4; N8N=1 adds n8n, five minutes)
 	@$(TOOLS).demo --rows $(ROWS)
 
-up: example-runtimes ## Web UI and daemon over the same, until Ctrl-C (PORT=3000)
+up: example-runtimes ## Web UI and daemon over the same, until Ctrl-C (PORT=3000; N8N=1 adds n8n)
 	@exec env $(TOOLS).services --port $(PORT)
 
 test: $(VENV)/.ready $(GUEST_COVERAGE) runtimes ## Tests, conformance of every runtime, coverage (TESTS=path for only some tests)

@@ -63,7 +63,9 @@ class GuestPool:
         self._asked = 0
         self._changed = asyncio.Event()
         self._alone = asyncio.Lock()
-        self._spread_at = command.max_executions if command.shared else SPREAD_AT  # it is shared as its start costs
+        self._spread_at = (
+            command.max_executions if command.shared else SPREAD_AT
+        )  # it is shared as its start costs
         self._crashes = 0
         self._failed_starts: list[AgentError] = []
         self._slots = asyncio.Semaphore(self._processes * command.max_executions)

@@ -69,7 +69,7 @@ def model(**parameters: Any) -> dict[str, Any]:
 
 
 def agent() -> dict[str, Any]:
-    parameters = {"promptType": "define", "text": "={{ $json.chatInput }}", "options": {}}
+    parameters: dict[str, Any] = {"promptType": "define", "text": "={{ $json.chatInput }}", "options": {}}
     return node("Agent", "agent", 3, parameters=parameters) | {"type": "@n8n/n8n-nodes-langchain.agent"}
 
 
@@ -249,7 +249,7 @@ def test_the_responses_dialect_answers_and_is_counted(
 def test_other_providers_that_speak_the_dialect_are_given_the_same_address(
     target: Target, tmp_path: Path
 ) -> None:
-    chosen = model() | {
+    chosen: dict[str, Any] = model() | {
         "type": "@n8n/n8n-nodes-langchain.lmChatOpenRouter",
         "typeVersion": 1,
         "parameters": {"model": "scripted", "options": {}},

@@ -8,11 +8,11 @@ from typing import Any
 
 import dagster as dg
 
+from dependency_review.frameworks import FRAMEWORKS
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.homes import home_folder
 from orchestrator_runtimes.profiles import installed_frameworks
 
-FRAMEWORKS = ("agentscope", "agno", "crewai", "langgraph", "lightagent")
 ROWS = "DEPENDENCY_REVIEW_ROWS"
 """How many distributions are reviewed; every agent reviews each."""
 
@@ -84,6 +84,7 @@ def _describe(found: importlib.metadata.Distribution) -> dict[str, object]:
         "name": found.name,
         "version": found.version,
         "summary": _field(found, "Summary"),
+        "licence": declared_licence(found),
         "requires": len([line for line in found.requires or [] if "extra ==" not in line]),
         "bytes": size,
         "commands": len(scripts),

@@ -1,4 +1,4 @@
-"""What ten agents found, in one report: a table, a picture, and checks against what the metadata declares."""
+"""What the agents found, in one report: a table, a picture, and checks against what the metadata declares."""
 
 import json
 import re
@@ -12,7 +12,8 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot
 
-FRAMEWORKS = ("agentscope", "agno", "crewai", "langgraph", "lightagent")
+from dependency_review.frameworks import FRAMEWORKS
+
 KINDS = ("native", "portable")
 REVIEWS = {f"{kind}_{name}": dg.AssetKey(["reviews", kind, name]) for kind in KINDS for name in FRAMEWORKS}
 

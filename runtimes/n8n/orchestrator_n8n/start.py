@@ -19,6 +19,9 @@ SETTINGS: Final = {
     "N8N_DISABLED_MODULES": "mcp-registry",
     "N8N_DISABLE_UI": "true",
     "N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS": "true",
+    "N8N_EXPRESSION_ENGINE_COMPILE_CACHE": "true",
+    "N8N_EXPRESSION_ENGINE_LAZY_ACQUIRE": "true",
+    "N8N_EXPRESSION_ENGINE_POOL_SIZE": "4",
     "N8N_HIRING_BANNER_ENABLED": "false",
     "N8N_LISTEN_ADDRESS": "127.0.0.1",
     "N8N_LOG_LEVEL": "warn",
@@ -29,7 +32,11 @@ SETTINGS: Final = {
     "N8N_VERSION_NOTIFICATIONS_ENABLED": "false",
     "NODE_ENV": "production",
 }
-"""Nothing is told to anybody, and nothing of an execution is stored."""
+"""Nothing is told to anybody, and nothing of an execution is stored.
+
+Each execution's expressions have an isolate of V8 of their own, as by default; that some are ready, and none is made for
+a workflow without expressions, halves what an execution costs.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

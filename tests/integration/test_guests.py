@@ -146,6 +146,7 @@ def test_a_guest_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     monkeypatch.setenv("PYTHONSTARTUP", "x")
+    monkeypatch.delenv("NODE_OPTIONS", raising=False)  # where guests are measured, they have one of their own
 
     async def work(endpoint: ModelEndpoint) -> set[str]:
         async with guest() as process:

@@ -1,9 +1,10 @@
 """pytest plug-in: guests that a test starts measure their coverage too.
 
 A guest inherits nothing, so what coverage needs is added to its environment here. The framework's environment stays as
-its lock says: coverage comes from a folder of its own, `var/guest-coverage`.
+its lock says: coverage comes from a folder of its own, `var/guest-coverage`, and that of JavaScript from Node itself.
 """
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -13,27 +14,39 @@ from orchestrator_runtimes import launch, spares
 from orchestrator_runtimes.guest_commands import GuestCommand, guest_environment
 from orchestrator_tools.steps import CHECKOUT
 
-GUEST_PACKAGES: Final = (CHECKOUT / "tools" / "guest_coverage", CHECKOUT / "var" / "guest-coverage")
+GUEST_COVERAGE: Final = CHECKOUT / "tools" / "guest_coverage"
+GUEST_PACKAGES: Final = (GUEST_COVERAGE, CHECKOUT / "var" / "guest-coverage")
 DATA_FILE: Final = CHECKOUT / "var" / "coverage" / "data"
+JAVASCRIPT_DATA: Final = CHECKOUT / "var" / "coverage-javascript"
+"""Gets a file of each process of Node that ran JavaScript of ours."""
+
+
+def measured_javascript() -> dict[str, str]:
+    """Return the variables with which a process of Node notes what it runs; the folder that gets it is made."""
+    JAVASCRIPT_DATA.mkdir(parents=True, exist_ok=True)
+    return {
+        "NODE_OPTIONS": f"--require {json.dumps(str(GUEST_COVERAGE / 'measure_javascript.cjs'))}",
+        "COVERAGE_JAVASCRIPT": str(JAVASCRIPT_DATA),
+    }
 
 
 def measured(environment: dict[str, str]) -> dict[str, str]:
     """Return a guest's environment with coverage in it."""
     return environment | {
+        **measured_javascript(),
         "PYTHONPATH": ":".join([environment["PYTHONPATH"], *map(str, GUEST_PACKAGES)]),
         "COVERAGE_PROCESS_START": str(CHECKOUT / "pyproject.toml"),
         "COVERAGE_FILE": str(DATA_FILE),
     }
 
 
-@pytest.fixture(scope="session", autouse=True)
-def measured_guests() -> object:
-    """Start every guest of the session with coverage."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Start every guest of the session with coverage: no fixture, since another's may start a guest before it."""
 
     def environment(command: GuestCommand, folder: Path) -> dict[str, str]:
         return measured(guest_environment(command, folder))
 
-    with pytest.MonkeyPatch.context() as patch:
-        for starter in launch, spares:
-            patch.setattr(starter, "guest_environment", environment)
-        yield
+    patch = pytest.MonkeyPatch()
+    config.add_cleanup(patch.undo)
+    for starter in launch, spares:
+        patch.setattr(starter, "guest_environment", environment)

@@ -14,7 +14,9 @@ from typing import Final
 
 from orchestrator_defs.conformance_commands import count_results
 from orchestrator_tools.coverage_floor import FLOOR, by_package, table
-from orchestrator_tools.guest_measurement import DATA_FILE
+from orchestrator_tools.guest_measurement import DATA_FILE, JAVASCRIPT_DATA
+from orchestrator_tools.javascript_coverage import by_javascript_package, measure, sources
+from orchestrator_tools.javascript_tools import NotInstalled
 from orchestrator_tools.steps import BIN, CHECKOUT, say
 
 RESULTS: Final = CHECKOUT / "var" / "results"
@@ -76,7 +78,12 @@ def check_coverage() -> tuple[int, int]:
     packages = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["coverage"]["run"][
         "source_pkgs"
     ]
-    rows = by_package(json.loads(report.read_text()), packages)
+    try:
+        javascript = by_javascript_package(measure(sources()))
+    except (NotInstalled, subprocess.CalledProcessError) as error:
+        say(f"the coverage of the JavaScript cannot be told: {error}")
+        return 0, 1
+    rows = [*by_package(json.loads(report.read_text()), packages), *javascript]
     say(table(rows))
     below = sum(1 for row in rows if row.percent < FLOOR)
     return len(rows) - below, below
@@ -90,9 +97,10 @@ def main() -> int:
     """Run everything, or with arguments only pytest with them, and return the exit status."""
     began = time.monotonic()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    DATA_FILE.parent.mkdir(parents=True, exist_ok=True)
-    for left in DATA_FILE.parent.iterdir():
-        left.unlink()
+    for folder in (DATA_FILE.parent, JAVASCRIPT_DATA):
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.iterdir():
+            left.unlink()
     arguments = sys.argv[1:]
     say(f"== tests {' '.join(arguments)}")
     passed, failed = run_tests(arguments)

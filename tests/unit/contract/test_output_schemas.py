@@ -12,60 +12,7 @@ from jsonschema.protocols import Validator
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.output_schemas import check_schema, mismatch
-
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers(-3, 3)
-    | st.sampled_from([0.5, 1.0, -2.0])
-    | st.sampled_from("abc")
-)
-values: st.SearchStrategy[Any] = st.recursive(
-    scalars,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
-kinds = st.sampled_from(["object", "array", "string", "integer", "number", "boolean", "null"])
-
-
-def _node(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    names = st.sampled_from("abc")
-    return st.fixed_dictionaries(
-        {},
-        optional={
-            "type": kinds | st.lists(kinds, min_size=1, max_size=3, unique=True),
-            "enum": st.lists(values, min_size=1, max_size=3),
-            "const": values,
-            "anyOf": st.lists(inner, min_size=1, max_size=3),
-            "properties": st.dictionaries(names, inner, max_size=3),
-            "required": st.lists(names, max_size=2, unique=True),
-            "additionalProperties": st.booleans() | inner,
-            "items": inner,
-            "minItems": st.integers(0, 2),
-            "maxItems": st.integers(0, 3),
-            "minLength": st.integers(0, 2),
-            "maxLength": st.integers(0, 2),
-            "minimum": st.integers(-2, 2),
-            "maximum": st.sampled_from([-1, 0.75, 2]),
-            "$ref": st.sampled_from(["#/$defs/one", "#/$defs/a~1b"]),
-            "description": st.just("words"),
-        },
-    )
-
-
-nodes = st.recursive(st.booleans() | _node(st.booleans()), _node, max_leaves=4)
-
-
-def _schema(node: Json, one: Json, two: Json) -> dict[str, Json]:
-    return {"anyOf": [node], "$defs": {"one": one, "a/b": two}}
-
-
-schemas = st.builds(
-    _schema,
-    nodes,
-    st.booleans() | st.fixed_dictionaries({"type": kinds}),
-    st.booleans() | st.fixed_dictionaries({"type": kinds}),
-)
+from tests.unit.contract.json_schemas import schemas, values
 
 
 def _validator(schema: dict[str, Any]) -> Validator:

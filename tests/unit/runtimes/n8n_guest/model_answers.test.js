@@ -197,6 +197,24 @@ test('two choices and a refusal are kept apart', () => {
 	]);
 });
 
+test('a stream of the responses dialect ends with the whole response, and its text is told before', () => {
+	const usage = { input_tokens: 3, output_tokens: 2 };
+	const output = [{ type: 'message', content: [{ type: 'output_text', text: 'sunny' }] }];
+	for (const [type, response, message] of /** @type {const} */ ([
+		['response.completed', { output, usage }, null],
+		['response.incomplete', { output, usage }, null],
+		['response.completed', { output: [], usage }, /empty content/],
+		['response.failed', { error: { message: 'no' }, usage }, /an error/],
+	])) {
+		const begun = [{ type: 'response.created', response: {} }, { type: 'response.output_text.delta', delta: 'sun' }];
+		const { stream, error, text } = streamed(events([...begun, { type, response }]), 9);
+		assert.deepEqual([text, stream.usage], ['sun', { ...usage, cached_tokens: 0 }]);
+		if (message === null) assert.deepEqual([error, stream.whole()], [null, response]);
+		else assert.match(String(error?.message), message);
+		assert.match(String(streamed(events(begun), 9).error?.message), /the stream ended early/);
+	}
+});
+
 /** @type {[string, string, RegExp][]} */
 const BROKEN = [
 	['nothing', '', /the stream ended early/],

@@ -6,7 +6,8 @@ const { test } = require('node:test');
 
 const workflows = require('../../../../runtimes/n8n/orchestrator_n8n/guest/workflows');
 
-const { itemsOf, outputOf, readWorkflow, startOf } = workflows;
+const { calledBy, itemsOf, outputOf, readWorkflow, startOf, waitsForTime } = workflows;
+const MEMORY = '@n8n/n8n-nodes-langchain.memoryBufferWindow';
 
 const START = { name: 'Start', type: 'trigger' };
 const known = (/** @type {string} */ type) => type !== 'unknown';
@@ -32,7 +33,7 @@ const REFUSED = [
 	['a node without a name', workflow([{ type: 'trigger' }]), /has a node without a name or a type/],
 	['a type that is no text', workflow([{ name: 'a', type: 5 }]), /has a node without a name or a type/],
 	['an unknown node', workflow([{ name: 'Odd', type: 'unknown' }]), /'Odd' of type 'unknown', which is not installed/],
-	['credentials', workflow([{ ...START, credentials: { slackApi: {} } }]), /of type 'slackApi'; .* openAiApi only/],
+	['credentials', workflow([{ ...START, credentials: { slackApi: {} } }]), /of type 'slackApi'; .* openAiApi,.* only/],
 	['a name that is there twice', workflow([START, START]), /has two nodes named 'Start'/],
 	[
 		'a target that is not there',
@@ -86,6 +87,43 @@ test("a model's credentials, and connections of every kind and shape that an exp
 	};
 	assert.deepEqual(read(workflow([START, model], connections)).connections, connections);
 	assert.equal(read(workflow([START], { Start: null })).nodes.length, 1);
+});
+
+/** @type {[number, object, object][]} */
+const MEMORIES = [
+	[1.3, {}, { sessionKey: '', contextWindowLength: 5 }],
+	[1.3, { sessionKey: 'unused', contextWindowLength: 9 }, { sessionKey: '', contextWindowLength: 9 }],
+	[1.3, { sessionIdType: 'customKey', sessionKey: 'mine' }, { sessionKey: 'mine', contextWindowLength: 5 }],
+	[1.3, { sessionIdType: 'customKey', sessionKey: '={{ $json.sessionId }}' }, { sessionKey: '', contextWindowLength: 5 }],
+	[1.1, { sessionKey: 'old' }, { sessionKey: 'old', contextWindowLength: 5 }],
+	[1, {}, { sessionKey: '', contextWindowLength: 5 }],
+];
+
+for (const [typeVersion, given, parameters] of MEMORIES) {
+	test(`memory of version ${typeVersion} with ${JSON.stringify(given)} is kept in the session`, () => {
+		const memory = { name: 'Memory', type: MEMORY, typeVersion, parameters: given };
+		const [, node] = read(workflow([START, memory])).nodes;
+		assert.deepEqual(node, { name: 'Memory', type: 'CUSTOM.orchestratorMemory', typeVersion: 1, parameters });
+	});
+}
+
+test('the workflows that a workflow calls are those that its nodes name, not those that are found when it runs', () => {
+	const ids = [{ value: 'a', mode: 'list' }, 'b', { value: '={{ $json.id }}' }, '', undefined, { value: 5 }];
+	const callers = ids.map((workflowId, at) => ({ name: `n${at}`, type: 'call', parameters: { workflowId } }));
+	const off = { name: 'off', type: 'call', disabled: true, parameters: { workflowId: 'c' } };
+	const inline = { name: 'inline', type: 'call', parameters: { source: 'parameter', workflowId: 'd' } };
+	const stored = { name: 'stored', type: 'call', parameters: { source: 'database', workflowId: 'e' } };
+	assert.deepEqual(calledBy(read(workflow([...callers, off, inline, stored]))), ['a', 'b', 'e']);
+});
+
+test('a node waits for a time unless it waits for a call or a form', () => {
+	const wait = (/** @type {string} */ name, /** @type {object} */ parameters) => {
+		return { name, type: 'n8n-nodes-base.wait', parameters };
+	};
+	const waiting = [wait('time', {}), wait('call', { resume: 'webhook' }), wait('form', { resume: 'form' })];
+	const found = read(workflow([START, ...waiting]));
+	const waits = ['time', 'call', 'form', 'Start', 'Gone'].map((name) => waitsForTime(found, name));
+	assert.deepEqual(waits, [true, false, false, false, false]);
 });
 
 test('the only trigger is the start, and one of several is chosen by its name', () => {

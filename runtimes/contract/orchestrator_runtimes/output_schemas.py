@@ -5,7 +5,7 @@ schema with another one is refused when the agent loads rather than ignored when
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeGuard
 
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
@@ -26,6 +26,12 @@ _KEYWORDS: Final = {
     "type", "enum", "const", "anyOf", "$ref", "properties", "required", "additionalProperties", "items",
     "minItems", "maxItems", "minLength", "maxLength", "minimum", "maximum",
 }  # fmt: skip
+
+
+def _is_number(value: Json) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 _TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
     "object": lambda value: isinstance(value, Mapping),
     "array": lambda value: isinstance(value, list | tuple),
@@ -34,7 +40,7 @@ _TYPES: Final[Mapping[str, Callable[[Json], bool]]] = {
         (isinstance(value, int) and not isinstance(value, bool))
         or (isinstance(value, float) and value.is_integer())
     ),
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "number": _is_number,
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
 }
@@ -121,12 +127,12 @@ def _bounds(node: Schema, value: Json, place: str) -> str | None:
         size, low, high = len(value), "minLength", "maxLength"
     elif isinstance(value, list | tuple):
         size, low, high = len(value), "minItems", "maxItems"
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+    elif _is_number(value):
         size = value
     least, most = node.get(low), node.get(high)
-    if size is not None and isinstance(least, int | float) and size < least:
+    if size is not None and _is_number(least) and size < least:
         return f"{place}: {low} is {least}, got {size}"
-    if size is not None and isinstance(most, int | float) and size > most:
+    if size is not None and _is_number(most) and size > most:
         return f"{place}: {high} is {most}, got {size}"
     return None
 

@@ -34,8 +34,8 @@ SETTINGS: Final = {
 }
 """Nothing is told to anybody, and nothing of an execution is stored.
 
-Each execution's expressions have an isolate of V8 of their own, as by default; that some are ready, and none is made for
-a workflow without expressions, halves what an execution costs.
+Each execution's expressions have an isolate of V8 of their own, as by default; that some are ready, and none is made
+for a workflow without expressions, halves what an execution costs.
 """
 
 

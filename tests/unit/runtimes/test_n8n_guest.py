@@ -95,7 +95,18 @@ def test_both_languages_say_whether_and_where_a_value_breaks_a_schema(
 
 foreign = st.dictionaries(
     st.sampled_from(
-        ["enum", "anyOf", "$ref", "properties", "required", "additionalProperties", "items", "const", "x"]
+        [
+            "type",
+            "enum",
+            "anyOf",
+            "$ref",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "const",
+            "x",
+        ]
     ),
     values,
     max_size=4,

@@ -6,7 +6,7 @@
  * read holds the writer back, and one that sends more than can be handled is not read.
  */
 
-const { AgentError, Refused, words } = require('./errors');
+const { AgentError, CODES, Refused, words } = require('./errors');
 const { isObject } = require('./schemas');
 
 const MESSAGE_BYTES = 16 * 1024 * 1024;
@@ -59,6 +59,7 @@ class Connection {
 					[pending, size, rest] = [[], 0, rest.subarray(at + 1)];
 					if (line.length >= MESSAGE_BYTES) return await this._tooLong();
 					await this._take(line);
+					if (this.closed) return;
 				}
 				pending.push(rest);
 				size += rest.length;
@@ -235,7 +236,11 @@ function errorOf(error, method) {
 /** @param {any} error `error` of an answer, whatever its shape. @returns {AgentError} */
 function failureOf(error) {
 	const { code, cause, detail } = isObject(error?.data) ? error.data : {};
-	return new AgentError(code ?? 'runtime_crashed', String(error?.message).slice(0, 2000), { cause, detail });
+	const message = typeof error?.message === 'string' ? error.message.slice(0, 2000) : 'the peer answered with an error';
+	return new AgentError(CODES.has(code) ? code : 'runtime_crashed', message, {
+		cause: typeof cause === 'string' ? cause : undefined,
+		detail: isObject(detail) ? detail : {},
+	});
 }
 
 module.exports = { BUSY, Connection, INVALID_PARAMS, INVALID_REQUEST, MESSAGE_BYTES };

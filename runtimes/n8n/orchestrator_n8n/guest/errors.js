@@ -1,6 +1,8 @@
 'use strict';
 /** Errors of the contract, as `orchestrator_runtimes.errors` has them. */
 
+const { inspect } = require('node:util');
+
 const CAUSE_CHARACTERS = 2000;
 
 const RETRYABLE = new Set([
@@ -10,6 +12,21 @@ const RETRYABLE = new Set([
 	'timeout',
 	'state_unavailable',
 	'runtime_crashed',
+]);
+
+/** Every code there is. */
+const CODES = new Set([
+	...RETRYABLE,
+	'invalid_input',
+	'agent_not_found',
+	'agent_load_failed',
+	'model_rejected',
+	'tool_failed',
+	'output_schema_mismatch',
+	'limit_exceeded',
+	'budget_exceeded',
+	'cancelled',
+	'framework_error',
 ]);
 
 /** An error with a code of the closed set; `detail` holds facts for programs. */
@@ -52,7 +69,8 @@ function toldToStop() {
 
 /** @param {unknown} error @returns {string} The kind and the words of anything that was thrown. */
 function words(error) {
-	return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+	if (error instanceof Error) return `${error.name}: ${error.message}`;
+	return typeof error === 'string' ? error : inspect(error); // `String` would run whatever the object brings
 }
 
-module.exports = { AgentError, Refused, toldToStop, words };
+module.exports = { AgentError, CODES, Refused, toldToStop, words };

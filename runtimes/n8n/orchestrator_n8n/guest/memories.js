@@ -25,6 +25,7 @@ class Memories {
 
 	/** @returns {Promise<Record<string, object[]>>} All messages as JSON, the last ones of each key. */
 	async stored() {
+		if (this._histories.size === 0) return this._stored; // LangChain is not loaded for nothing
 		const { mapChatMessagesToStoredMessages } = langchain('@langchain/core/messages');
 		const entries = [...this._histories].map(async ([key, history]) => {
 			const messages = await history.getMessages();

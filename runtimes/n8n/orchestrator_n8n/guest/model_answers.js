@@ -50,9 +50,14 @@ function readAnswer(body) {
 	return { usage: readUsage(answer.usage), error: faultOf(answer) };
 }
 
+/** @param {unknown} value Any JSON. @returns {boolean} Whether there is something in it: empty lists and objects are nothing. */
+function holds(value) {
+	return isObject(value) || Array.isArray(value) ? Object.keys(value).length > 0 : Boolean(value);
+}
+
 /** @param {Record<string, any>} answer @returns {AgentError | null} */
 function faultOf(answer) {
-	if (answer.error) return badOutput('an error with status 200', JSON.stringify(answer.error).slice(0, SHOWN));
+	if (holds(answer.error)) return badOutput('an error with status 200', JSON.stringify(answer.error).slice(0, SHOWN));
 	if ('choices' in answer) {
 		const choices = list(answer.choices);
 		if (!choices.length) return badOutput('no choices');
@@ -65,10 +70,10 @@ function faultOf(answer) {
 /** @param {any} message Of a chat completion, or a choice of a completion. @returns {AgentError | null} */
 function messageFault(message) {
 	const calls = list(message?.tool_calls).map((call) => call?.function);
-	if (message?.function_call) calls.push(message.function_call);
+	if (holds(message?.function_call)) calls.push(message.function_call);
 	const fault = calls.map((call) => argumentsFault(call?.name, call?.arguments)).find((found) => found !== null);
 	if (fault) return fault;
-	const told = message?.content || message?.refusal || message?.text || message?.audio;
+	const told = [message?.content, message?.refusal, message?.text, message?.audio].some(holds);
 	return told || calls.length ? null : badOutput('empty content and no tool call');
 }
 
@@ -77,14 +82,19 @@ function itemsFault(items) {
 	const calls = items.filter((item) => item?.type === 'function_call');
 	const fault = calls.map((call) => argumentsFault(call.name, call.arguments)).find((found) => found !== null);
 	if (fault) return fault;
-	const told = calls.length || items.some((item) => list(item?.content).some((part) => part?.text));
+	const told = calls.length || items.some((item) => list(item?.content).some((part) => holds(part?.text)));
 	return told ? null : badOutput('empty content and no tool call');
+}
+
+/** @param {unknown} value @returns {string} It, when it is text; anything else could not be shown without harm. */
+function textOf(value) {
+	return typeof value === 'string' ? value : '';
 }
 
 /** @param {unknown} name @param {unknown} text Must be that of a JSON object, or empty. @returns {AgentError | null} */
 function argumentsFault(name, text) {
 	if (typeof text !== 'string' || !text.trim()) return null;
-	const which = `the arguments of the tool call '${String(name).slice(0, 80)}'`;
+	const which = `the arguments of the tool call '${textOf(name).slice(0, 80)}'`;
 	try {
 		return isObject(JSON.parse(text)) ? null : badOutput(`${which} are no object`);
 	} catch (error) {
@@ -104,6 +114,11 @@ function readUsage(usage) {
 	return Object.values(counts).every((count) => Number.isSafeInteger(count) && count >= 0) ? counts : null;
 }
 
+/** @returns {{finish: string | null, message: Record<string, any>, calls: Map<string, any>}} A choice of a stream. */
+function begun() {
+	return { finish: null, message: { role: 'assistant', content: '' }, calls: new Map() };
+}
+
 /** A streamed answer of either dialect, judged and put together while it passes. */
 class AnswerStream {
 	constructor() {
@@ -115,7 +130,7 @@ class AnswerStream {
 		this._response = null;
 		/** @type {Record<string, any>} What all chunks share. */
 		this._head = {};
-		/** @type {Map<number, {finish: string | null, message: Record<string, any>}>} */
+		/** @type {Map<string, ReturnType<typeof begun>>} */
 		this._choices = new Map();
 		/** @type {AgentError | null} */
 		this._error = null;
@@ -146,10 +161,14 @@ class AnswerStream {
 	/** @returns {Record<string, any>} The answer that a plain request would have got. */
 	whole() {
 		if (this._response !== null) return this._response;
-		const choices = [...this._choices].map(([index, { finish, message }]) => ({
+		const choices = [...this._choices.values()].map(({ finish, message, calls }, index) => ({
 			index,
 			finish_reason: finish,
-			message: { ...message, content: message.content || null },
+			message: {
+				...message,
+				content: message.content || null,
+				...(calls.size && { tool_calls: [...calls.values()] }),
+			},
 		}));
 		const usage = this.usage && {
 			prompt_tokens: this.usage.input_tokens,
@@ -176,16 +195,16 @@ class AnswerStream {
 			this._error ??= badOutput('a piece of the stream is not JSON', String(error));
 			return '';
 		}
-		if (chunk?.error) {
+		if (holds(chunk?.error)) {
 			this._error = badOutput('an error inside the stream', JSON.stringify(chunk.error).slice(0, SHOWN));
 		}
 		this.usage = readUsage(chunk?.usage ?? chunk?.response?.usage) ?? this.usage;
 		if (/^response\.(completed|incomplete|failed)$/.test(chunk?.type)) {
-			this._response = chunk.response;
+			this._response = isObject(chunk.response) ? chunk.response : {};
 			this.ended = true;
 			return '';
 		}
-		if (chunk?.type === 'response.output_text.delta') return String(chunk.delta);
+		if (chunk?.type === 'response.output_text.delta') return textOf(chunk.delta);
 		if (isObject(chunk)) {
 			const { id, created, model } = chunk;
 			this._head = { id, created, model };
@@ -195,23 +214,22 @@ class AnswerStream {
 
 	/** @param {any} choice @returns {string} */
 	_seeChoice(choice) {
-		const index = Number(choice?.index ?? 0);
-		const known = this._choices.get(index) ?? { finish: null, message: { role: 'assistant', content: '' } };
+		const index = JSON.stringify(choice?.index ?? 0);
+		const known = this._choices.get(index) ?? begun();
 		this._choices.set(index, known);
-		const { message } = known;
+		const { message, calls } = known;
 		const delta = choice?.delta ?? {};
 		known.finish = choice?.finish_reason ?? known.finish;
 		this.ended ||= Boolean(known.finish);
 		if (typeof delta.content === 'string') message.content += delta.content;
 		if (typeof delta.refusal === 'string') message.refusal = (message.refusal ?? '') + delta.refusal;
 		for (const call of list(delta.tool_calls)) {
-			message.tool_calls ??= [];
-			const at = Number(call?.index ?? 0);
-			message.tool_calls[at] ??= { id: '', type: 'function', function: { name: '', arguments: '' } };
-			const target = message.tool_calls[at];
+			const at = JSON.stringify(call?.index ?? 0);
+			const target = calls.get(at) ?? { id: '', type: 'function', function: { name: '', arguments: '' } };
+			calls.set(at, target);
 			target.id = call?.id ?? target.id;
-			target.function.name += call?.function?.name ?? '';
-			target.function.arguments += call?.function?.arguments ?? '';
+			target.function.name += textOf(call?.function?.name);
+			target.function.arguments += textOf(call?.function?.arguments);
 		}
 		return typeof delta.content === 'string' ? delta.content : '';
 	}

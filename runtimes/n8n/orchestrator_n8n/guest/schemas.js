@@ -20,6 +20,11 @@ const TYPES = {
 	null: (value) => value === null,
 };
 
+/** @param {unknown} kind @returns {boolean} */
+function isType(kind) {
+	return typeof kind === 'string' && Object.hasOwn(TYPES, kind);
+}
+
 /** @param {unknown} value @returns {value is Record<string, any>} */
 function isObject(value) {
 	return typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -48,7 +53,7 @@ function check(node, value, place, root, depth) {
 	const referred = target === undefined ? null : check(target, value, place, root, depth + 1);
 	if (referred !== null) return referred;
 	const kinds = typeof node.type === 'string' ? [node.type] : list(node.type);
-	if (kinds.length && kinds.every((kind) => kind in TYPES) && !kinds.some((kind) => TYPES[kind](value))) {
+	if (kinds.length && kinds.every(isType) && !kinds.some((kind) => TYPES[kind](value))) {
 		return `${place}: expected ${kinds.join(' or ')}, got ${short(value)}`;
 	}
 	if ('enum' in node && !list(node.enum).some((choice) => same(value, choice))) {

@@ -67,7 +67,8 @@ function readWorkflow(text, where, known) {
 		const missing = [from, ...targets.map((target) => target?.node)].find((name) => !names.includes(name));
 		if (missing !== undefined) throw refused(`connects '${from}' with '${missing}', and a node of them is not there`);
 	}
-	return { name: found.name ?? where, settings: {}, ...found, nodes: found.nodes, connections: found.connections };
+	const { nodes, connections, name, settings } = found;
+	return { ...found, nodes, connections, name: name ?? where, settings: settings ?? {} };
 }
 
 /** @param {Node} node Whose messages would end with n8n's process. @returns {object} One that keeps them in the session. */

@@ -7,6 +7,7 @@ const { test } = require('node:test');
 
 const { MESSAGE_BYTES } = require('../../../../runtimes/n8n/orchestrator_n8n/guest/connection');
 const { AgentError, Refused } = require('../../../../runtimes/n8n/orchestrator_n8n/guest/errors');
+const { CODES } = require('../../../../runtimes/n8n/orchestrator_n8n/guest/errors');
 const { request, withPeer } = require('./peers');
 
 const PARSE_ERROR = -32700;
@@ -131,6 +132,18 @@ test('too many malformed lines end the connection', async () => {
 	});
 });
 
+test('what follows too many malformed lines is not done, also where it came with them', async () => {
+	/** @type {unknown[]} */
+	const done = [];
+	const handlers = { act: async (/** @type {unknown} */ params) => done.push(params) };
+	await withPeer({ handlers }, async (peer) => {
+		peer.say('no\n'.repeat(100) + request(1, 'act'));
+		while ((await peer.hear()) !== null);
+		await peer.served;
+	});
+	assert.deepEqual(done, []);
+});
+
 test('one request too many is refused as busy, an id in use as invalid, and the others end', async () => {
 	/** @type {PromiseWithResolvers<object>} */
 	const release = Promise.withResolvers();
@@ -213,13 +226,17 @@ for (const [name, answer] of Object.entries({
 	'an error that is a word': { error: 'no' },
 	'an error that is null': { error: null },
 	'an error whose data is a list': { error: { message: 'm', data: [] } },
+	'a cause that is a number': { error: { message: 'm', data: { code: 'timeout', cause: 1 } } },
+	'a message that cannot be shown': { error: { message: { toString: 1 } } },
+	'a code that there is not': { error: { message: 'm', data: { code: 'nonsense' } } },
+	'a code that is an object': { error: { message: 'm', data: { code: {} } } },
 })) {
 	test(`a call that gets ${name} is rejected and does not hang`, async () => {
 		await withPeer({}, async (peer) => {
 			const call = peer.connection.call('ask', {});
 			const { id } = await peer.hear();
 			peer.say(`${JSON.stringify({ ...LINE, id, ...answer })}\n`);
-			await assert.rejects(call, { name: 'AgentError' });
+			await assert.rejects(call, ({ name, code: told }) => name === 'AgentError' && CODES.has(told));
 			peer.say(request(7));
 			assert.equal((await peer.hear()).id, 7);
 		});

@@ -76,6 +76,10 @@ const VERDICTS = [
 	['arguments that are cut off', chat({ tool_calls: [call('{}'), call('{"city":')] }), /call 'weather' are not JSON/],
 	['arguments that are a list', chat({ tool_calls: [call('[1]')] }), /call 'weather' are no object/],
 	['bad arguments of an old call', chat({ function_call: { name: 'tide', arguments: '{' } }), /'tide' are not JSON/],
+	['content that is an empty list', chat({ content: [] }), /empty content/],
+	['audio with nothing in it', chat({ audio: {} }), /empty content/],
+	['an old call with nothing in it', chat({ function_call: {} }), /empty content/],
+	['an error with nothing in it', { error: {}, ...chat({ content: 'sunny' }) }, null],
 	['nothing that is known', {}, /neither choices nor output nor data/],
 	['an empty response', { output: [] }, /empty content/],
 	['a response of nulls', { output: [null, { content: [null] }] }, /empty content/],
@@ -174,6 +178,41 @@ test('a stream in any pieces is put together to the answer that a plain request 
 			});
 		}
 	}
+});
+
+for (const index of [1, 5e7, -1, 0.5, 'x', null, { toString: 1 }, [[]]]) {
+	test(`a tool call with the index ${JSON.stringify(index)} is one call, judged like any`, () => {
+		const whole = (/** @type {string} */ text) =>
+			streamed(
+				events([piece({ tool_calls: [{ index, id: 'c', function: { name: 'weather', arguments: text } }] }), STOP], '\n'),
+				1000,
+			);
+		assert.match(String(whole('{"city":').error?.message), /call 'weather' are not JSON/);
+		const { error, stream } = whole('{}');
+		assert.equal(error, null);
+		assert.equal(stream.whole().choices[0].message.tool_calls.length, 1);
+	});
+}
+
+for (const index of ['x', { toString: 1, valueOf: 1 }]) {
+	test(`a choice with the index ${JSON.stringify(index)} is a choice`, () => {
+		const chunk = { choices: [{ index, delta: { content: 'sunny' }, finish_reason: 'stop' }] };
+		assert.deepEqual([streamed(events([chunk], '\n'), 1000).error], [null]);
+	});
+}
+
+for (const [name, chunks, message] of /** @type {[string, object[], RegExp][]} */ ([
+	['nothing in its end', [{ type: 'response.completed' }], /neither choices nor output nor data/],
+	['a word as its end', [{ type: 'response.completed', response: 'x' }], /neither choices nor output nor data/],
+])) {
+	test(`a stream of the responses dialect with ${name} is bad output`, () => {
+		assert.match(String(streamed(events(chunks, '\n'), 1000).error?.message), message);
+	});
+}
+
+test('a piece of text that is no text is none', () => {
+	const chunks = [{ type: 'response.output_text.delta' }, { type: 'response.output_text.delta', delta: { a: 1 } }];
+	assert.equal(streamed(events(chunks, '\n'), 1000).text, '');
 });
 
 test('a stream that is cut anywhere before its end is never a good answer', () => {

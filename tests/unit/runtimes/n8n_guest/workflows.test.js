@@ -72,6 +72,8 @@ test('what a workflow has beside its nodes is kept', () => {
 	const settings = { executionOrder: 'v1' };
 	const found = read({ ...workflow([START]), name: 'mine', settings, pinData: {} });
 	assert.deepEqual([found.name, found.settings, 'pinData' in found], ['mine', settings, true]);
+	const bare = read({ ...workflow([START]), name: null, settings: null });
+	assert.deepEqual([typeof bare.name, bare.settings], ['string', {}]);
 });
 
 test('a disabled node may be of any type and need any credentials', () => {

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.capacity import measure_capacity
-from benchmarks.frameworks import BENCHMARKS, ENTRYPOINTS, Framework, FrameworkMissing, find_frameworks
+from benchmarks.frameworks import (
+    BENCHMARKS,
+    ENTRYPOINTS,
+    Framework,
+    FrameworkMissing,
+    find_framework,
+    find_frameworks,
+)
 from benchmarks.launch import measure_launch
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Outcome, markdown
@@ -21,8 +28,9 @@ from benchmarks.rows import measure_rows
 from benchmarks.sides import SideFailed
 from benchmarks.sizes import FULL, QUICK, Sizes
 from benchmarks.thousand import measure_thousand
+from benchmarks.workflows import measure_n8n
 
-NAMES: Final = ("endpoint", "overhead", "thousand", "launch", "rows")
+NAMES: Final = ("endpoint", "overhead", "thousand", "launch", "rows", "n8n")
 
 BUSY_LOAD: Final = 0.5
 """Load average above which the figures are those of a machine that does something else, too."""
@@ -38,6 +46,7 @@ def measurements(
         "thousand": partial(measure_thousand, sizes, frameworks, tell),
         "launch": partial(measure_launch, sizes, frameworks, tell),
         "rows": partial(measure_rows, sizes, tell),
+        "n8n": partial(measure_n8n, sizes, tell),
     }
 
 
@@ -77,8 +86,12 @@ def main() -> int:
     )
     options = parser.parse_args()
     machine, began = describe_machine(), time.monotonic()
+    selected = [name for name in NAMES if not options.only or name in options.only]
     try:
-        frameworks = find_frameworks(options.framework)
+        # n8n's own benchmark needs no other framework
+        frameworks = find_frameworks(options.framework) if selected != ["n8n"] else []
+        if "n8n" in selected:
+            find_framework("n8n")  # now, rather than when all others were measured
     except FrameworkMissing as error:
         say(str(error))
         return 2
@@ -88,7 +101,7 @@ def main() -> int:
         say(f"the machine is busy (load above {BUSY_LOAD}): take these figures for the ratios' order only\n")
     outcomes: list[Outcome] = []
     for name, measure in measurements(QUICK if options.quick else FULL, frameworks, say).items():
-        if options.only and name not in options.only:
+        if name not in selected:
             continue
         say(f"{name} ...")
         try:

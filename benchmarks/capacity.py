@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from typing import Final
-from urllib.parse import urlsplit
 
 from benchmarks.endpoints import scripted_endpoint
 from benchmarks.frameworks import BENCHMARKS
+from benchmarks.keep_alive import KeepAlive
 from benchmarks.outcomes import Outcome
 from benchmarks.process_trees import cpu_seconds
 from benchmarks.sizes import Sizes
@@ -43,17 +43,12 @@ _BODY: Final = json.dumps(
 
 async def ask_repeatedly(base_url: str, times: int) -> None:
     """Send the same request over one connection, each when the answer to the last one is whole."""
-    place = urlsplit(base_url)
-    reader, writer = await asyncio.open_connection(place.hostname, place.port)
-    head = f"POST {place.path}/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(_BODY)}\r\n\r\n"
+    connection = KeepAlive(base_url)
     for _ in range(times):
-        writer.write(head.encode() + _BODY)
-        answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-        if not answer.startswith(b"http/1.1 200"):
-            raise ConnectionError(f"the endpoint answered {answer[:100]!r}")
-        await reader.readexactly(int(answer.partition(b"content-length: ")[2].split(b"\r\n")[0]))
-    writer.close()
-    await writer.wait_closed()
+        status, answer = await connection.post("/chat/completions", _BODY)
+        if status != 200:
+            raise ConnectionError(f"the endpoint answered {status} {answer[:100]!r}")
+    await connection.close()
 
 
 async def _load(base_url: str, requests: int) -> float:

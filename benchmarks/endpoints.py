@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -38,14 +38,17 @@ class Endpoint:
 
 
 @contextmanager
-def scripted_endpoint(*, latency: float, tool_rounds: int = 1) -> Generator[Endpoint]:
+def scripted_endpoint(
+    *, latency: float, tool_rounds: int = 1, arguments: Mapping[str, object] | None = None
+) -> Generator[Endpoint]:
     """Start an endpoint that calls a tool in `tool_rounds` answers, then repeats the prompt's marker.
 
     Args:
         latency: Seconds before each answer.
         tool_rounds: Answers that call a tool before the last one.
+        arguments: Values for tool arguments with these names; None makes all of them from their schemas.
     """
-    script = Script(latency=latency, tool_rounds=tool_rounds, echo=MARKER)
+    script = Script(latency=latency, tool_rounds=tool_rounds, arguments=arguments or {}, echo=MARKER)
     process = subprocess.Popen(
         [
             sys.executable, "-m", "orchestrator_runtimes.conformance.model_endpoint", "--port", "0",

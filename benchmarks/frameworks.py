@@ -46,15 +46,24 @@ def find_frameworks(names: Sequence[str]) -> list[Framework]:
     Raises:
         FrameworkMissing: With what to do.
     """
-    profiles, store = installed_frameworks(), EnvironmentStore(home_folder())
-    found: list[Framework] = []
-    for name in names or sorted(ENTRYPOINTS):
-        if name not in profiles or name not in ENTRYPOINTS:
-            raise FrameworkMissing(
-                f"there is no benchmark of {name!r}, only of {', '.join(sorted(ENTRYPOINTS))}"
-            )
-        environment = store.find(profiles[name].lock())
-        if environment is None:
-            raise FrameworkMissing(f"{name} is not installed: run `make runtimes FRAMEWORK={name}`")
-        found.append(Framework(profile=profiles[name], python=environment.python))
-    return found
+    unknown = [name for name in names if name not in ENTRYPOINTS]
+    if unknown:
+        raise FrameworkMissing(
+            f"there is no benchmark of {unknown[0]!r}, only of {', '.join(sorted(ENTRYPOINTS))}"
+        )
+    return [find_framework(name) for name in names or sorted(ENTRYPOINTS)]
+
+
+def find_framework(name: str) -> Framework:
+    """Return a framework whose environment is installed.
+
+    Raises:
+        FrameworkMissing: With what to do.
+    """
+    profile = installed_frameworks().get(name)
+    if profile is None:
+        raise FrameworkMissing(f"the framework {name!r} is not known here")
+    environment = EnvironmentStore(home_folder()).find(profile.lock())
+    if environment is None:
+        raise FrameworkMissing(f"{name} is not installed: run `make runtimes FRAMEWORK={name}`")
+    return Framework(profile=profile, python=environment.python)

@@ -1,7 +1,7 @@
 """Our side: a batch as an agent asset runs it, from the items to the rows, without Dagster.
 
 `python -m benchmarks.our_process --framework NAME --endpoint URL` answers each line `{"count": N}` of standard input
-with one line of JSON. Guests start with the first batch.
+with one line of JSON. Guests start with the first batch, or before by `--start`.
 """
 
 import argparse
@@ -11,11 +11,12 @@ import os
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from benchmarks.frameworks import AGENTS, ENTRYPOINTS
-from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy, Item, Row
+from benchmarks.questions import answered, inputs
+from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy, Item
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, framework, open_runtimes
@@ -25,12 +26,11 @@ from orchestrator_runtimes.messages import AgentSource, ModelAddress
 from orchestrator_runtimes.profiles import FrameworkProfile
 
 
-def agent_of(name: str) -> Agent:
-    """Return the agent under test of a framework."""
-    digest, archive = bundles.pack(AGENTS, only=frozenset({f"{name}_agent.py"}))
-    return Agent(
-        source=AgentSource(entrypoint=ENTRYPOINTS[name]), bundle=Bundle(digest=digest, archive=archive)
-    )
+def agent_of(entrypoint: str) -> Agent:
+    """Return an agent under test: an attribute of a file of `agents/`, or a file."""
+    module, _, attribute = entrypoint.partition(":")
+    digest, archive = bundles.pack(AGENTS, only=frozenset({f"{module}.py" if attribute else module}))
+    return Agent(source=AgentSource(entrypoint=entrypoint), bundle=Bundle(digest=digest, archive=archive))
 
 
 def run_batch(
@@ -41,28 +41,29 @@ def run_batch(
     batch: int,
     count: int,
 ) -> dict[str, object]:
-    """Run one batch and tell how it went."""
+    """Run one batch and tell how it went; what each execution took is told where they run one at a time."""
     began = time.perf_counter()
     items = [
-        Item(key=str(n), execution=f"batch-{batch}-{n}", inputs=prompt(profile.name, n)) for n in range(count)
+        Item(key=str(n), execution=f"batch-{batch}-{n}", inputs=inputs(profile.name, n)) for n in range(count)
     ]
+    ends = [began]
     rows = runtimes.run(
-        profile, agent, items, settings, on_event=lambda _item, _event: None, on_row=lambda _row: None
+        profile,
+        agent,
+        items,
+        settings,
+        on_event=lambda _item, _event: None,
+        on_row=lambda _row: ends.append(time.perf_counter()),
     )
     runtimes.forget(items)
     seconds = time.perf_counter() - began
-    wrong = [row for n, row in enumerate(rows) if not _answered(row, n)]
-    return {"seconds": seconds, "failed": len(wrong), "first_failure": str(wrong[0])[:300] if wrong else None}
-
-
-def prompt(framework_name: str, number: int) -> Any:
-    """Return the inputs of one execution; a crew takes them by name."""
-    text = f"What is the weather in Paris? EXEC-{number}."
-    return {"prompt": text} if framework_name == "crewai" else text
-
-
-def _answered(row: Row, number: int) -> bool:
-    return row.result is not None and str(row.result.output).endswith(f"EXEC-{number}")
+    wrong = [row for n, row in enumerate(rows) if row.result is None or not answered(row.result.output, n)]
+    return {
+        "seconds": seconds,
+        "failed": len(wrong),
+        "first_failure": str(wrong[0])[:300] if wrong else None,
+        "latencies": [end - last for last, end in pairwise(ends)] if settings.in_flight == 1 else [],
+    }
 
 
 def main() -> None:
@@ -70,19 +71,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.our_process", description=__doc__)
     parser.add_argument("--framework", required=True)
     parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--entrypoint", help="the default is the framework's own")
+    parser.add_argument("--start", action="store_true", help="start a guest at once and tell what that took")
     parser.add_argument("--processes", type=int, help="guest processes; the default is the runtime's own")
     parser.add_argument("--in-flight", type=int, help="executions at once; the default is the batch's own")
     options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    profile, agent = framework(options.framework), agent_of(options.framework)
+    profile, agent = (
+        framework(options.framework),
+        agent_of(options.entrypoint or ENTRYPOINTS[options.framework]),
+    )
     chosen = {} if options.in_flight is None else {"in_flight": options.in_flight}
     model = ModelAddress(base_url=options.endpoint)
     settings = BatchSettings(model=model, failures=FailurePolicy(kind="keep"), **chosen)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as state:
         places = RuntimeSettings(home=home_folder(), state=Path(state), processes=options.processes)
         with open_runtimes(places, model=model, tell=lambda line: print(line, file=sys.stderr)) as runtimes:
-            print(json.dumps({"ready": True}), file=answers, flush=True)
+            began = time.monotonic()
+            if options.start:
+                runtimes.describe(profile)
+            ready = {"ready": True} | ({"seconds": time.monotonic() - began} if options.start else {})
+            print(json.dumps(ready), file=answers, flush=True)
             for batch, line in zip(itertools.count(), sys.stdin):  # the input ends, the count does not
                 answer = run_batch(runtimes, profile, agent, settings, batch, json.loads(line)["count"])
                 print(json.dumps(answer), file=answers, flush=True)

@@ -15,16 +15,27 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 def tree(root: int) -> list[int]:
     """Return the ids of a process and of all its descendants that live now."""
-    children: dict[int, list[int]] = {}
+    families = _families()
+    found = [root]
+    for process in found:
+        found += families.get(process, [])
+    return found
+
+
+def children(root: int) -> list[int]:
+    """Return the ids of the processes that a process started and that live now."""
+    return _families().get(root, [])
+
+
+def _families() -> dict[int, list[int]]:
+    """Return the children of every process that has some."""
+    found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(OSError):
                 # the name, in parentheses, may hold anything; the parent is the second field after it
                 parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry))
-    found = [root]
-    for process in found:
-        found += children.get(process, [])
+                found.setdefault(parent, []).append(int(entry))
     return found
 
 
@@ -50,8 +61,13 @@ def resident_bytes(process: int) -> int:
         return 0
 
 
+def tree_resident_bytes(root: int) -> int:
+    """Return the resident memory of every process of a tree; pages that processes share count for each of them."""
+    return sum(map(resident_bytes, tree(root)))
+
+
 class PeakMemory:
-    """Samples the resident memory of a tree while it is entered; pages that processes share count for each of them.
+    """Samples the resident memory of a tree while it is entered; see `tree_resident_bytes`.
 
     Attributes:
         peak: The largest sum that was seen, in bytes.
@@ -80,4 +96,4 @@ class PeakMemory:
         last = False
         while not last:
             last = self._ended.wait(SAMPLE_SECONDS)
-            self.peak = max(self.peak, sum(map(resident_bytes, tree(self._root))))
+            self.peak = max(self.peak, tree_resident_bytes(self._root))

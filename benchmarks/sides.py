@@ -9,13 +9,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.frameworks import AGENTS, BARE, BENCHMARKS, Framework
-from benchmarks.process_trees import PeakMemory, tree_cpu_seconds
+from benchmarks.process_trees import PeakMemory, children, tree_cpu_seconds, tree_resident_bytes
 from orchestrator_runtimes.guest_commands import PASSED_ENVIRONMENT
 
 ANSWER_SECONDS: Final = 600.0
@@ -39,6 +39,7 @@ class BatchReport:
         seconds: Wall time of the batch, by the side's own clock.
         cpu_seconds: Of every process of the side.
         peak_bytes: Most resident memory of all its processes together; 0 when it was not watched.
+        latencies: Seconds of each execution, where they ran one at a time.
     """
 
     executions: int
@@ -47,13 +48,14 @@ class BatchReport:
     seconds: float
     cpu_seconds: float
     peak_bytes: int = 0
+    latencies: tuple[float, ...] = ()
 
 
 class Side:
     """A running side; made by `bare_side` and `our_side`.
 
     Attributes:
-        start_seconds: From the start of its process until it was ready.
+        start_seconds: From the start of its process until it was ready, or of that which it says itself.
     """
 
     def __init__(self, name: str, process: "subprocess.Popen[str]", log: Path) -> None:
@@ -62,8 +64,8 @@ class Side:
         self._process = process
         self._log = log
         began = time.monotonic()
-        self._answer()
-        self.start_seconds = time.monotonic() - began
+        ready = self._answer()
+        self.start_seconds = float(ready.get("seconds", time.monotonic() - began))
 
     def run(self, count: int, *, watch_memory: bool = False) -> BatchReport:
         """Run a batch of `count` executions.
@@ -89,11 +91,16 @@ class Side:
             seconds=float(answer["seconds"]),
             cpu_seconds=tree_cpu_seconds(self._process.pid) - before,
             peak_bytes=peak,
+            latencies=tuple(answer.get("latencies", ())),
         )
+
+    def resident_of_children(self) -> dict[int, int]:
+        """Return the resident bytes of each process that it started, with all below that, by process id."""
+        return {child: tree_resident_bytes(child) for child in children(self._process.pid)}
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
-        limit = threading.Timer(ANSWER_SECONDS, self._process.kill)
+        limit = threading.Timer(ANSWER_SECONDS, os.killpg, (self._process.pid, signal.SIGKILL))
         limit.start()
         try:
             line = self._process.stdout.readline()
@@ -134,7 +141,7 @@ def bare_side(framework: Framework, endpoint: str) -> Generator[Side]:
             "OPENAI_API_BASE": endpoint,
             "OPENAI_API_KEY": "not-a-key",
         }
-        with _side(f"{framework.name}, bare", words, environment, Path(home)) as side:
+        with side_process(f"{framework.name}, bare", words, environment, Path(home)) as side:
             yield side
 
 
@@ -146,13 +153,26 @@ def our_side(framework: Framework, endpoint: str, *options: str) -> Generator[Si
     environment = {**os.environ, "PYTHONPATH": f"{BENCHMARKS.parent}:{os.environ.get('PYTHONPATH', '')}"}
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
-        _side(f"{framework.name}, ours", words, environment, Path(folder)) as side,
+        side_process(f"{framework.name}, ours", words, environment, Path(folder)) as side,
     ):
         yield side
 
 
 @contextmanager
-def _side(name: str, words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Generator[Side]:
+def side_process(
+    name: str, words: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> Generator[Side]:
+    """Start the process of a side in a folder, which gets its log, and end it.
+
+    Args:
+        name: For errors.
+        words: Its command line; it speaks as `bare_process` does.
+        environment: All its variables.
+        folder: Where it runs.
+
+    Raises:
+        SideFailed: It does not get ready.
+    """
     log = folder / "said.log"
     with log.open("w") as said:
         process = subprocess.Popen(
@@ -169,10 +189,12 @@ def _side(name: str, words: Sequence[str], environment: Mapping[str, str], folde
         side = Side(name, process, log)
         yield side
         side.end()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # also what it left behind, when it has ended itself
+        process.wait()
+        raise
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()

@@ -15,6 +15,10 @@ class Sizes:
         thousand_executions: Executions of `thousand`.
         launches: Runs of each kind in `launch`.
         rows: Sizes of the asset in `rows`.
+        n8n_executions: Executions of a batch of `n8n`.
+        n8n_batches: Measured batches of each side, for each workflow.
+        n8n_lasting_executions: Executions between two samples of memory.
+        n8n_lasting_batches: Samples of memory.
     """
 
     capacity_requests: int
@@ -23,6 +27,10 @@ class Sizes:
     thousand_executions: int
     launches: int
     rows: tuple[int, ...]
+    n8n_executions: int
+    n8n_batches: int
+    n8n_lasting_executions: int
+    n8n_lasting_batches: int
 
 
 FULL: Final = Sizes(
@@ -32,6 +40,10 @@ FULL: Final = Sizes(
     thousand_executions=1_000,
     launches=3,
     rows=(1, 10, 100, 1_000, 10_000),
+    n8n_executions=40,
+    n8n_batches=5,
+    n8n_lasting_executions=500,
+    n8n_lasting_batches=10,
 )
 
 QUICK: Final = Sizes(
@@ -41,5 +53,9 @@ QUICK: Final = Sizes(
     thousand_executions=60,
     launches=1,
     rows=(1, 10, 100),
+    n8n_executions=8,
+    n8n_batches=2,
+    n8n_lasting_executions=40,
+    n8n_lasting_batches=3,
 )
 """Shows that everything works, in about a minute; its figures mean nothing."""

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from benchmarks import launch, overhead, thousand
+from benchmarks import launch, overhead, thousand, workflows
 from benchmarks.__main__ import page
 from benchmarks.launch import Launch
 from benchmarks.outcomes import Outcome, markdown, shown
@@ -50,6 +50,40 @@ def test_launch_tells_what_the_framework_itself_takes() -> None:
     assert row["added there, s"] == pytest.approx(2.0)
     assert row["added after another run, s"] == pytest.approx(0.3)
     assert row["warm, s"] == pytest.approx(0.03)
+
+
+def turns(latencies: list[float], cpu: list[float], start: workflows.Start) -> workflows.Turns:
+    batches = [
+        dataclasses.replace(report(1.0, 100 * each), latencies=tuple(latencies[at :: len(cpu)]))
+        for at, each in enumerate(cpu)
+    ]
+    return workflows.Turns(start=start, reports=batches)
+
+
+def test_n8n_compares_percentiles_of_all_executions_and_cpu_of_the_median_batch() -> None:
+    starts = workflows.Start(ready=9.0, answered=10.0), workflows.Start(ready=6.0, answered=8.0)
+    ours = turns([0.001 * n for n in range(1, 102)], [0.03, 0.01, 0.02], starts[0])
+    stock = turns([0.002 * n for n in range(1, 102)], [0.04, 0.04, 9.0], starts[1])
+    p50, p95, cpu = workflows.compare("Edit Fields", ours, stock)
+    assert p50["measure"] == "Edit Fields: p50, ms" and p50["ratio"] == pytest.approx(0.5)
+    assert p50["ours"] == pytest.approx(51) and p50["stock"] == pytest.approx(102)
+    assert p95["ours"] == pytest.approx(96) and p95["stock"] == pytest.approx(192)
+    assert cpu["ours"] == pytest.approx(20) and cpu["ratio"] == pytest.approx(0.5)
+    ready, first = workflows.compare_starts({"Edit Fields": starts})
+    assert ready["ratio"] == pytest.approx(1.5) and first["ratio"] == pytest.approx(1.25)
+
+
+def test_n8n_counts_failures_of_a_crowd() -> None:
+    rows = workflows.compare_crowds(report(4.0, 8.0, peak=2**30), report(8.0, 9.0, failed=1, peak=2**29))
+    assert [row["ratio"] for row in rows] == [0.5, pytest.approx(8 / 9), 2.0, None]
+    assert (rows[-1]["ours"], rows[-1]["stock"]) == (0, 1)
+
+
+def test_n8n_tells_the_first_the_largest_and_the_last_sample_of_memory() -> None:
+    samples = {500: 600 * 2**20, 1_000: 900 * 2**20, 1_500: 700 * 2**20}
+    rows = workflows.memory_rows(workflows.Lasting(samples=samples, guests=3, failed=0))
+    assert [row["ours"] for row in rows] == [600, 900, 700, 3]
+    assert rows[-2]["measure"] == "memory of a guest after 1,500, MB"
 
 
 @pytest.mark.parametrize(

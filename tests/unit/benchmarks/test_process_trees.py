@@ -8,7 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.process_trees import PeakMemory, cpu_seconds, resident_bytes, tree, tree_cpu_seconds
+from benchmarks.process_trees import (
+    PeakMemory,
+    children,
+    cpu_seconds,
+    resident_bytes,
+    tree,
+    tree_cpu_seconds,
+    tree_resident_bytes,
+)
 
 CHILD = """
 import time
@@ -38,6 +46,7 @@ def test_a_tree_is_the_process_and_its_descendants(family: "subprocess.Popen[str
     found = tree(family.pid)
     assert found[0] == family.pid and len(found) == 2
     assert os.getpid() not in found and set(found) <= set(tree(os.getpid()))
+    assert children(family.pid) == found[1:] and children(found[1]) == []
 
 
 def test_cpu_of_descendants_counts(family: "subprocess.Popen[str]") -> None:
@@ -55,6 +64,7 @@ def test_peak_memory_is_that_of_all_processes(family: "subprocess.Popen[str]") -
         pass
     assert memory.peak > 50 * 2**20
     assert memory.peak > resident_bytes(family.pid)
+    assert tree_resident_bytes(family.pid) > 50 * 2**20
 
 
 def test_a_process_that_is_gone_uses_nothing() -> None:

@@ -1,6 +1,8 @@
 """A side is told to run a batch, answers, and is measured from outside."""
 
+import os
 import sys
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from benchmarks import sides
 from benchmarks.capacity import CONNECTIONS, measure_capacity
 from benchmarks.endpoints import scripted_endpoint
 from benchmarks.frameworks import Framework, FrameworkMissing, find_frameworks
+from benchmarks.process_trees import resident_bytes
 from benchmarks.sides import Side, SideFailed, bare_side
 from benchmarks.sizes import QUICK
 from orchestrator_runtimes.conformance.fake import PROFILE
@@ -55,6 +58,12 @@ def test_a_batch_counts_what_raised_and_what_answered_wrongly(bare_folder: Path)
     assert side.start_seconds > 0
 
 
+def test_a_side_may_say_itself_what_its_start_took(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", """print('{"ready": true, "seconds": 150.5}', flush=True); input()"""]
+    with sides.side_process("it", words, {}, tmp_path) as side:
+        assert side.start_seconds == 150.5
+
+
 def test_a_side_that_ends_says_why(bare_folder: Path) -> None:
     (bare_folder / "fake.py").write_text("raise SystemExit('the framework is broken')")
     with pytest.raises(SideFailed, match="the framework is broken"), bare("http://127.0.0.1:9/v1"):
@@ -67,6 +76,23 @@ def test_a_side_that_hangs_is_given_up(bare_folder: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(sides, "ANSWER_SECONDS", 0.2)
         with pytest.raises(SideFailed, match="gave no answer"):
             side.run(1)
+
+
+def test_a_side_that_fails_leaves_nothing_running(tmp_path: Path) -> None:
+    code = """
+import pathlib, subprocess
+pathlib.Path("child").write_text(str(subprocess.Popen(["sleep", "60"], stdout=2).pid))
+print('{"ready": true}', flush=True)
+input()
+"""
+    words = [sys.executable, "-c", code]
+    path = {"PATH": os.defpath}
+    with pytest.raises(SideFailed), sides.side_process("it", words, path, tmp_path) as side:
+        side.run(1)
+    child, end = int((tmp_path / "child").read_text()), time.monotonic() + 10
+    while resident_bytes(child) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert resident_bytes(child) == 0
 
 
 def test_the_endpoint_carries_its_connections() -> None:

@@ -16,8 +16,11 @@ from benchmarks.sides import Side, SideFailed, side_process
 from orchestrator_n8n.start import SETTINGS, prepare
 from orchestrator_runtimes.guest_commands import PASSED_ENVIRONMENT
 
-_OURS_ALONE: Final = ("EXECUTIONS_DATA_SAVE_ON_ERROR", "EXECUTIONS_DATA_SAVE_ON_SUCCESS")
-"""Settings of a guest that the stock server does not get: it saves its executions, as is its default."""
+_PLACES: Final = ("N8N_ENCRYPTION_KEY", "N8N_PORT", "N8N_RUNNERS_BROKER_PORT", "N8N_USER_FOLDER")
+
+_OURS_ALONE: Final = ("EXECUTIONS_DATA_", "N8N_EXPRESSION_ENGINE")
+"""Beginnings of the settings that the stock server does not get, since they decide what is measured: it saves its
+executions and evaluates expressions as is its default."""
 
 _COMMAND_SECONDS: Final = 120.0
 
@@ -34,13 +37,13 @@ class StockN8n:
     def in_folder(cls, framework: Framework, folder: Path) -> "StockN8n":
         """Return how n8n is started by itself, with the program and the settings of a guest; nothing runs yet."""
         start = prepare(["--listen", "unix:none", "--folder", str(folder)], framework.python.parents[1])
-        own = {"N8N_ENCRYPTION_KEY", "N8N_PORT", "N8N_RUNNERS_BROKER_PORT", "N8N_USER_FOLDER", *SETTINGS}
+        shared = [name for name in SETTINGS if not name.startswith(_OURS_ALONE)]
         return cls(
             folder=folder,
             words=start.words,
             environment={
                 **{name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ},
-                **{name: start.environment[name] for name in sorted(own.difference(_OURS_ALONE))},
+                **{name: start.environment[name] for name in (*_PLACES, *shared)},
                 "HOME": str(folder),
                 "TMPDIR": str(folder),
             },

@@ -20,6 +20,9 @@ TARGET: Final = 1.0
 _ARGUMENTS: Final = {"input": "1 + 1"}
 """What the scripted model gives the calculator."""
 
+_WARM_UP: Final = 64
+"""Executions at once for which a second guest process is started, so that it is warm, too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
@@ -99,15 +102,16 @@ def _how(sizes: Sizes) -> str:
     return (
         "The same workflow files on both sides: a webhook and Edit Fields; a webhook and an AI Agent, which asks the"
         " scripted endpoint (no latency) twice and its calculator once. Stock is `n8n start` with a user folder and a"
-        " database of its own, workflows imported and published before, executions saved as is its default, called by"
-        " the production webhook over kept connections; ours is one guest process, from the item to the stored row."
+        " database of its own, workflows imported and published before, executions saved and expressions evaluated as"
+        " is its default, called by the production webhook over kept connections; ours is one guest process, from the"
+        " item to the stored row."
         f" One at a time: {sizes.n8n_batches} batches of {sizes.n8n_executions} on each side, in turns, after one"
         " execution and one batch of warm-up; percentiles of all executions, CPU as the median of the batches, per"
         " execution, of every process of the side, the caller included. At once:"
-        f" {sizes.thousand_executions:,} executions of Edit Fields submitted together, after"
-        f" {sizes.n8n_executions} together as warm-up; ours with as many guest processes as by default. Starts: from"
-        " the start of the guest or the server until it is ready, median of the starts above, and until the first"
-        " answer, one start each; the guest's database is new each time, the stock server's is not. Memory:"
+        f" {sizes.thousand_executions:,} executions of Edit Fields submitted together, after {_WARM_UP} together as"
+        " warm-up; ours with as many guest processes as by default. Starts: from the start of the guest or the server"
+        " until it is ready, median of the starts above, and until the first answer, one start each; the stock"
+        " server's database was made before by the import. Memory:"
         f" resident, of the largest guest with every process below it, after each {sizes.n8n_lasting_executions} of"
         f" {sizes.n8n_lasting_batches * sizes.n8n_lasting_executions:,} executions of Edit Fields."
     )
@@ -137,10 +141,10 @@ def _at_once(
     count, name = sizes.thousand_executions, next(iter(WORKFLOWS))
     options = "--entrypoint", f"{name}.json", "--in-flight", str(count)
     with our_side(framework, endpoint, *options) as side:
-        side.run(sizes.n8n_executions)
+        side.run(_WARM_UP)
         ours = side.run(count, watch_memory=True)
     with stock_side(stock, name, count) as side:
-        side.run(sizes.n8n_executions)
+        side.run(_WARM_UP)
         return ours, side.run(count, watch_memory=True)
 
 

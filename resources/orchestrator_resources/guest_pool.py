@@ -211,7 +211,7 @@ class GuestPool:
 
     def _replace_outgrown(self, guest: GuestProcess) -> None:
         """Give a guest that has grown too much no more to do, and end it when it has nothing left to do."""
-        if guest in self._guests and guest.outgrown:
+        if guest in self._guests and guest.outgrown(self._begun[guest]):
             self._guests.remove(guest)
             self._outgrown.append(guest)
             guest.retire()

@@ -23,6 +23,8 @@ from orchestrator_runtimes.guest_commands import (
 )
 
 _TAIL_LINES: Final = 20
+_EXECUTION_MB: Final = 16
+"""What one execution may need while it runs: in n8n 11 MB, most of it the isolate of its expressions."""
 
 
 class GuestProcess:
@@ -131,9 +133,12 @@ class GuestProcess:
             cause="\n".join(self._tail) if last else None,
         )
 
-    @property
-    def outgrown(self) -> bool:
-        """True when the guest has more memory than a guest of its framework may keep; on Linux only."""
+    def outgrown(self, executions: int) -> bool:
+        """Return whether the guest has more memory than a guest of its framework may keep; on Linux only.
+
+        Args:
+            executions: How many run in it now; what they need is not kept.
+        """
         allowed = self._command.replace_above_mb
         if allowed is None:
             return False
@@ -141,7 +146,7 @@ class GuestProcess:
             pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         except (OSError, IndexError):
             return False  # it has ended
-        return pages * os.sysconf("SC_PAGE_SIZE") > allowed * 2**20
+        return pages * os.sysconf("SC_PAGE_SIZE") > (allowed + executions * _EXECUTION_MB) * 2**20
 
     def retire(self) -> None:
         """Let nobody else use the guest; it ends when its last user stops it."""

@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := PYTHONPATH=tools $(BIN)/python -m orchestrator_tools
 UV := $(BIN)/uv --quiet
-PROJECTS := . runtimes/contract $(FRAMEWORKS:%=runtimes/%)
+PROJECTS := . runtimes/contract gateway $(FRAMEWORKS:%=runtimes/%)
 GUEST_COVERAGE := var/guest-coverage/.installed
 
 # byte code is what makes the second start fast

@@ -12,6 +12,9 @@ from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import Limits, ModelAddress, Result, Run, Usage
 
+AddressOf = Callable[["Item", str], ModelAddress | None]
+"""Where one try of an item's execution sends its model calls, given the loaded agent's digest; None for nowhere."""
+
 RunExecution = Callable[[Agent, Callable[[str], Run], OnEvent], Awaitable[Result]]
 
 
@@ -166,8 +169,15 @@ class Batch:
         rows: By index of the item; filled as executions end.
     """
 
-    def __init__(self, agent: Agent, items: Sequence[Item], settings: BatchSettings) -> None:
-        """Prepare; `run` does the work."""
+    def __init__(
+        self,
+        agent: Agent,
+        items: Sequence[Item],
+        settings: BatchSettings,
+        address_of: AddressOf | None = None,
+    ) -> None:
+        """Prepare; `run` does the work. `address_of` is asked for each try; None means `settings.model` for all."""
+        self._address_of = address_of
         self._agent = agent
         self._items = items
         self._settings = settings
@@ -258,7 +268,7 @@ class Batch:
             inputs=item.inputs,
             session=item.session,
             limits=settings.limits,
-            model=settings.model,
+            model=settings.model if self._address_of is None else self._address_of(item, agent),
             output_schema=settings.output_schema,
             stream=settings.stream,
             traceparent=settings.traceparent,

@@ -10,6 +10,7 @@ from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row
 from orchestrator_resources.finished_executions import FinishedExecutions
+from orchestrator_resources.gateway import LocalGateway
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.sessions import SqliteSessions
@@ -31,6 +32,7 @@ class RuntimeSettings:
         max_executions: Most executions at once in one process.
         memory_mb: Limit of a guest's data in MiB; None sets none.
         spare_seconds: How long a guest that was started ahead waits for the next run; 0 starts none.
+        gateway: Whether model calls pass the gateway, which journals them; without it a retry repeats them.
         environment: Variables that every guest gets beside those of its framework.
     """
 
@@ -40,6 +42,7 @@ class RuntimeSettings:
     max_executions: int = 200
     memory_mb: int | None = None
     spare_seconds: float = 0.0
+    gateway: bool = True
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -76,6 +79,7 @@ class Runtimes:
         self._tell = tell
         self._loop = LoopThread("agent-runtimes")
         self._pools: dict[str, GuestPool] = {}
+        self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
 
@@ -130,19 +134,42 @@ class Runtimes:
             AgentError: The runtime cannot be started.
         """
         pool = self._pool(profile)
-        batch = Batch(agent, items, settings)
+        gateway = self._gateway_to(settings.model)
+
+        def address_of(item: Item, loaded: str) -> ModelAddress | None:
+            if gateway is None:
+                return settings.model
+            return gateway.model(
+                execution=item.execution, agent=loaded, inputs=item.inputs, seconds=settings.limits.seconds
+            )
+
+        batch = Batch(agent, items, settings, address_of)
         return self._loop.run(batch.run(pool.run, self._finished(), on_event, on_row))
 
     def forget(self, items: list[Item]) -> None:
         """Drop the results that were kept for a retry, once they are stored as an asset."""
-        self._finished().forget([item.execution for item in items])
+        executions = [item.execution for item in items]
+        self._finished().forget(executions)
+        for gateway in self._gateways.values():
+            gateway.forget(executions)
 
     def close(self) -> None:
         """End every guest and let the embedded model go; idempotent."""
         pools, self._pools = list(self._pools.values()), {}
         self._loop.run(_close(pools))
+        for gateway in self._gateways.values():
+            gateway.close()
         self._loop.close()
         self._leases.close()
+
+    def _gateway_to(self, model: ModelAddress | None) -> LocalGateway | None:
+        """Return the gateway to an endpoint, started with the first execution that calls it."""
+        if model is None or not self._settings.gateway:
+            return None
+        if model not in self._gateways:
+            self._gateways[model] = LocalGateway(self._settings.state / "model_calls.db", model)
+        self._gateways[model].ready()
+        return self._gateways[model]
 
     def _finished(self) -> FinishedExecutions:
         return FinishedExecutions(self._settings.state / "finished_executions.db")

@@ -17,6 +17,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from orchestrator_resources.gateway import DRAIN_SECONDS
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from tests.integration.processes import alive
@@ -197,7 +198,8 @@ def test_after_the_run_was_killed_only_unfinished_rows_are_run_again(
     guests = descendants(process.pid)
     process.kill()
     process.wait(30)
-    until(lambda: not any(alive(pid) for pid in guests), 15)
+    # the gateway waits a while for answers that are on their way
+    until(lambda: not any(alive(pid) for pid in guests), 15 + DRAIN_SECONDS)
     before = endpoint.count
     assert before < ROWS
     with deployment.instance() as instance:
@@ -316,7 +318,7 @@ def test_a_signal_to_dg_launch_ends_the_guest(
     assert any(b"orchestrator_runtimes" in command(pid) for pid in below)
     process.send_signal(number)
     process.wait(60)
-    until(lambda: not any(alive(pid) for pid in below), 20)
+    until(lambda: not any(alive(pid) for pid in below), 20 + DRAIN_SECONDS)
 
 
 RELOAD = """mutation { reloadRepositoryLocation(repositoryLocationName: "team.py") { __typename } }"""

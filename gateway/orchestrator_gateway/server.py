@@ -1,0 +1,245 @@
+"""The gateway's HTTP endpoints: model calls of guests, and what the trusted side asks of it."""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+
+from orchestrator_gateway import tokens
+from orchestrator_gateway.executions import ExecutionCalls, Executions, Pending
+from orchestrator_gateway.fingerprints import digests_in, fingerprint
+from orchestrator_gateway.journal import Answer, Answered, Journal, JournalUnavailable, Scope
+from orchestrator_gateway.upstream import Refused, Upstream, call, timeout
+from orchestrator_runtimes.json_values import NotJson, parse
+from orchestrator_runtimes.model_answers import ENDPOINTS
+
+REQUEST_BYTES: Final = 64 * 2**20
+REPLAYED: Final = "x-orchestrator-replayed"
+"""Header of an answer that comes from the journal."""
+
+_HEADER_BYTES: Final = 16_384
+_END_SECONDS: Final = 2.0
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySettings:
+    """What a gateway needs.
+
+    Attributes:
+        secret: Signs the tokens of guests, and is the bearer token of the trusted side.
+        upstream: Where calls go.
+    """
+
+    secret: bytes = field(repr=False)
+    upstream: Upstream
+
+
+class _Guest:
+    """The guest that waits for an answer; when it goes away the call goes on, for its next try."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self.response: web.StreamResponse | None = None
+        self._gone = False
+
+    async def begin(self, content_type: str) -> None:
+        """Answer with a stream; a plain answer is only sent when it is whole."""
+        if content_type.startswith("text/event-stream"):
+            self.response = web.StreamResponse(headers={"content-type": content_type})
+            await self._do(self.response.prepare(self._request))
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of a stream."""
+        if self.response is not None and not self._gone:
+            await self._do(self.response.write(data))
+
+    async def finish(self, answer: Answer, rest: bytes, *, replayed: bool = False) -> web.StreamResponse:
+        """Send what is left of an answer."""
+        if self.response is None:
+            headers = {"content-type": answer.content_type} | ({REPLAYED: "1"} if replayed else {})
+            return web.Response(body=rest, headers=headers)
+        await self.write(rest)
+        if not self._gone:
+            await self._do(self.response.write_eof())
+        return self.response
+
+    async def _do(self, work: Awaitable[Any]) -> None:
+        try:
+            await work
+        except (ConnectionError, asyncio.CancelledError):
+            self._gone = True
+
+
+class Gateway:
+    """Serves guests and the trusted side until it is drained."""
+
+    def __init__(self, settings: GatewaySettings, journal: Journal) -> None:
+        """Begin with no call."""
+        self._settings = settings
+        self._journal = journal
+        self._executions = Executions(journal)
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._session: aiohttp.ClientSession | None = None
+
+    def app(self) -> web.Application:
+        """Return the web application."""
+        app = web.Application(client_max_size=REQUEST_BYTES, middlewares=[_told])
+        for endpoint in ENDPOINTS:
+            app.router.add_post(f"/v1{endpoint}", self._model_call)
+        app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/health", self._health)
+        app.router.add_post("/admin/forget", self._forget)
+        app.on_startup.append(self._open)
+        app.on_cleanup.append(self._close)
+        return app
+
+    async def drain(self, seconds: float) -> None:
+        """Let calls that are on their way be answered and recorded, for the next try of their executions."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=seconds)
+        for task in self._calls:
+            task.cancel()
+
+    async def _open(self, _app: web.Application) -> None:
+        connector = aiohttp.TCPConnector(limit=0)
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout(), auto_decompress=True)
+
+    async def _close(self, _app: web.Application) -> None:
+        await self.drain(0)
+        if self._session is not None:
+            await self._session.close()
+
+    async def _health(self, _request: web.Request) -> web.StreamResponse:
+        return web.json_response({"ready": True, **self._executions.counts()})
+
+    async def _models(self, request: web.Request) -> web.StreamResponse:
+        _claims(request, self._settings.secret)
+        assert self._session is not None
+        upstream = self._settings.upstream
+        headers = {"authorization": f"Bearer {upstream.api_key}"} if upstream.api_key else {}
+        try:
+            async with self._session.get(upstream.base_url.rstrip("/") + "/models", headers=headers) as found:
+                return web.Response(
+                    status=found.status, body=await found.read(), content_type=found.content_type
+                )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _error(web.HTTPBadGateway, f"the model endpoint does not answer: {error}") from error
+
+    async def _forget(self, request: web.Request) -> web.StreamResponse:
+        if not hmac.compare_digest(_bearer(request).encode(), self._settings.secret.hex().encode()):
+            raise _error(web.HTTPUnauthorized, "only the trusted side may ask for this")
+        wanted = await request.json()
+        await self._journal.forget(wanted["tenant"], wanted["executions"])
+        self._executions.forget(wanted["tenant"], wanted["executions"])
+        return web.json_response({})
+
+    async def _model_call(self, request: web.Request) -> web.StreamResponse:
+        claims = _claims(request, self._settings.secret)
+        content = await request.read()
+        try:
+            body = parse(content)
+        except NotJson as error:
+            raise _error(web.HTTPBadRequest, f"the request is not JSON: {error}") from error
+        path = request.path.removeprefix("/v1")
+        scope = Scope(tenant=claims.tenant, execution=claims.execution, agent=claims.agent)
+        calls = await self._executions.calls(scope, frozenset(claims.known))
+        wanted = fingerprint(path, body, calls.known)
+        while (found := calls.claim(claims.attempt, wanted)) is not None:
+            try:
+                if isinstance(found, Answered):
+                    answer = await self._journal.answer(scope, found.number)
+                else:
+                    answer = await asyncio.shield(found.answer)
+            except (Refused, KeyError):
+                continue  # it came to nothing: there may be another one, or this one is new
+            return await self._replayed(request, answer)
+        guest, pending = _Guest(request), calls.begin(claims.attempt, wanted)
+        task = asyncio.create_task(self._live(request, path, content, calls, pending, guest, claims.until))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return await asyncio.shield(task)
+
+    async def _replayed(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        guest = _Guest(request)
+        await guest.begin(answer.content_type)
+        return await guest.finish(answer, answer.body, replayed=True)
+
+    async def _live(
+        self,
+        request: web.Request,
+        path: str,
+        content: bytes,
+        calls: ExecutionCalls,
+        pending: Pending,
+        guest: _Guest,
+        until: float,
+    ) -> web.StreamResponse:
+        """Call the upstream, record what it answers, and only then let the guest see the end of it."""
+        assert self._session is not None
+        try:
+            answer, rest, usable = await call(
+                self._session, self._settings.upstream, path, request.headers, content, guest, until
+            )
+            if usable:
+                made = Answered(
+                    number=0,
+                    attempt=pending.attempt,
+                    exact=pending.fingerprint.exact,
+                    loose=pending.fingerprint.loose,
+                    words=digests_in(answer.body.decode(errors="replace")),
+                )
+                recorded = await self._journal.record(calls.scope, made, answer)
+                calls.end(pending, recorded, answer)
+            else:
+                calls.end(pending, None, Refused(502, b""))
+        except BaseException as error:
+            calls.end(pending, None, error if isinstance(error, Refused) else Refused(503, b""))
+            raise
+        return await guest.finish(answer, rest)
+
+
+def _claims(request: web.Request, secret: bytes) -> tokens.Claims:
+    try:
+        return tokens.read(secret, _bearer(request))
+    except tokens.BadToken as error:
+        raise _error(web.HTTPUnauthorized, str(error)) from error
+
+
+def _bearer(request: web.Request) -> str:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
+def _error(kind: type[web.HTTPException], message: str) -> web.HTTPException:
+    text = json.dumps({"error": {"message": message[:1_000], "type": "gateway"}})
+    return kind(text=text, content_type="application/json")
+
+
+@web.middleware
+async def _told(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Turn what goes wrong into an answer that an OpenAI client understands."""
+    try:
+        return await handler(request)
+    except Refused as error:
+        return web.Response(
+            status=error.status, body=error.body, headers={"content-type": error.content_type}
+        )
+    except JournalUnavailable as error:
+        raise _error(web.HTTPServiceUnavailable, str(error)) from error
+
+
+def runner(gateway: Gateway) -> web.AppRunner:
+    """Return what serves a gateway; a guest that goes away does not cancel what is done for it."""
+    return web.AppRunner(
+        gateway.app(),
+        access_log=None,
+        handler_cancellation=False,
+        max_field_size=_HEADER_BYTES,
+        shutdown_timeout=_END_SECONDS,
+    )

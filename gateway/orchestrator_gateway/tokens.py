@@ -1,0 +1,91 @@
+"""Tokens that guests authenticate with: bound to one try of one execution of one tenant, and short-lived.
+
+`v1.CLAIMS.SIGNATURE`, both base64url; the signature is HMAC-SHA256 over the first two parts. The gateway keeps no list
+of tokens: whoever shares its secret can issue them.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Final
+
+TOKEN_CHARACTERS: Final = 8_192
+"""Longest token that is read."""
+
+_VERSION: Final = "v1"
+
+
+class BadToken(Exception):
+    """A token is refused; the text says why, without saying anything of the secret."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims:
+    """What a token allows: the model calls of one execution.
+
+    Attributes:
+        tenant: Whose it is.
+        execution: Id of the execution, the same in each try.
+        attempt: Name of this try: equal calls within one try are different calls.
+        agent: Digest of the agent; another agent is never served this one's answers.
+        until: Unix time in seconds at which the execution has reached its limit.
+        expires: Unix time in seconds after which it is worth nothing.
+        known: Digests of the volatile-looking words of the inputs (`fingerprints.digest_of`), which are not volatile.
+    """
+
+    tenant: str
+    execution: str
+    attempt: str
+    agent: str
+    until: float
+    expires: float
+    known: tuple[str, ...] = ()
+
+
+def issue(secret: bytes, claims: Claims) -> str:
+    """Return a token with these claims."""
+    body = f"{_VERSION}.{_encoded(json.dumps(asdict(claims), separators=(',', ':')).encode())}"
+    return f"{body}.{_encoded(_signature(secret, body))}"
+
+
+def read(secret: bytes, token: str, *, now: float | None = None) -> Claims:
+    """Return the claims of a token.
+
+    Args:
+        secret: What it must be signed with.
+        token: As the guest sent it.
+        now: Unix time in seconds; None is the present.
+
+    Raises:
+        BadToken: It is none, of another secret, or too old.
+    """
+    body, _, signature = token.rpartition(".")
+    version, _, claims = body.partition(".")
+    if len(token) > TOKEN_CHARACTERS or version != _VERSION or not signature:
+        raise BadToken("this is no token of the gateway")
+    if not hmac.compare_digest(_decoded(signature), _signature(secret, body)):
+        raise BadToken("the token was not issued for this gateway")
+    found = json.loads(_decoded(claims))
+    read_claims = Claims(**{**found, "known": tuple(found["known"])})
+    if read_claims.expires < (time.time() if now is None else now):
+        raise BadToken("the token has expired: the execution is over")
+    return read_claims
+
+
+def _signature(secret: bytes, body: str) -> bytes:
+    return hmac.new(secret, body.encode(), hashlib.sha256).digest()
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadToken("this is no token of the gateway") from error

@@ -1,0 +1,158 @@
+"""The gateway that the runs of this process send their model calls to."""
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from orchestrator_gateway.fingerprints import digests_in
+from orchestrator_gateway.tokens import Claims, issue
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.json_values import Json, dump
+from orchestrator_runtimes.messages import ModelAddress
+
+START_SECONDS: Final = 30.0
+DRAIN_SECONDS: Final = 10.0
+"""How long it stays for calls that are on their way when its run is gone: their answers wait for the retry."""
+
+TENANT: Final = "local"
+"""Whose executions these are, on a machine without tenants."""
+
+_TOKEN_SPARE_SECONDS: Final = 60.0
+_KNOWN_WORDS: Final = 200
+_ASK_SECONDS: Final = 30.0
+_PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class LocalGateway:
+    """A gateway in a process of its own, which ends with this one.
+
+    Args:
+        journal: Database of the answers; gateways of one machine may share it.
+        upstream: Where calls go; its key stays with the gateway.
+    """
+
+    def __init__(self, journal: Path, upstream: ModelAddress) -> None:
+        """Begin to start it; `ready` waits until it serves."""
+        self._secret = secrets.token_bytes(32)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "orchestrator_gateway"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: os.environ[name] for name in _PASSED if name in os.environ},
+            start_new_session=True,
+        )
+        self._told: list[str] = []
+        self._settings = {
+            "secret": self._secret.hex(),
+            "journal": str(journal),
+            "upstream": {"base_url": upstream.base_url, "api_key": upstream.api_key},
+            "drain_seconds": DRAIN_SECONDS,
+        }
+        self._address: str | None = None
+        threading.Thread(target=self._read_errors, name="gateway-errors", daemon=True).start()
+
+    def ready(self) -> None:
+        """Return when it serves.
+
+        Raises:
+            AgentError: `model_unavailable` when it does not start; the message holds its last words.
+        """
+        if self._address is None:
+            self._address = self._started()
+
+    def model(self, *, execution: str, agent: str, inputs: Json, seconds: float) -> ModelAddress:
+        """Return where one try of an execution sends its model calls; only once it is ready.
+
+        Args:
+            execution: Id of the execution, the same in each try.
+            agent: Digest of the agent.
+            inputs: What the agent gets.
+            seconds: How long the execution may take.
+        """
+        until = time.time() + seconds
+        words = digests_in(dump(inputs).decode())
+        claims = Claims(
+            tenant=TENANT,
+            execution=execution,
+            attempt=secrets.token_hex(8),
+            agent=agent,
+            until=until,
+            expires=until + _TOKEN_SPARE_SECONDS,
+            known=tuple(sorted(words)[:_KNOWN_WORDS]),
+        )
+        return ModelAddress(base_url=f"{self._address}/v1", api_key=issue(self._secret, claims))
+
+    def forget(self, executions: Sequence[str]) -> None:
+        """Drop the answers of executions whose asset is stored.
+
+        Raises:
+            AgentError: `state_unavailable` when the journal does not answer.
+        """
+        request = urllib.request.Request(
+            f"{self._address}/admin/forget",
+            data=json.dumps({"tenant": TENANT, "executions": list(executions)}).encode(),
+            headers={
+                "authorization": f"Bearer {self._secret.hex()}",
+                "content-type": "application/json",
+            },
+        )
+        try:
+            urllib.request.urlopen(request, timeout=_ASK_SECONDS).close()
+        except OSError as error:
+            raise AgentError(
+                ErrorCode.STATE_UNAVAILABLE, "the gateway does not forget answers", cause=str(error)
+            ) from error
+
+    def close(self) -> None:
+        """Let it go: it ends when the calls that are on their way are recorded."""
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        threading.Thread(target=self._collect, name="gateway", daemon=True).start()
+
+    def _collect(self) -> None:
+        """Release what this side holds, if it ends before this process does."""
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def _started(self) -> str:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        late = threading.Timer(START_SECONDS, self._process.kill)
+        late.start()
+        try:
+            self._process.stdin.write(json.dumps(self._settings) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except OSError:
+            line = ""
+        finally:
+            late.cancel()
+        if not line:
+            self._process.kill()
+            self._process.wait()
+            raise AgentError(
+                ErrorCode.MODEL_UNAVAILABLE,
+                f"the gateway of model calls did not start within {START_SECONDS:.0f} s",
+                cause="\n".join(self._told[-5:]) or None,
+            )
+        return str(json.loads(line)["address"])
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as errors:
+            for line in errors:
+                self._told = [*self._told[-20:], line.rstrip()]
+                sys.stderr.write(line)

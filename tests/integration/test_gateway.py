@@ -1,0 +1,336 @@
+"""The gateway's process, as a guest and the trusted side see it: what was answered is not asked again."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator_resources.gateway import LocalGateway
+from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
+from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.json_values import Json
+from orchestrator_runtimes.messages import ModelAddress
+from tests.integration.processes import alive, wait_until
+
+REPLAYED = "x-orchestrator-replayed"
+
+
+class Answered:
+    """What a guest got."""
+
+    def __init__(self, status: int, headers: http.client.HTTPMessage, body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def replayed(self) -> bool:
+        return self.headers.get(REPLAYED) == "1"
+
+
+def ask(address: ModelAddress, text: str, *, path: str = "/chat/completions", **more: Any) -> Answered:
+    """Make a call as a guest does."""
+    body = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+    return send(address, json.dumps(body).encode(), path=path)
+
+
+def send(
+    address: ModelAddress, body: bytes, *, path: str = "/chat/completions", method: str = "POST"
+) -> Answered:
+    base = urllib.parse.urlsplit(address.base_url)
+    connection = http.client.HTTPConnection(str(base.hostname), base.port, timeout=60)
+    with contextlib.closing(connection):
+        headers = {"content-type": "application/json", "authorization": f"Bearer {address.api_key}"}
+        connection.request(method, base.path + path, body, headers)
+        answer = connection.getresponse()
+        return Answered(answer.status, answer.headers, answer.read())
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+@pytest.fixture
+def upstream(endpoint: ModelEndpoint) -> ModelEndpoint:
+    endpoint.reset()
+    return endpoint
+
+
+@contextlib.contextmanager
+def started(state: Path, base_url: str, key: str | None = None) -> Iterator[LocalGateway]:
+    gateway = LocalGateway(state, ModelAddress(base_url=base_url, api_key=key))
+    try:
+        gateway.ready()
+        yield gateway
+    finally:
+        gateway.close()
+        wait_until(lambda: gateway._process.poll() is not None, "it ends when it is let go")
+
+
+@pytest.fixture
+def gateway(state: Path, upstream: ModelEndpoint) -> Iterator[LocalGateway]:
+    with started(state, upstream.base_url) as running:
+        yield running
+
+
+def attempt(
+    gateway: LocalGateway, execution: str = "e", agent: str = "a", inputs: Json = "hi"
+) -> ModelAddress:
+    return gateway.model(execution=execution, agent=agent, inputs=inputs, seconds=60)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_retry_gets_the_same_bytes_and_the_upstream_no_second_call(
+    gateway: LocalGateway, state: Path, upstream: ModelEndpoint, *, stream: bool
+) -> None:
+    first = ask(attempt(gateway), "hi", stream=stream)
+    assert first.status == 200 and not first.replayed and upstream.count == 1
+    again = ask(attempt(gateway), "hi", stream=stream)
+    assert again.body == first.body and again.headers["content-type"] == first.headers["content-type"]
+    with started(state, upstream.base_url) as other:
+        assert ask(attempt(other), "hi", stream=stream).body == first.body
+    assert upstream.count == 1
+
+
+def test_equal_calls_of_one_try_are_different_calls_also_at_once(
+    gateway: LocalGateway, upstream: ModelEndpoint
+) -> None:
+    for _ in range(2):
+        address = attempt(gateway)
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(lambda _: ask(address, "hi"), range(8)))  # noqa: B023 - done in this turn
+        assert {answer.status for answer in answers} == {200}
+        assert upstream.count == 8
+
+
+def test_another_agent_execution_or_prompt_never_gets_an_old_answer(
+    gateway: LocalGateway, upstream: ModelEndpoint
+) -> None:
+    ask(attempt(gateway), "hi")
+    for address in (attempt(gateway, agent="b"), attempt(gateway, execution="f")):
+        assert not ask(address, "hi").replayed
+    assert not ask(attempt(gateway), "ho").replayed
+    assert not ask(attempt(gateway), "hi", temperature=1).replayed
+    assert upstream.count == 5
+
+
+def test_what_the_guest_made_up_does_not_count_and_what_it_was_given_does(
+    gateway: LocalGateway, upstream: ModelEndpoint
+) -> None:
+    one, other = "6e0b5f0a-1c1d-4f7e-8a70-5b3b6e5f1a11", "9d3c2b1a-aaaa-4bbb-8ccc-123456789abc"
+    ask(attempt(gateway, inputs=[one, other]), f"At 2026-01-01T10:00:00 review {one}")
+    again = attempt(gateway, inputs=[one, other])
+    assert not ask(again, f"At 2026-01-02T11:11:11 review {other}").replayed
+    assert ask(again, f"At 2026-01-02T11:11:11 review {one}").replayed
+    assert upstream.count == 2
+
+
+def test_a_guest_that_goes_away_has_its_answer_when_it_comes_back(
+    gateway: LocalGateway, upstream: ModelEndpoint
+) -> None:
+    slow = upstream.script("slow", Script(latency=1.0))
+    with started(Path(gateway._settings["journal"]), slow) as patient:  # type: ignore[arg-type]  # its own settings
+        address = attempt(patient)
+        base = urllib.parse.urlsplit(address.base_url)
+        connection = http.client.HTTPConnection(str(base.hostname), base.port)
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+        headers = {"authorization": f"Bearer {address.api_key}", "content-type": "application/json"}
+        connection.request("POST", base.path + "/chat/completions", body, headers)
+        wait_until(lambda: upstream.count == 1, "the call is on its way")
+        connection.close()
+        assert ask(attempt(patient), "hi").replayed, "on its way still, and waited for"
+        assert upstream.count == 1
+
+
+def test_let_go_it_records_what_is_on_its_way(state: Path, upstream: ModelEndpoint) -> None:
+    slow = upstream.script("slow", Script(latency=1.0))
+    with started(state, slow) as gateway:
+        address = attempt(gateway)
+        asking = threading.Thread(target=lambda: ask(address, "hi"))
+        asking.start()
+        wait_until(lambda: upstream.count == 1, "the call is on its way")
+    asking.join()
+    with started(state, slow) as gateway:
+        assert ask(attempt(gateway), "hi").replayed
+
+
+def test_killed_it_has_lost_nothing_that_was_told(state: Path, upstream: ModelEndpoint) -> None:
+    gateway = LocalGateway(state, ModelAddress(base_url=upstream.base_url))
+    gateway.ready()
+    told = [ask(attempt(gateway), f"question {n}") for n in range(20)]
+    os.kill(gateway._process.pid, signal.SIGKILL)
+    gateway.close()
+    with started(state, upstream.base_url) as next_one:
+        again = [ask(attempt(next_one), f"question {n}") for n in range(20)]
+    assert [answer.body for answer in again] == [answer.body for answer in told]
+    assert upstream.count == 20
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls", "status"),
+    [
+        (Fault(kind=FaultKind.STATUS, status=503, first=2), 3, 200),
+        (Fault(kind=FaultKind.STATUS, status=429, retry_after=1, first=1), 2, 200),
+        (Fault(kind=FaultKind.DISCONNECT, first=1), 2, 200),
+        (Fault(kind=FaultKind.TRUNCATED_STREAM, first=1), 2, 200),
+        (Fault(kind=FaultKind.STATUS, status=500), 4, 500),
+        (Fault(kind=FaultKind.STATUS, status=401), 1, 401),
+        (Fault(kind=FaultKind.DISCONNECT), 4, 502),
+    ],
+    ids=[
+        "busy twice",
+        "rate limited",
+        "cut off once",
+        "cut off in the body",
+        "broken",
+        "no key",
+        "always cut off",
+    ],
+)
+def test_an_upstreams_fault_is_tried_again_in_one_place(
+    state: Path, upstream: ModelEndpoint, fault: Fault, calls: int, status: int
+) -> None:
+    with started(state, upstream.script("faulty", Script(faults=(fault,)))) as gateway:
+        answer = ask(attempt(gateway), "hi")
+        assert (answer.status, upstream.count) == (status, calls)
+        if status != 200:
+            assert json.loads(answer.body)["error"]["message"]
+
+
+UNUSABLE = (FaultKind.HTML, FaultKind.TRUNCATED_JSON, FaultKind.NO_CHOICES, FaultKind.EMPTY_CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream"),
+    [*((kind, stream) for kind in UNUSABLE for stream in (False, True)), (FaultKind.TRUNCATED_STREAM, True)],
+)
+def test_an_answer_that_cannot_be_used_is_passed_on_and_not_kept(
+    state: Path, upstream: ModelEndpoint, kind: FaultKind, *, stream: bool
+) -> None:
+    script = Script(faults=(Fault(kind=kind, first=1),))
+    with started(state, upstream.script("faulty", script)) as gateway:
+        ask(attempt(gateway), "hi", stream=stream)
+        good = ask(attempt(gateway), "hi", stream=stream)
+        assert good.status == 200 and not good.replayed
+        assert ask(attempt(gateway), "hi", stream=stream).body == good.body
+        assert upstream.count == 2
+
+
+def test_the_upstream_gets_its_key_and_not_the_guests_token(state: Path) -> None:
+    seen: list[str] = []
+
+    async def upstream() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            seen.append(head)
+            body = b'{"choices": [{"message": {"content": "ok"}}]}'
+            writer.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+                + body
+            )
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with server:
+
+            def work() -> None:
+                with started(state, f"http://127.0.0.1:{port}/v1", key="the-operators") as gateway:
+                    address = attempt(gateway)
+                    assert ask(address, "hi").status == 200
+                    assert str(address.api_key) not in seen[0]
+
+            await asyncio.to_thread(work)
+
+    asyncio.run(upstream())
+    (head,) = seen
+    assert "authorization: bearer the-operators" in head and "host: 127.0.0.1" in head
+
+
+@pytest.mark.parametrize(
+    ("token", "body", "path", "method", "status"),
+    [
+        ("stolen", b"{}", "/chat/completions", "POST", 401),
+        (None, b"{", "/chat/completions", "POST", 400),
+        (None, b"\xff\xfe", "/chat/completions", "POST", 400),
+        (None, b"{}", "/files", "POST", 404),
+        (None, b"{}", "/../admin/forget", "POST", 404),
+        (None, b"", "/chat/completions", "GET", 405),
+        (None, b"[" * 100_000, "/chat/completions", "POST", 400),
+    ],
+    ids=["foreign token", "no JSON", "no text", "unknown path", "path outside", "method", "deep"],
+)
+def test_what_a_hostile_guest_sends_is_refused_and_others_are_served(
+    gateway: LocalGateway, token: str | None, body: bytes, path: str, method: str, status: int
+) -> None:
+    address = attempt(gateway)
+    hostile = ModelAddress(base_url=address.base_url, api_key=token or address.api_key)
+    assert send(hostile, body, path=path, method=method).status == status
+    assert ask(address, "hi").status == 200
+
+
+def test_a_guests_token_does_not_open_what_is_the_trusted_sides(gateway: LocalGateway) -> None:
+    address = attempt(gateway)
+    admin = ModelAddress(base_url=address.base_url.removesuffix("/v1"), api_key=address.api_key)
+    assert send(admin, b'{"tenant": "local", "executions": ["e"]}', path="/admin/forget").status == 401
+
+
+def test_a_token_is_worth_nothing_when_its_time_is_over(gateway: LocalGateway) -> None:
+    old = gateway.model(execution="e", agent="a", inputs=None, seconds=-120)
+    answer = ask(old, "hi")
+    assert answer.status == 401 and "expired" in json.loads(answer.body)["error"]["message"]
+
+
+def test_models_are_those_of_the_upstream(gateway: LocalGateway) -> None:
+    answer = send(attempt(gateway), b"", path="/models", method="GET")
+    assert answer.status == 200 and "data" in json.loads(answer.body)
+
+
+def test_forgotten_executions_are_asked_again(gateway: LocalGateway, upstream: ModelEndpoint) -> None:
+    ask(attempt(gateway), "hi")
+    gateway.forget(["e"])
+    assert not ask(attempt(gateway), "hi").replayed
+    assert upstream.count == 2
+
+
+def test_two_hundred_at_once_are_each_answered_with_their_own(
+    gateway: LocalGateway, upstream: ModelEndpoint
+) -> None:
+    addresses = [attempt(gateway, execution=f"EXEC-{n}") for n in range(200)]
+
+    def work(n: int) -> str:
+        return ask(addresses[n], f"EXEC-{n}").body.decode()
+
+    with ThreadPoolExecutor(50) as threads:
+        bodies = list(threads.map(work, range(200)))
+    assert upstream.count == 200 and len(set(bodies)) == 200
+
+
+def test_where_it_cannot_write_it_says_so_and_goes_on(state: Path, upstream: ModelEndpoint) -> None:
+    state.write_bytes(b"no database" * 1000)
+    gateway = LocalGateway(state, ModelAddress(base_url=upstream.base_url))
+    with pytest.raises(AgentError, match="did not start") as caught:
+        gateway.ready()
+    assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE and "calls.db" in str(caught.value.cause)
+    gateway.close()
+
+
+def test_it_ends_with_the_process_that_started_it(gateway: LocalGateway) -> None:
+    pid = gateway._process.pid
+    began = time.monotonic()
+    assert gateway._process.stdin is not None
+    gateway._process.stdin.close()  # as the system does for a process that is killed
+    wait_until(lambda: not alive(pid), "it ends")
+    assert time.monotonic() - began < 10

@@ -1,0 +1,59 @@
+"""Tokens: only the gateway's own are read, whatever a guest makes of them."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator_gateway.tokens import TOKEN_CHARACTERS, BadToken, Claims, issue, read
+
+SECRET = b"s" * 32
+CLAIMS = Claims(tenant="t", execution="e", attempt="a", agent="d", until=1e9, expires=2e9, known=("k",))
+texts = st.text(max_size=50)
+
+
+@given(
+    tenant=texts, execution=texts, attempt=texts, agent=texts, known=st.lists(texts, max_size=5).map(tuple)
+)
+def test_what_is_issued_is_read(
+    tenant: str, execution: str, attempt: str, agent: str, known: tuple[str, ...]
+) -> None:
+    claims = Claims(
+        tenant=tenant, execution=execution, attempt=attempt, agent=agent, until=1e9, expires=2e9, known=known
+    )
+    assert read(SECRET, issue(SECRET, claims)) == claims
+
+
+@given(at=st.integers(min_value=0), by=st.characters(codec="ascii"))
+def test_a_changed_token_is_refused(at: int, by: str) -> None:
+    token = issue(SECRET, CLAIMS)
+    at %= len(token)
+    changed = token[:at] + by + token[at + 1 :]
+    try:
+        assert read(SECRET, changed) == CLAIMS, "only a change that means the same is read"
+    except BadToken:
+        assert changed != token
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_refused_by_name(text: str) -> None:
+    with pytest.raises(BadToken):
+        read(SECRET, text)
+
+
+@pytest.mark.parametrize(
+    ("token", "words"),
+    [
+        (issue(b"o" * 32, CLAIMS), "not issued for this gateway"),
+        (issue(SECRET, Claims(**{**CLAIMS.__dict__, "expires": time.time() - 1})), "has expired"),
+        (issue(SECRET, CLAIMS).replace("v1.", "v2.", 1), "no token of the gateway"),
+        ("v1.e30", "not issued for this gateway"),
+        ("v1." + "a" * TOKEN_CHARACTERS, "no token of the gateway"),
+        ("", "no token of the gateway"),
+    ],
+    ids=["another gateway's", "expired", "another version", "unsigned", "too long", "none"],
+)
+def test_a_token_that_is_not_good_is_refused_by_name(token: str, words: str) -> None:
+    with pytest.raises(BadToken, match=words):
+        read(SECRET, token)

@@ -224,6 +224,7 @@ def _materialize(
         failures=spec.for_each.policy() if spec.for_each else BatchSettings().failures,
         output_schema=spec.output_schema,
         stream=spec.stream,
+        journal=True,
         traceparent=f"00-{trace_id}-{secrets.token_hex(8)}-01",
     )
     began = time.monotonic()

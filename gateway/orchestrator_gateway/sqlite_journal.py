@@ -1,26 +1,14 @@
 """The journal in an SQLite file, which gateways of one machine may share."""
 
-import asyncio
-import queue
-import sqlite3
-import threading
 import time
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from orchestrator_gateway.journal import Answer, Answered, JournalUnavailable, Scope
+from orchestrator_gateway.journal import Answer, Answered, Scope
+from orchestrator_gateway.sqlite_database import SqliteDatabase
 from orchestrator_runtimes.messages import Usage
-
-T = TypeVar("T")
-
-_WAIT_SECONDS: Final = 30.0
-"""How long a transaction waits for those of other processes."""
-
-_AT_ONCE: Final = 200
-"""Most pieces of work in one transaction."""
 
 _LEVEL: Final = 1
 _SCHEMA: Final = """
@@ -36,15 +24,9 @@ CREATE INDEX IF NOT EXISTS calls_by_age ON calls (recorded);
 """
 _ALL: Final = "tenant = ? AND execution = ? AND agent = ?"
 
-Work = Callable[[sqlite3.Connection], Any]
-
 
 class SqliteJournal:
-    """See `journal.Journal`.
-
-    All work is done by one thread. What comes while it is busy is done in one transaction: making a transaction durable
-    takes a disk milliseconds, however much is in it.
-    """
+    """See `journal.Journal`."""
 
     def __init__(self, file: Path) -> None:
         """Open a database, made when missing.
@@ -52,24 +34,11 @@ class SqliteJournal:
         Raises:
             JournalUnavailable: It cannot be opened.
         """
-        self._file = file
-        self._work: queue.Queue[tuple[Work, Future[Any]] | None] = queue.Queue()
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(
-                file, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")  # else an answer may be lost with the power
-            self._database.executescript(_SCHEMA)
-        except (sqlite3.Error, OSError) as error:
-            raise self._unavailable(error) from error
-        self._thread = threading.Thread(target=self._serve, name="journal", daemon=True)
-        self._thread.start()
+        self._database = SqliteDatabase(file, _SCHEMA)
 
     async def answered(self, scope: Scope) -> Sequence[Answered]:
         """Return the calls of a scope that were answered, in order."""
-        rows = await self._do(
+        rows = await self._database.do(
             lambda database: database.execute(
                 f"SELECT number, attempt, exact, loose, words FROM calls WHERE {_ALL} ORDER BY number",
                 _key(scope),
@@ -82,7 +51,7 @@ class SqliteJournal:
 
     async def answer(self, scope: Scope, number: int) -> Answer:
         """Return an answer."""
-        row = await self._do(
+        row = await self._database.do(
             lambda database: database.execute(
                 "SELECT content_type, body, input_tokens, output_tokens, cached_tokens FROM calls"
                 f" WHERE {_ALL} AND number = ?",
@@ -112,7 +81,7 @@ class SqliteJournal:
             *tokens,
             time.time(),
         )
-        number = await self._do(
+        number = await self._database.do(
             lambda database: (
                 database.execute(
                     "INSERT INTO calls (tenant, execution, agent, attempt, exact, loose, words, content_type, body,"
@@ -132,7 +101,7 @@ class SqliteJournal:
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:
         """Drop the calls of executions whose results are stored elsewhere."""
         rows = [(tenant, execution) for execution in executions]
-        await self._do(
+        await self._database.do(
             lambda database: database.executemany(
                 "DELETE FROM calls WHERE tenant = ? AND execution = ?", rows
             )
@@ -141,7 +110,7 @@ class SqliteJournal:
     async def purge(self, tenant: str | None, older_than: float) -> int:
         """Drop calls that were recorded before a Unix time; of every tenant where it is None."""
         return int(
-            await self._do(
+            await self._database.do(
                 lambda database: (
                     database.execute(
                         "DELETE FROM calls WHERE recorded < ? AND (? IS NULL OR tenant = ?)",
@@ -153,49 +122,7 @@ class SqliteJournal:
 
     async def close(self) -> None:
         """Do what was asked for, and release the database."""
-        self._work.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._database.close()
-
-    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        done: Future[T] = Future()
-        self._work.put((work, done))
-        return await asyncio.wrap_future(done)
-
-    def _serve(self) -> None:
-        more = True
-        while more:
-            batch = [self._work.get()]
-            while len(batch) < _AT_ONCE and not self._work.empty():
-                batch.append(self._work.get())
-            more = None not in batch
-            self._transact([entry for entry in batch if entry is not None])
-
-    def _transact(self, batch: Sequence[tuple[Work, Future[Any]]]) -> None:
-        """Do work in one transaction: all of it is durable when anybody is told, or none."""
-        results: list[Any] = []
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                results = [work(self._database) for work, _ in batch]
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-        except Exception as error:  # the boundary: told to everyone whose work is among it
-            for _, done in batch:
-                if done.set_running_or_notify_cancel():
-                    done.set_exception(self._unavailable(error))
-            return
-        for (_, done), result in zip(batch, results, strict=True):
-            if done.set_running_or_notify_cancel():
-                done.set_result(result)
-
-    def _unavailable(self, error: Exception) -> JournalUnavailable:
-        return JournalUnavailable(
-            f"the journal {str(self._file)!r} is not available: {type(error).__name__}: {error}"
-        )
+        await self._database.close()
 
 
 def _key(scope: Scope) -> tuple[str, str, str]:

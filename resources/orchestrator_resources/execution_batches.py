@@ -94,6 +94,7 @@ class BatchSettings:
         failures: What failed ones mean.
         output_schema: What each output must match; None checks nothing.
         stream: True asks for tokens.
+        journal: Whether tool calls are journaled, so that a retry does not make finished ones again.
         traceparent: W3C trace context of the step; None starts none.
     """
 
@@ -103,6 +104,7 @@ class BatchSettings:
     failures: FailurePolicy = field(default_factory=FailurePolicy)
     output_schema: Mapping[str, Json] | None = None
     stream: bool = False
+    journal: bool = False
     traceparent: str | None = None
 
 
@@ -271,6 +273,7 @@ class Batch:
             model=settings.model if self._address_of is None else self._address_of(item, agent),
             output_schema=settings.output_schema,
             stream=settings.stream,
+            journal=settings.journal,
             traceparent=settings.traceparent,
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from orchestrator_runtimes import spares
-from orchestrator_runtimes.client import Bundle, OnEvent, SessionStore
+from orchestrator_runtimes.client import Bundle, OnEvent, SessionStore, StepJournal
 from orchestrator_runtimes.connection import BUSY
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
@@ -44,15 +44,22 @@ class GuestPool:
         command: How its guests are started.
         processes: Most guest processes at once; None means one for each core.
         sessions: Keeps the state of sessions; None makes them unavailable.
+        journal: Keeps finished tool calls; None makes requests with a journal fail.
     """
 
     def __init__(
-        self, command: GuestCommand, *, processes: int | None = None, sessions: SessionStore | None = None
+        self,
+        command: GuestCommand,
+        *,
+        processes: int | None = None,
+        sessions: SessionStore | None = None,
+        journal: StepJournal | None = None,
     ) -> None:
         """Begin with no guest."""
         self._command = command
         self._processes = processes or os.cpu_count() or 1
         self._sessions = sessions
+        self._journal = journal
         self._guests: list[GuestProcess] = []
         self._outgrown: list[GuestProcess] = []
         self._ending: set[asyncio.Task[None]] = set()
@@ -162,7 +169,7 @@ class GuestPool:
     async def _run_alone(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
         async with self._alone:
             guest = await GuestProcess.start(
-                replace(self._command.own, max_executions=1), sessions=self._sessions
+                replace(self._command.own, max_executions=1), sessions=self._sessions, journal=self._journal
             )
             try:
                 return await self._run_in(guest, agent, make_run, on_event)
@@ -269,7 +276,7 @@ class GuestPool:
         return self._command.own if self._command.shared and taken else self._command
 
     async def _start(self, command: GuestCommand) -> None:
-        guest = await GuestProcess.start(command, sessions=self._sessions)
+        guest = await GuestProcess.start(command, sessions=self._sessions, journal=self._journal)
         self._guests.append(guest)  # the list may be another one by now
 
     def _started(self, task: "asyncio.Task[None]") -> None:

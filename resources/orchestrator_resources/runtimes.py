@@ -14,6 +14,7 @@ from orchestrator_resources.gateway import LocalGateway
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.sessions import SqliteSessions
+from orchestrator_resources.step_journal import SqliteSteps
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
@@ -79,6 +80,7 @@ class Runtimes:
         self._tell = tell
         self._loop = LoopThread("agent-runtimes")
         self._pools: dict[str, GuestPool] = {}
+        self._steps = SqliteSteps(settings.state / "tool_calls.db")
         self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
@@ -150,6 +152,7 @@ class Runtimes:
         """Drop the results that were kept for a retry, once they are stored as an asset."""
         executions = [item.execution for item in items]
         self._finished().forget(executions)
+        self._loop.run(self._steps.forget(executions))
         for gateway in self._gateways.values():
             gateway.forget(executions)
 
@@ -157,6 +160,7 @@ class Runtimes:
         """End every guest and let the embedded model go; idempotent."""
         pools, self._pools = list(self._pools.values()), {}
         self._loop.run(_close(pools))
+        self._loop.run(self._steps.close())
         for gateway in self._gateways.values():
             gateway.close()
         self._loop.close()
@@ -186,7 +190,9 @@ class Runtimes:
                 spare_seconds=self._settings.spare_seconds,
             )
             sessions = SqliteSessions(self._settings.state / "sessions.db")
-            pool = GuestPool(command, processes=self._settings.processes, sessions=sessions)
+            pool = GuestPool(
+                command, processes=self._settings.processes, sessions=sessions, journal=self._steps
+            )
             self._pools[environment.digest] = pool
         return self._pools[environment.digest]
 

@@ -1,10 +1,9 @@
-"""A guest that is killed at any moment costs no model call twice: in every framework, streamed or not."""
+"""A guest that is killed at any moment costs no model call and no finished tool call twice, in every framework."""
 
 import asyncio
 import os
 import signal
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +13,9 @@ from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.gateway import LocalGateway
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.homes import home_folder
+from orchestrator_resources.step_journal import SqliteSteps
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.client import Bundle
-from orchestrator_runtimes.conformance import __file__ as conformance
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.events import Event
@@ -47,32 +46,53 @@ class Ended:
     usage: Usage
     tries: int
     calls: int
+    tools: list[str]
 
 
-def agent() -> Agent:
-    """Return an agent that asks the model, calls two tools, and asks it again."""
-    digest, archive = bundles.pack(Path(conformance).parent / "tools_bundle")
-    tools = tuple(ToolSource(function=f"suite_tools:{name}") for name in ("weather", "population"))
+TOOLS: Final = """
+def told(what):
+    with open(FILE, 'a') as file:
+        file.write(what + ' ')
+
+def weather(city: str) -> str:
+    'Tell the weather.'
+    told('weather')
+    return f'sunny in {city}'
+
+def order(city: str) -> str:
+    'Order a map.'
+    told('order')
+    return f'ordered for {city}'
+"""
+
+
+def agent(folder: Path) -> Agent:
+    """Return an agent that asks the model, calls two tools, which tell `folder`, and asks it again."""
+    code = folder / "code"
+    code.mkdir(parents=True)
+    (code / "tools.py").write_text(f"FILE = {str(folder / 'told')!r}\n{TOOLS}")
+    digest, archive = bundles.pack(code)
+    tools = ToolSource(function="tools:weather"), ToolSource(function="tools:order", once=True)
     portable = PortableAgent(name="assistant", instructions="You are helpful.", model="m", tools=tools)
     return Agent(source=AgentSource(portable=portable), bundle=Bundle(digest=digest, archive=archive))
 
 
-async def execute(framework: str, state: Path, kills: tuple[float, ...], *, stream: bool) -> Ended:
-    """Run one execution whose guest is killed so many seconds after each of its tries reached the upstream."""
+async def execute(framework: str, state: Path, kills: tuple[int, ...], *, stream: bool) -> Ended:
+    """Run one execution whose guest is killed while the model answers these of its calls, one in each try."""
     profile = installed_frameworks()[framework]
     environment = EnvironmentStore(home_folder()).find(profile.lock())
     assert environment is not None, f"install it first: orchestrator runtimes install {framework}"
-    pool = GuestPool(GuestCommand.of(profile, environment.python), processes=1)
-    script = Script(latency=LATENCY, echo=r"EXEC-\d+")
+    asked, steps = agent(state), SqliteSteps(state / "steps.db")
+    pool = GuestPool(GuestCommand.of(profile, environment.python), processes=1, journal=steps)
+    script = Script(latency=LATENCY, echo=r"EXEC-\d+", tool=("weather", "order"), tool_rounds=3)
     async with ModelEndpoint(script) as endpoint:
         gateway = LocalGateway(state / "calls.db", ModelAddress(base_url=endpoint.base_url))
         await asyncio.to_thread(gateway.ready)
         tries, killers = 0, list[asyncio.Task[None]]()
 
-        async def kill_later(seconds: float) -> None:
-            while not endpoint.count:
+        async def kill_later(call: int) -> None:
+            while endpoint.count < call:
                 await asyncio.sleep(0.01)
-            await asyncio.sleep(seconds)
             for pid in pool.running():
                 os.kill(pid, signal.SIGKILL)
 
@@ -83,35 +103,32 @@ async def execute(framework: str, state: Path, kills: tuple[float, ...], *, stre
             tries += 1
             model = gateway.model(execution="e", agent=loaded, inputs=QUESTION, seconds=120)
             limits = Limits(seconds=120)
-            return Run(
-                execution="e", agent=loaded, inputs=QUESTION, model=model, stream=stream, limits=limits
-            )
+            asking = Run(execution="e", agent=loaded, inputs=QUESTION, model=model, limits=limits)
+            return replace(asking, stream=stream, journal=True)
 
         async def ignore(_event: Event) -> None:
             return None
 
         try:
-            result = await pool.run(agent(), request, ignore)
+            result = await pool.run(asked, request, ignore)
         finally:
             await asyncio.gather(*killers)
             await pool.close()
+            await steps.close()
             gateway.close()
-        return Ended(output=result.output, usage=result.usage, tries=tries, calls=endpoint.count)
+        told = sorted((state / "told").read_text().split())
+        return Ended(output=result.output, usage=result.usage, tries=tries, calls=endpoint.count, tools=told)
 
 
 @pytest.mark.parametrize("framework", sorted(set(installed_frameworks()) - {"fake"}))
 def test_a_guest_that_is_killed_repeats_no_model_call(framework: str, tmp_path: Path) -> None:
-    async def scenario() -> Counter[int]:
+    async def scenario() -> None:
         whole = await execute(framework, tmp_path / "whole", (), stream=False)
         assert whole.tries == 1 and whole.calls == whole.usage.model_calls >= 2
-        tries: Counter[int] = Counter()
-        # while the first call is on its way; between the calls; while the second is on its way
-        moments = ((0.1,), (LATENCY + 0.05,), (LATENCY + 0.2, 0.1))
-        for number, kills in enumerate(moments):
-            ended = await execute(framework, tmp_path / str(number), kills, stream=number == 1)
-            assert (ended.output, ended.usage, ended.calls) == (whole.output, whole.usage, whole.calls)
-            tries[ended.tries] += 1
-        return tries
+        assert set(whole.tools) == {"order", "weather"}
+        for kills in ((1,), (2,), (whole.calls,), (1, whole.calls - 1)):
+            ended = await execute(framework, tmp_path / str(kills), kills, stream=len(kills) > 1)
+            assert ended.tries == 1 + len(kills), "it was killed in time"
+            assert replace(ended, tries=1) == whole
 
-    tries = asyncio.run(scenario())
-    assert sum(number > 1 for number in tries.elements()) >= 2, f"guests were killed in time: {tries}"
+    asyncio.run(scenario())

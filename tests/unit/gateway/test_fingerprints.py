@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +70,24 @@ def test_words_count(one: str, other: str) -> None:
 
 def test_short_numbers_count() -> None:
     assert fingerprint("/c", body("row 17"), NONE).loose != fingerprint("/c", body("row 18"), NONE).loose
+
+
+@pytest.mark.parametrize(
+    ("field", "mark", "name"),
+    [
+        ("messages", {"role": "tool"}, "tool_call_id"),
+        ("input", {"type": "function_call_output"}, "call_id"),
+    ],
+)
+def test_results_of_parallel_tool_calls_may_stand_in_any_order_of_their_round(
+    field: str, mark: dict[str, str], name: str
+) -> None:
+    first, second, third = ({**mark, name: f"c{n}", "content": f"r{n}"} for n in range(3))
+    between = {"role": "assistant", "content": "more"}
+
+    def loose(*items: Json) -> str:
+        return fingerprint("/c", {"model": "m", field: list(items)}, NONE).loose
+
+    assert loose(first, second, between, third) == loose(second, first, between, third)
+    assert loose(first, second, between, third) != loose(first, third, between, second)
+    assert loose(first, second) != loose(first, {**second, "content": "r9"})

@@ -30,6 +30,9 @@ TENANT: Final = "local"
 _TOKEN_SPARE_SECONDS: Final = 60.0
 _KNOWN_WORDS: Final = 200
 _ASK_SECONDS: Final = 30.0
+_STARTS: Final = 5
+"""How often it is started for one run: then something is broken rather than unlucky."""
+
 _PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -44,31 +47,36 @@ class LocalGateway:
     def __init__(self, journal: Path, upstream: ModelAddress) -> None:
         """Begin to start it; `ready` waits until it serves."""
         self._secret = secrets.token_bytes(32)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "orchestrator_gateway"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={name: os.environ[name] for name in _PASSED if name in os.environ},
-            start_new_session=True,
-        )
-        self._told: list[str] = []
         self._settings = {
             "secret": self._secret.hex(),
             "journal": str(journal),
             "upstream": {"base_url": upstream.base_url, "api_key": upstream.api_key},
             "drain_seconds": DRAIN_SECONDS,
         }
+        self._told: list[str] = []
+        self._starts = 0
         self._address: str | None = None
-        threading.Thread(target=self._read_errors, name="gateway-errors", daemon=True).start()
+        self._process = self._spawned()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """True while its process lives."""
+        return self._process.poll() is None
 
     def ready(self) -> None:
-        """Return when it serves.
+        """Return when it serves; one that has ended is started again, with what its journal holds.
 
         Raises:
             AgentError: `model_unavailable` when it does not start; the message holds its last words.
         """
+        if self._address is not None and not self.running and self._starts < _STARTS:
+            self._release()
+            self._address, self._process = None, self._spawned()
         if self._address is None:
             self._address = self._started()
 
@@ -100,6 +108,7 @@ class LocalGateway:
         Raises:
             AgentError: `state_unavailable` when the journal does not answer.
         """
+        self.ready()
         request = urllib.request.Request(
             f"{self._address}/admin/forget",
             data=json.dumps({"tenant": TENANT, "executions": list(executions)}).encode(),
@@ -120,21 +129,41 @@ class LocalGateway:
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
-        threading.Thread(target=self._collect, name="gateway", daemon=True).start()
+        threading.Thread(target=self._release, name="gateway", daemon=True).start()
 
-    def _collect(self) -> None:
-        """Release what this side holds, if it ends before this process does."""
+    def _release(self) -> None:
+        """Collect the process and what this side holds of it, when it ends before this process does."""
         self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def _spawned(self) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "orchestrator_gateway"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={name: os.environ[name] for name in _PASSED if name in os.environ},
+            start_new_session=True,
+        )
+        self._starts += 1
+        threading.Thread(
+            target=self._read_errors, args=(process,), name="gateway-errors", daemon=True
+        ).start()
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended, which `ready` tells
+            process.stdin.write(json.dumps(self._settings) + "\n")
+            process.stdin.flush()
+        return process
 
     def _started(self) -> str:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdout is not None
         late = threading.Timer(START_SECONDS, self._process.kill)
         late.start()
         try:
-            self._process.stdin.write(json.dumps(self._settings) + "\n")
-            self._process.stdin.flush()
             line = self._process.stdout.readline()
         except OSError:
             line = ""
@@ -150,9 +179,9 @@ class LocalGateway:
             )
         return str(json.loads(line)["address"])
 
-    def _read_errors(self) -> None:
-        assert self._process.stderr is not None
-        with self._process.stderr as errors:
+    def _read_errors(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stderr is not None
+        with process.stderr as errors:
             for line in errors:
                 self._told = [*self._told[-20:], line.rstrip()]
                 sys.stderr.write(line)

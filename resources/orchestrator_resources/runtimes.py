@@ -105,6 +105,7 @@ class Runtimes:
             embedded = EmbeddedModel(self._settings.home, progress=self._tell)
             address = self._leases.enter_context(embedded.acquire())
             self._model = ModelAddress(base_url=address.base_url, api_key=address.api_key)
+        self._gateway_to(self._model)
         return self._model
 
     def describe(self, profile: FrameworkProfile) -> Initialized:
@@ -141,6 +142,7 @@ class Runtimes:
         def address_of(item: Item, loaded: str) -> ModelAddress | None:
             if gateway is None:
                 return settings.model
+            gateway.ready()
             return gateway.model(
                 execution=item.execution, agent=loaded, inputs=item.inputs, seconds=settings.limits.seconds
             )
@@ -154,7 +156,10 @@ class Runtimes:
         self._finished().forget(executions)
         self._loop.run(self._steps.forget(executions))
         for gateway in self._gateways.values():
-            gateway.forget(executions)
+            try:
+                gateway.forget(executions)
+            except AgentError as error:  # the asset is stored; what is kept too long harms nothing
+                self._tell(str(error))
 
     def close(self) -> None:
         """End every guest and let the embedded model go; idempotent."""
@@ -167,12 +172,11 @@ class Runtimes:
         self._leases.close()
 
     def _gateway_to(self, model: ModelAddress | None) -> LocalGateway | None:
-        """Return the gateway to an endpoint, started with the first execution that calls it."""
+        """Return the gateway to an endpoint; it starts while the guests do."""
         if model is None or not self._settings.gateway:
             return None
         if model not in self._gateways:
             self._gateways[model] = LocalGateway(self._settings.state / "model_calls.db", model)
-        self._gateways[model].ready()
         return self._gateways[model]
 
     def _finished(self) -> FinishedExecutions:

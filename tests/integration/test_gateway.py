@@ -75,7 +75,7 @@ def started(state: Path, base_url: str, key: str | None = None) -> Iterator[Loca
         yield gateway
     finally:
         gateway.close()
-        wait_until(lambda: gateway._process.poll() is not None, "it ends when it is let go")
+        wait_until(lambda: not gateway.running, "it ends when it is let go")
 
 
 @pytest.fixture
@@ -137,10 +137,10 @@ def test_what_the_guest_made_up_does_not_count_and_what_it_was_given_does(
 
 
 def test_a_guest_that_goes_away_has_its_answer_when_it_comes_back(
-    gateway: LocalGateway, upstream: ModelEndpoint
+    state: Path, upstream: ModelEndpoint
 ) -> None:
     slow = upstream.script("slow", Script(latency=1.0))
-    with started(Path(gateway._settings["journal"]), slow) as patient:  # type: ignore[arg-type]  # its own settings
+    with started(state, slow) as patient:
         address = attempt(patient)
         base = urllib.parse.urlsplit(address.base_url)
         connection = http.client.HTTPConnection(str(base.hostname), base.port)
@@ -169,12 +169,20 @@ def test_killed_it_has_lost_nothing_that_was_told(state: Path, upstream: ModelEn
     gateway = LocalGateway(state, ModelAddress(base_url=upstream.base_url))
     gateway.ready()
     told = [ask(attempt(gateway), f"question {n}") for n in range(20)]
-    os.kill(gateway._process.pid, signal.SIGKILL)
+    os.kill(gateway.pid, signal.SIGKILL)
     gateway.close()
     with started(state, upstream.base_url) as next_one:
         again = [ask(attempt(next_one), f"question {n}") for n in range(20)]
     assert [answer.body for answer in again] == [answer.body for answer in told]
     assert upstream.count == 20
+
+
+def test_killed_it_is_started_again_with_its_journal(gateway: LocalGateway, upstream: ModelEndpoint) -> None:
+    told = ask(attempt(gateway), "hi")
+    os.kill(gateway.pid, signal.SIGKILL)
+    wait_until(lambda: not gateway.running, "it is killed")
+    gateway.ready()
+    assert ask(attempt(gateway), "hi").body == told.body and upstream.count == 1
 
 
 @pytest.mark.parametrize(
@@ -328,9 +336,8 @@ def test_where_it_cannot_write_it_says_so_and_goes_on(state: Path, upstream: Mod
 
 
 def test_it_ends_with_the_process_that_started_it(gateway: LocalGateway) -> None:
-    pid = gateway._process.pid
+    pid = gateway.pid
     began = time.monotonic()
-    assert gateway._process.stdin is not None
-    gateway._process.stdin.close()  # as the system does for a process that is killed
+    gateway.close()  # as the system closes its input when that process is killed
     wait_until(lambda: not alive(pid), "it ends")
     assert time.monotonic() - began < 10

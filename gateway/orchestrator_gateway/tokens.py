@@ -8,10 +8,12 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
+
+from orchestrator_runtimes.codec import decode, encode
+from orchestrator_runtimes.json_values import dump, parse
 
 TOKEN_CHARACTERS: Final = 8_192
 """Longest token that is read."""
@@ -48,7 +50,7 @@ class Claims:
 
 def issue(secret: bytes, claims: Claims) -> str:
     """Return a token with these claims."""
-    body = f"{_VERSION}.{_encoded(json.dumps(asdict(claims), separators=(',', ':')).encode())}"
+    body = f"{_VERSION}.{_encoded(dump(encode(claims)))}"
     return f"{body}.{_encoded(_signature(secret, body))}"
 
 
@@ -69,8 +71,7 @@ def read(secret: bytes, token: str, *, now: float | None = None) -> Claims:
         raise BadToken("this is no token of the gateway")
     if not hmac.compare_digest(_decoded(signature), _signature(secret, body)):
         raise BadToken("the token was not issued for this gateway")
-    found = json.loads(_decoded(claims))
-    read_claims = Claims(**{**found, "known": tuple(found["known"])})
+    read_claims = decode(Claims, parse(_decoded(claims)))
     if read_claims.expires < (time.time() if now is None else now):
         raise BadToken("the token has expired: the execution is over")
     return read_claims

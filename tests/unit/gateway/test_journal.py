@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ ANSWER = Answer(
 
 
 @asynccontextmanager
-async def opened(file: Path) -> AsyncIterator[Journal]:
+async def opened(file: Path) -> AsyncGenerator[Journal]:
     journal = SqliteJournal(file)
     try:
         yield journal

@@ -10,7 +10,9 @@ import contextlib
 import json
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 
@@ -18,6 +20,9 @@ from orchestrator_gateway.journal import JournalUnavailable
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
 from orchestrator_gateway.sqlite_journal import SqliteJournal
 from orchestrator_gateway.upstream import Upstream
+
+RETENTION_SECONDS: Final = 30 * 24 * 3600.0
+"""How long answers are kept whose execution never came to an end: a retry that late is a new run."""
 
 
 async def serve() -> int:
@@ -31,6 +36,7 @@ async def serve() -> int:
     except JournalUnavailable as error:
         print(error, file=sys.stderr)
         return 1
+    await journal.purge(None, time.time() - RETENTION_SECONDS)
     settings = GatewaySettings(secret=bytes.fromhex(told["secret"]), upstream=Upstream(**told["upstream"]))
     gateway = Gateway(settings, journal)
     running = runner(gateway)

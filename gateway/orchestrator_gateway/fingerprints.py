@@ -32,6 +32,9 @@ _RESULTS: Final = (
 _BLANK: Final = "\x00"
 _DIGEST_CHARACTERS: Final = 12
 
+ALL_KNOWN: Final = "*"
+"""Stands for the digest of any word."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fingerprint:
@@ -47,11 +50,12 @@ def fingerprint(endpoint: str, body: Json, known: Collection[str]) -> Fingerprin
     Args:
         endpoint: Path below the base URL.
         body: The parsed request; the order of its keys does not count.
-        known: Digests of words that are not volatile, though they look so.
+        known: Digests of words that are not volatile, though they look so; with `ALL_KNOWN` none is.
     """
+    all_known = ALL_KNOWN in known
 
     def blanked(found: "re.Match[str]") -> str:
-        return found[0] if digest_of(found[0]) in known else _BLANK
+        return found[0] if all_known or digest_of(found[0]) in known else _BLANK
 
     loose = _VOLATILE.sub(blanked, _text(_with_results_in_order(body)))
     return Fingerprint(exact=_hash(endpoint, _text(body)), loose=_hash(endpoint, loose))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator_gateway.fingerprints import digests_in
+from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in
 from orchestrator_gateway.tokens import Claims, issue
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, dump
@@ -97,7 +97,8 @@ class LocalGateway:
             agent=agent,
             until=until,
             expires=until + _TOKEN_SPARE_SECONDS,
-            known=tuple(sorted(words)[:_KNOWN_WORDS]),
+            # of too many to name none may be mistaken for another
+            known=tuple(sorted(words)) if len(words) <= _KNOWN_WORDS else (ALL_KNOWN,),
         )
         return ModelAddress(base_url=f"{self._address}/v1", api_key=issue(self._secret, claims))
 

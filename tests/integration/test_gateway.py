@@ -136,6 +136,17 @@ def test_what_the_guest_made_up_does_not_count_and_what_it_was_given_does(
     assert upstream.count == 2
 
 
+def test_of_inputs_with_too_many_names_to_tell_none_is_mistaken_for_another(
+    gateway: LocalGateway, upstream: ModelEndpoint
+) -> None:
+    names = [f"{n:08d}" for n in range(10_000_000, 10_001_000)]
+    ask(attempt(gateway, inputs=names), f"review {names[0]}")
+    again = attempt(gateway, inputs=names)
+    assert not ask(again, f"review {names[999]}").replayed
+    assert ask(again, f"review {names[0]}").replayed
+    assert upstream.count == 2
+
+
 def test_a_guest_that_goes_away_has_its_answer_when_it_comes_back(
     state: Path, upstream: ModelEndpoint
 ) -> None:

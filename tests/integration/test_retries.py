@@ -26,6 +26,7 @@ from orchestrator_runtimes.messages import (
     Limits,
     ModelAddress,
     PortableAgent,
+    Result,
     Run,
     ToolSource,
     Usage,
@@ -77,31 +78,30 @@ def agent(folder: Path) -> Agent:
     return Agent(source=AgentSource(portable=portable), bundle=Bundle(digest=digest, archive=archive))
 
 
-async def execute(framework: str, state: Path, kills: tuple[int, ...], *, stream: bool) -> Ended:
-    """Run one execution whose guest is killed while the model answers these of its calls, one in each try."""
-    profile = installed_frameworks()[framework]
-    environment = EnvironmentStore(home_folder()).find(profile.lock())
-    assert environment is not None, f"install it first: orchestrator runtimes install {framework}"
-    asked, steps = agent(state), SqliteSteps(state / "steps.db")
-    pool = GuestPool(GuestCommand.of(profile, environment.python), processes=1, journal=steps)
-    script = Script(latency=LATENCY, echo=r"EXEC-\d+", tool=("weather", "order"), tool_rounds=3)
-    async with ModelEndpoint(script) as endpoint:
-        gateway = LocalGateway(state / "calls.db", ModelAddress(base_url=endpoint.base_url))
-        await asyncio.to_thread(gateway.ready)
-        tries, killers = 0, list[asyncio.Task[None]]()
+class Host:
+    """What the trusted side runs for an execution, over a state that outlives it."""
 
-        async def kill_later(call: int) -> None:
-            while endpoint.count < call:
-                await asyncio.sleep(0.01)
-            for pid in pool.running():
-                os.kill(pid, signal.SIGKILL)
+    def __init__(self, framework: str, state: Path, endpoint: ModelEndpoint) -> None:
+        profile = installed_frameworks()[framework]
+        environment = EnvironmentStore(home_folder()).find(profile.lock())
+        assert environment is not None, f"install it first: orchestrator runtimes install {framework}"
+        self.tries = 0
+        self._endpoint = endpoint
+        self._steps = SqliteSteps(state / "steps.db")
+        command = GuestCommand.of(profile, environment.python)
+        self._pool = GuestPool(command, processes=1, journal=self._steps)
+        self._gateway = LocalGateway(state / "calls.db", ModelAddress(base_url=endpoint.base_url))
+        self._killers: list[asyncio.Task[None]] = []
+
+    async def run(self, asked: Agent, kills: tuple[int, ...] = (), *, stream: bool = False) -> Result:
+        """Run the execution; its guest is killed while the model answers these of its calls, one in each try."""
+        await asyncio.to_thread(self._gateway.ready)
 
         def request(loaded: str) -> Run:
-            nonlocal tries
-            if tries < len(kills):
-                killers.append(asyncio.create_task(kill_later(kills[tries])))
-            tries += 1
-            model = gateway.model(execution="e", agent=loaded, inputs=QUESTION, seconds=120)
+            if self.tries < len(kills):
+                self._killers.append(asyncio.create_task(self._kill_guests(kills[self.tries])))
+            self.tries += 1
+            model = self._gateway.model(execution="e", agent=loaded, inputs=QUESTION, seconds=120)
             limits = Limits(seconds=120)
             asking = Run(execution="e", agent=loaded, inputs=QUESTION, model=model, limits=limits)
             return replace(asking, stream=stream, journal=True)
@@ -109,15 +109,46 @@ async def execute(framework: str, state: Path, kills: tuple[int, ...], *, stream
         async def ignore(_event: Event) -> None:
             return None
 
+        return await self._pool.run(asked, request, ignore)
+
+    async def kill(self, call: int) -> None:
+        """Kill gateway and guests while the model answers one of the calls."""
+        await self._kill_guests(call, self._gateway.pid)
+
+    async def close(self) -> None:
+        """Release everything."""
+        await asyncio.gather(*self._killers)
+        await self._pool.close()
+        await self._steps.close()
+        self._gateway.close()
+
+    async def _kill_guests(self, call: int, *others: int) -> None:
+        while self._endpoint.count < call:
+            await asyncio.sleep(0.01)
+        for pid in (*others, *self._pool.running()):
+            os.kill(pid, signal.SIGKILL)
+
+
+def endpoint() -> ModelEndpoint:
+    """Return a model that calls both tools in each of three rounds, and then answers."""
+    return ModelEndpoint(Script(latency=LATENCY, echo=r"EXEC-\d+", tool=("weather", "order"), tool_rounds=3))
+
+
+async def execute(framework: str, state: Path, kills: tuple[int, ...], *, stream: bool) -> Ended:
+    """Run one execution in one host, and tell how it ended."""
+    asked = agent(state)
+    async with endpoint() as model:
+        host = Host(framework, state, model)
         try:
-            result = await pool.run(asked, request, ignore)
+            result = await host.run(asked, kills, stream=stream)
         finally:
-            await asyncio.gather(*killers)
-            await pool.close()
-            await steps.close()
-            gateway.close()
-        told = sorted((state / "told").read_text().split())
-        return Ended(output=result.output, usage=result.usage, tries=tries, calls=endpoint.count, tools=told)
+            await host.close()
+        return ended(state, result, model, host.tries)
+
+
+def ended(state: Path, result: Result, model: ModelEndpoint, tries: int) -> Ended:
+    told = sorted((state / "told").read_text().split())
+    return Ended(output=result.output, usage=result.usage, tries=tries, calls=model.count, tools=told)
 
 
 @pytest.mark.parametrize("framework", sorted(set(installed_frameworks()) - {"fake"}))
@@ -127,8 +158,31 @@ def test_a_guest_that_is_killed_repeats_no_model_call(framework: str, tmp_path: 
         assert whole.tries == 1 and whole.calls == whole.usage.model_calls >= 2
         assert set(whole.tools) == {"order", "weather"}
         for kills in ((1,), (2,), (whole.calls,), (1, whole.calls - 1)):
-            ended = await execute(framework, tmp_path / str(kills), kills, stream=len(kills) > 1)
-            assert ended.tries == 1 + len(kills), "it was killed in time"
-            assert replace(ended, tries=1) == whole
+            disturbed = await execute(framework, tmp_path / str(kills), kills, stream=len(kills) > 1)
+            assert disturbed.tries == 1 + len(kills), "it was killed in time"
+            assert replace(disturbed, tries=1) == whole
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("framework", sorted(set(installed_frameworks()) - {"fake"}))
+def test_where_the_gateway_and_the_guest_are_killed_only_the_call_on_its_way_is_made_again(
+    framework: str, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        whole = await execute(framework, tmp_path / "whole", (), stream=False)
+        state = tmp_path / "disturbed"
+        asked = agent(state)
+        async with endpoint() as model:
+            host = Host(framework, state, model)
+            running = asyncio.create_task(host.run(asked))
+            await host.kill(whole.calls - 1)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await host.close()
+            host = Host(framework, state, model)
+            result = await host.run(asked)
+            await host.close()
+            assert ended(state, result, model, 1) == replace(whole, calls=whole.calls + 1)
 
     asyncio.run(scenario())

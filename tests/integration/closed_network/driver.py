@@ -9,6 +9,7 @@ import socket
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.client import Bundle
@@ -53,7 +54,11 @@ def main(framework: str, python: str, audit: str, notes: str) -> dict[str, objec
                 if case.error is None:
                     script = Script(**{"echo": MARKER, **case.script})  # type: ignore[arg-type]  # from a file
                     native = target.native(case)
-                    answers[case.name] = told(target.run(native, script, bundle="native", inputs=case.inputs))
+                    run: dict[str, Any] = {"bundle": "native", "inputs": case.inputs, "session": case.name}
+                    answers[case.name] = told(target.run(native, script, **run))
+                    if case.decision is not None:
+                        decided: dict[str, Any] = {"resume": True, "decision": case.decision}
+                        answers[f"{case.name}, decided"] = told(target.run(native, script, **run, **decided))
             if framework == FAKE.name:
                 digest, archive = bundles.pack(Path(__file__).parent / "misdeeds")
                 target.bundles["misdeeds"] = Bundle(digest=digest, archive=archive)

@@ -33,10 +33,10 @@ async def serve() -> int:
     told = json.loads(await reader.readline())
     try:
         journal = SqliteJournal(Path(told["journal"]))
+        await journal.purge(None, time.time() - RETENTION_SECONDS)
     except JournalUnavailable as error:
         print(error, file=sys.stderr)
         return 1
-    await journal.purge(None, time.time() - RETENTION_SECONDS)
     settings = GatewaySettings(secret=bytes.fromhex(told["secret"]), upstream=Upstream(**told["upstream"]))
     gateway = Gateway(settings, journal)
     running = runner(gateway)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from orchestrator_gateway import tokens
 from orchestrator_gateway.executions import ExecutionCalls, Executions, Pending
-from orchestrator_gateway.fingerprints import digests_in, fingerprint
+from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in, fingerprint
 from orchestrator_gateway.journal import Answer, Answered, Journal, JournalUnavailable, Scope
 from orchestrator_gateway.upstream import Refused, Upstream, call, timeout
 from orchestrator_runtimes.json_values import NotJson, parse
@@ -22,8 +22,12 @@ REQUEST_BYTES: Final = 64 * 2**20
 REPLAYED: Final = "x-orchestrator-replayed"
 """Header of an answer that comes from the journal."""
 
+_WORDS: Final = 1_000
 _HEADER_BYTES: Final = 16_384
 _END_SECONDS: Final = 2.0
+_STALL_SECONDS: Final = 60.0
+"""How long a guest may read nothing of its answer before the call goes on without it."""
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -71,9 +75,10 @@ class _Guest:
 
     async def _do(self, work: Awaitable[Any]) -> None:
         try:
-            await work
-        except (ConnectionError, asyncio.CancelledError):
-            self._gone = True
+            async with asyncio.timeout(_STALL_SECONDS):
+                await work
+        except (ConnectionError, TimeoutError):
+            self._gone = True  # or as good as gone: it does not read
 
 
 class Gateway:
@@ -192,7 +197,7 @@ class Gateway:
                     attempt=pending.attempt,
                     exact=pending.fingerprint.exact,
                     loose=pending.fingerprint.loose,
-                    words=digests_in(answer.body.decode(errors="replace")),
+                    words=_words_of(path, answer),
                 )
                 recorded = await self._journal.record(calls.scope, made, answer)
                 calls.end(pending, recorded, answer)
@@ -202,6 +207,14 @@ class Gateway:
             calls.end(pending, None, error if isinstance(error, Refused) else Refused(503, b""))
             raise
         return await guest.finish(answer, rest)
+
+
+def _words_of(path: str, answer: Answer) -> frozenset[str]:
+    """Return what of an answer a later request may be about. Vectors are no words, and too many are taken for all."""
+    if path == "/embeddings":
+        return frozenset()
+    words = digests_in(answer.body.decode(errors="replace"))
+    return words if len(words) <= _WORDS else frozenset({ALL_KNOWN})
 
 
 def _claims(request: web.Request, secret: bytes) -> tokens.Claims:

@@ -147,6 +147,21 @@ def test_of_inputs_with_too_many_names_to_tell_none_is_mistaken_for_another(
     assert upstream.count == 2
 
 
+def test_numbers_of_vectors_are_no_words_of_later_requests(gateway: LocalGateway) -> None:
+    assert send(attempt(gateway), b'{"model": "m", "input": ["x"]}', path="/embeddings").status == 200
+    ask(attempt(gateway), "at 2026-01-01T10:00:00")
+    assert ask(attempt(gateway), "at 2026-01-02T11:11:11").replayed
+
+
+def test_after_an_answer_with_too_many_names_to_tell_none_is_mistaken_for_another(
+    state: Path, upstream: ModelEndpoint
+) -> None:
+    many = " ".join(f"{n:08d}" for n in range(2_000))
+    with started(state, upstream.script("many", Script(text=many))) as gateway:
+        ask(attempt(gateway), "at 2026-01-01T10:00:00")
+        assert not ask(attempt(gateway), "at 2026-01-02T11:11:11").replayed
+
+
 def test_a_guest_that_goes_away_has_its_answer_when_it_comes_back(
     state: Path, upstream: ModelEndpoint
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_runtimes.adapter import Outcome
+from orchestrator_runtimes.adapter import Adapter, Outcome
 from orchestrator_runtimes.client import RuntimeClient
 from orchestrator_runtimes.conformance.fake import FakeAdapter
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
@@ -176,6 +176,9 @@ def test_resume_reaches_the_adapter_with_its_decision(tmp_path: Path) -> None:
         async def resume(self, agent: Any, execution: Execution, decision: Json) -> Outcome:
             return Outcome(output={"decided": decision})
 
+    class AskingNobody(FakeAdapter):
+        resume = Adapter.resume
+
     async def scenario() -> None:
         events: list[str] = []
 
@@ -184,13 +187,13 @@ def test_resume_reaches_the_adapter_with_its_decision(tmp_path: Path) -> None:
 
         async with serving(tmp_path, adapter=Asking()) as address:
             client = await RuntimeClient.connect(address)
-            run = Run(execution="e", agent=(await client.load(SOURCE)).agent or "")
+            run = Run(execution="e", agent=(await client.load(SOURCE)).agent or "", session="s")
             asked = await client.run(run, on_event)
             assert (asked.finish_reason, asked.output) == (FinishReason.INTERRUPTED, {"question": "pay?"})
             assert events == ["started", "approval_requested", "finished"]
             assert (await client.resume(run, {"yes": True})).output == {"decided": {"yes": True}}
             await client.close()
-        async with serving(tmp_path, adapter=FakeAdapter()) as address:
+        async with serving(tmp_path, adapter=AskingNobody()) as address:
             client = await RuntimeClient.connect(address)
             run = Run(execution="e", agent=(await client.load(SOURCE)).agent or "")
             with pytest.raises(AgentError, match="declares no approvals"):

@@ -25,6 +25,7 @@ FRAMEWORKS = sorted(installed_frameworks())
 PACKAGES = {
     ".": ("orchestrator_defs", "assets/orchestrator_assets", "resources/orchestrator_resources"),
     "runtimes/contract": ("orchestrator_runtimes",),
+    "gateway": ("orchestrator_gateway",),
     **{f"runtimes/{name}": (f"orchestrator_{name}",) for name in FRAMEWORKS},
 }
 ADAPTERS = tuple(f"orchestrator_{name}." for name in FRAMEWORKS)

@@ -35,6 +35,11 @@ _STARTS: Final = 5
 _PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
+def gateway_environment() -> dict[str, str]:
+    """Return the whole environment of a gateway: what it knows it is told."""
+    return {name: os.environ[name] for name in _PASSED if name in os.environ}
+
+
 class LocalGateway:
     """A gateway in a process of its own, which ends with this one.
 
@@ -146,7 +151,7 @@ class LocalGateway:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={name: os.environ[name] for name in _PASSED if name in os.environ},
+            env=gateway_environment(),
             start_new_session=True,
         )
         self._starts += 1

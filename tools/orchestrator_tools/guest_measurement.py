@@ -1,4 +1,4 @@
-"""pytest plug-in: guests that a test starts measure their coverage too.
+"""pytest plug-in: guests and gateways that a test starts measure their coverage too.
 
 A guest inherits nothing, so what coverage needs is added to its environment here. The framework's environment stays as
 its lock says: coverage comes from a folder of its own, `var/guest-coverage`, and that of JavaScript from Node itself.
@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 
+from orchestrator_resources import gateway
+from orchestrator_resources.gateway import gateway_environment
 from orchestrator_runtimes import launch, spares
 from orchestrator_runtimes.guest_commands import GuestCommand, guest_environment
 from orchestrator_tools.steps import CHECKOUT
@@ -31,10 +33,11 @@ def measured_javascript() -> dict[str, str]:
 
 
 def measured(environment: dict[str, str]) -> dict[str, str]:
-    """Return a guest's environment with coverage in it."""
+    """Return the environment of a guest or a gateway with coverage in it."""
+    own = [environment["PYTHONPATH"]] if "PYTHONPATH" in environment else []
     return environment | {
         **measured_javascript(),
-        "PYTHONPATH": ":".join([environment["PYTHONPATH"], *map(str, GUEST_PACKAGES)]),
+        "PYTHONPATH": ":".join([*own, *map(str, GUEST_PACKAGES)]),
         "COVERAGE_PROCESS_START": str(CHECKOUT / "pyproject.toml"),
         "COVERAGE_FILE": str(DATA_FILE),
     }
@@ -50,3 +53,4 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(patch.undo)
     for starter in launch, spares:
         patch.setattr(starter, "guest_environment", environment)
+    patch.setattr(gateway, "gateway_environment", lambda: measured(gateway_environment()))

@@ -124,9 +124,8 @@ class Executions:
     async def _read(self, scope: Scope, known: frozenset[str]) -> ExecutionCalls:
         calls = ExecutionCalls(scope, await self._journal.answered(scope), known)
         self._calls[scope] = calls
-        for old in [scope for scope, calls in self._calls.items() if not calls.busy]:
-            if len(self._calls) <= EXECUTIONS:
-                break
-            if old != scope:
-                del self._calls[old]
+        if len(self._calls) > EXECUTIONS:
+            oldest = next((old for old, kept in self._calls.items() if old != scope and not kept.busy), None)
+            if oldest is not None:
+                del self._calls[oldest]
         return calls

@@ -189,7 +189,14 @@ class Gateway:
         assert self._session is not None
         try:
             answer, rest, usable = await call(
-                self._session, self._settings.upstream, path, request.headers, content, guest, until
+                self._session,
+                self._settings.upstream,
+                path,
+                request.headers,
+                calls.scope.execution,
+                content,
+                guest,
+                until,
             )
             if usable:
                 made = Answered(

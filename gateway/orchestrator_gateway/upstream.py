@@ -78,6 +78,7 @@ async def call(
     upstream: Upstream,
     path: str,
     headers: Mapping[str, str],
+    execution: str,
     body: bytes,
     listener: Listener,
     until: float,
@@ -89,6 +90,7 @@ async def call(
         upstream: Which endpoint.
         path: Below its base URL, beginning with a slash.
         headers: The guest's; few of them are passed on.
+        execution: What the upstream is told of whose call it is: the token's word, not the guest's.
         body: The request as the guest sent it.
         listener: Gets a stream's pieces as they come, up to where the answer is whole.
         until: Unix time at which nobody waits for the answer any more; nothing is tried again after it.
@@ -99,7 +101,8 @@ async def call(
     Raises:
         Refused: It did not answer with a success.
     """
-    sent = {name: headers[name] for name in (*_PASSED, EXECUTION_HEADER) if name in headers}
+    sent = {name: headers[name] for name in _PASSED if name in headers}
+    sent[EXECUTION_HEADER] = execution
     if upstream.api_key is not None:
         sent["authorization"] = f"Bearer {upstream.api_key}"
     for number in range(TRIES):

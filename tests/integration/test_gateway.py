@@ -291,6 +291,7 @@ def test_the_upstream_gets_its_key_and_not_the_guests_token(state: Path) -> None
     asyncio.run(upstream())
     (head,) = seen
     assert "authorization: bearer the-operators" in head and "host: 127.0.0.1" in head
+    assert "x-orchestrator-execution: e\r\n" in head, "as the token says; the guest sent none"
 
 
 @pytest.mark.parametrize(

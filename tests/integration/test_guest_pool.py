@@ -9,19 +9,18 @@ from typing import TypeVar
 
 import pytest
 
-from orchestrator_resources.guest_pool import SPREAD_AT, Agent, GuestPool
+from orchestrator_resources.guest_pool import SPREAD_AT, GuestPool
 from orchestrator_runtimes.conformance.fake import PROFILE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Result, Run
+from orchestrator_runtimes.messages import Result
+from tests.integration.pool_runs import run_one
 
 T = TypeVar("T")
 
 COMMAND = GuestCommand.of(PROFILE, Path(sys.executable), grace_seconds=1.0)
-AGENT = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="i", model="m")))
 
 
 def with_pool(
@@ -39,16 +38,6 @@ def with_pool(
                 await pool.close()
 
     return asyncio.run(run())
-
-
-async def run_one(pool: GuestPool, endpoint: ModelEndpoint, name: str) -> Result:
-    async def ignore(_event: Event) -> None:
-        return None
-
-    def request(agent: str) -> Run:
-        return Run(execution=name, agent=agent, inputs="hi", model=ModelAddress(base_url=endpoint.base_url))
-
-    return await pool.run(AGENT, request, ignore)
 
 
 def test_more_executions_than_all_guests_take_wait_and_none_is_refused() -> None:

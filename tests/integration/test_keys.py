@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator_resources.gateway import LocalGateway
-from orchestrator_resources.guest_pool import Agent, GuestPool
+from orchestrator_resources.guest_pool import GuestPool
 from orchestrator_runtimes.conformance.fake import PROFILE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
-from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Run
+from orchestrator_runtimes.messages import ModelAddress, Run
+from tests.integration.pool_runs import AGENT, ignore
 
-AGENT = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="i", model="m")))
 LARGEST = 64 * 2**20
 
 
@@ -63,9 +62,6 @@ def test_the_key_is_the_gateways_alone(tmp_path: Path) -> None:
                 model = gateway.model(execution="e", agent=loaded, inputs="hi", seconds=60)
                 tokens.append(str(model.api_key))
                 return Run(execution="e", agent=loaded, inputs="hi", model=model)
-
-            async def ignore(_event: Event) -> None:
-                return None
 
             try:
                 await pool.run(AGENT, request, ignore)

@@ -9,19 +9,17 @@ from typing import Final
 import pytest
 
 from orchestrator_resources.environments import EnvironmentStore
-from orchestrator_resources.guest_pool import Agent, GuestPool
+from orchestrator_resources.guest_pool import GuestPool
 from orchestrator_resources.homes import home_folder
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
-from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Result, Run
 from orchestrator_runtimes.profiles import installed_frameworks
+from tests.integration.pool_runs import run_one
 from tests.integration.processes import alive, entries, wait_until
 
 pytestmark = [pytest.mark.usefixtures("place"), pytest.mark.timeout(240)]
 
 IDLE_SECONDS: Final = 3.0
-AGENT: Final = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="i", model="m")))
 
 
 def command() -> GuestCommand:
@@ -31,22 +29,12 @@ def command() -> GuestCommand:
     return GuestCommand.of(profile, environment.python, spare_seconds=IDLE_SECONDS)
 
 
-async def run(pool: GuestPool, endpoint: ModelEndpoint, name: str) -> Result:
-    async def ignore(_event: Event) -> None:
-        return None
-
-    def request(agent: str) -> Run:
-        return Run(execution=name, agent=agent, inputs="hi", model=ModelAddress(base_url=endpoint.base_url))
-
-    return await pool.run(AGENT, request, ignore)
-
-
 async def batches(pool: GuestPool, running: Callable[[], Mapping[int, int]]) -> list[set[int]]:
     """Run two batches, and return the processes that ran after each."""
     found: list[set[int]] = []
     async with ModelEndpoint() as endpoint:
         for batch in range(2):
-            results = await asyncio.gather(*(run(pool, endpoint, f"{batch}-{n}") for n in range(20)))
+            results = await asyncio.gather(*(run_one(pool, endpoint, f"{batch}-{n}") for n in range(20)))
             assert [result.usage.model_calls for result in results] == [1] * 20
             found.append(set(running()))
     return found

@@ -18,7 +18,6 @@ from orchestrator_runtimes import bundles
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
-from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import (
@@ -32,6 +31,7 @@ from orchestrator_runtimes.messages import (
     Usage,
 )
 from orchestrator_runtimes.profiles import installed_frameworks
+from tests.integration.pool_runs import ignore
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -105,9 +105,6 @@ class Host:
             limits = Limits(seconds=120)
             asking = Run(execution="e", agent=loaded, inputs=QUESTION, model=model, limits=limits)
             return replace(asking, stream=stream, journal=True)
-
-        async def ignore(_event: Event) -> None:
-            return None
 
         return await self._pool.run(asked, request, ignore)
 

@@ -12,16 +12,15 @@ from typing import Final
 
 import pytest
 
-from orchestrator_resources.guest_pool import Agent, GuestPool
+from orchestrator_resources.guest_pool import GuestPool
 from orchestrator_runtimes import spares
 from orchestrator_runtimes.conformance.fake import PROFILE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
-from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Result, Run
+from tests.integration.pool_runs import AGENT, run_one
 from tests.integration.processes import alive, entries, parent, wait_until
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -30,17 +29,6 @@ IDLE_SECONDS: Final = 1.0
 COMMAND: Final = replace(
     GuestCommand.of(PROFILE, Path(sys.executable), grace_seconds=1, spare_seconds=IDLE_SECONDS), shared=True
 )
-AGENT: Final = Agent(source=AgentSource(portable=PortableAgent(name="a", instructions="i", model="m")))
-
-
-async def run(pool: GuestPool, endpoint: ModelEndpoint, name: str) -> Result:
-    async def ignore(_event: Event) -> None:
-        return None
-
-    def request(agent: str) -> Run:
-        return Run(execution=name, agent=agent, inputs="hi", model=ModelAddress(base_url=endpoint.base_url))
-
-    return await pool.run(AGENT, request, ignore)
 
 
 def ended(place: Path) -> bool:
@@ -150,7 +138,7 @@ def test_a_guest_that_has_grown_is_replaced_and_no_execution_is_lost(place: Path
         async with ModelEndpoint(Script(latency=0.05)) as endpoint:
             pool = GuestPool(command, processes=1)
             for turn in range(3):
-                results = await asyncio.gather(*(run(pool, endpoint, f"{turn}-{n}") for n in range(10)))
+                results = await asyncio.gather(*(run_one(pool, endpoint, f"{turn}-{n}") for n in range(10)))
                 assert [result.usage.model_calls for result in results] == [1] * 10
                 assert not pool.running(), "it is replaced when there is work again"
             await pool.close()
@@ -167,7 +155,7 @@ def test_a_run_waits_where_others_fill_the_guest() -> None:
         async with ModelEndpoint(Script(latency=0.3)) as endpoint:
             pools = [GuestPool(command, processes=1) for _ in range(3)]
             results = await asyncio.gather(
-                *(run(pool, endpoint, f"{n}-{m}") for n, pool in enumerate(pools) for m in range(2))
+                *(run_one(pool, endpoint, f"{n}-{m}") for n, pool in enumerate(pools) for m in range(2))
             )
             assert [result.usage.model_calls for result in results] == [1] * 6
             assert endpoint.peak_active == 2

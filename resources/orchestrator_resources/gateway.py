@@ -29,6 +29,9 @@ TENANT: Final = "local"
 _TOKEN_SPARE_SECONDS: Final = 60.0
 _KNOWN_WORDS: Final = 200
 _ASK_SECONDS: Final = 30.0
+_LEAVE_SECONDS: Final = 2.0
+"""How long a run waits for its gateway's end; one that is idle needs 0.1 s."""
+
 _STARTS: Final = 5
 """How often it is started for one run: then something is broken rather than unlucky."""
 
@@ -130,11 +133,18 @@ class LocalGateway:
             ) from error
 
     def close(self) -> None:
-        """Let it go: it ends when the calls that are on their way are recorded."""
+        """Let it go; an idle one has ended when this returns, another one when the calls on their way are recorded.
+
+        So nothing writes to the journal's folder any more after a run that left no call behind.
+        """
+        if self._address is None:
+            self._process.kill()  # nobody was told where it is: no call can be on its way
         with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
-        threading.Thread(target=self._release, name="gateway", daemon=True).start()
+        releasing = threading.Thread(target=self._release, name="gateway", daemon=True)
+        releasing.start()
+        releasing.join(_LEAVE_SECONDS)
 
     def _release(self) -> None:
         """Collect the process and what this side holds of it, when it ends before this process does."""

@@ -368,3 +368,14 @@ def test_it_ends_with_the_process_that_started_it(gateway: LocalGateway) -> None
     gateway.close()  # as the system closes its input when that process is killed
     wait_until(lambda: not alive(pid), "it ends")
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["while it starts", "when it serves"])
+def test_an_idle_gateway_has_ended_when_it_is_closed(
+    state: Path, upstream: ModelEndpoint, ready: bool
+) -> None:
+    gateway = LocalGateway(state, ModelAddress(base_url=upstream.base_url))
+    if ready:
+        gateway.ready()
+    gateway.close()
+    assert not gateway.running

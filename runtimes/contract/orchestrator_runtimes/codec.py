@@ -1,8 +1,10 @@
 """Messages as frozen dataclasses: to JSON, from hostile JSON, and to JSON Schema, all from their type hints.
 
-Readers ignore keys they do not know, so that a newer peer of the same major version can add some.
+Readers ignore keys they do not know, so that a newer peer of the same major version can add some. What people write,
+such as a configuration file, is read strictly: there an unknown key is a mistake.
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
@@ -45,19 +47,27 @@ def _encode(value: Any) -> Json:
     return result
 
 
-def decode(kind: type[T], value: Json, where: str = "message") -> T:
+def decode(kind: type[T], value: Json, where: str = "message", *, strict: bool = False) -> T:
     """Return `value` as the message dataclass `kind`.
+
+    Args:
+        kind: What it is to be.
+        value: As it was read.
+        where: Its place, which the text of an error begins with; may be empty.
+        strict: Whether a key that is not known is an error, here and in what it holds.
 
     Raises:
         InvalidMessage: A key is missing or a value has the wrong type; the text names it.
     """
     if not isinstance(value, Mapping):
         raise InvalidMessage(f"{where}: expected an object, got {_name(value)}")
+    if strict:
+        _refuse_unknown(kind, value, where)
     found: dict[str, Any] = {}
     for field in fields(kind):  # type: ignore[arg-type]  # as above
-        place = f"{where}.{field.name}"
+        place = f"{where}.{field.name}" if where else field.name
         if field.name in value:
-            found[field.name] = _decode(field.type, value[field.name], place)
+            found[field.name] = _decode(field.type, value[field.name], place, strict)
         elif _required(field):
             raise InvalidMessage(f"{place}: missing")
     try:
@@ -66,18 +76,27 @@ def decode(kind: type[T], value: Json, where: str = "message") -> T:
         raise InvalidMessage(f"{where}: {error}") from error
 
 
+def _refuse_unknown(kind: type[object], value: Mapping[str, Json], where: str) -> None:
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # as above
+    for key in value:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise InvalidMessage(f"{where + ': ' if where else ''}unknown key {key!r:.80}; {hint}")
+
+
 def _required(field: "Field[Any]") -> bool:
     return field.default is MISSING and field.default_factory is MISSING
 
 
-def _decode(hint: Any, value: Json, place: str) -> Any:
+def _decode(hint: Any, value: Json, place: str, strict: bool) -> Any:
     if hint is Json:
         return value
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is UnionType:
         if value is None and NoneType in arguments:
             return None
-        return _decode(_member(arguments, value, place), value, place)
+        return _decode(_member(arguments, value, place), value, place, strict)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
             raise InvalidMessage(f"{place}: expected one of {list(arguments)}, got {value!r:.80}")
@@ -85,13 +104,13 @@ def _decode(hint: Any, value: Json, place: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise InvalidMessage(f"{place}: expected an array, got {_name(value)}")
-        return tuple(_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+        return tuple(_decode(arguments[0], item, f"{place}[{i}]", strict) for i, item in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise InvalidMessage(f"{place}: expected an object, got {_name(value)}")
-        return {key: _decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+        return {key: _decode(arguments[1], item, f"{place}.{key}", strict) for key, item in value.items()}
     if is_dataclass(hint):
-        return decode(hint, value, place)  # type: ignore[arg-type]  # is_dataclass also allows instances
+        return decode(hint, value, place, strict=strict)  # type: ignore[arg-type]  # is_dataclass also allows instances
     return _decode_plain(hint, value, place)
 
 

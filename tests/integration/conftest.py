@@ -1,9 +1,19 @@
 """What integration tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.integration.postgres_servers import PostgresServer, postgres_server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server that tests share; who kills one starts its own."""
+    with postgres_server() as running:
+        yield running
 
 
 @pytest.fixture

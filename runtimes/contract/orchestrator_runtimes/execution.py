@@ -166,6 +166,8 @@ class Execution:
                 self._fault = None
             tokens = self._usage.input_tokens + self._usage.output_tokens
         limit = self.run.limits.tokens
+        if error is not None and error.code is ErrorCode.BUDGET_EXCEEDED:
+            self.stop(error)  # else a framework that goes on after a fault asks again and again
         if limit is not None and tokens > limit:
             self.stop(_exceeded("tokens", limit, f"tokens: {tokens} were used"))
         return ModelCall(

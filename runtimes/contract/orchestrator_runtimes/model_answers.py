@@ -14,7 +14,11 @@ from orchestrator_runtimes.messages import Usage
 ENDPOINTS: Final = ("/chat/completions", "/responses", "/embeddings", "/completions")
 """Ends of the paths that are model calls."""
 
+BUDGET_EXCEEDED: Final = "budget_exceeded"
+"""`type` of the error with which a gateway refuses a call for which no budget is left."""
+
 _SHOWN: Final = 300
+_FACTS: Final = 10
 
 
 def bad_output(why: str, cause: str | None = None) -> AgentError:
@@ -26,6 +30,11 @@ def bad_output(why: str, cause: str | None = None) -> AgentError:
 
 def status_fault(status: int, body: bytes) -> AgentError:
     """Return the error of an answer with an HTTP status of 400 or more."""
+    error = _error_of(body)
+    if error.get("type") == BUDGET_EXCEEDED:
+        return AgentError(
+            ErrorCode.BUDGET_EXCEEDED, _said(body), detail={**_facts(error.get("budget")), "status": status}
+        )
     code = ErrorCode.MODEL_REJECTED
     if status == 429:
         code = ErrorCode.MODEL_RATE_LIMITED
@@ -34,6 +43,19 @@ def status_fault(status: int, body: bytes) -> AgentError:
     return AgentError(
         code, f"the model endpoint answered {status}", cause=_said(body), detail={"status": status}
     )
+
+
+def _error_of(body: bytes) -> Mapping[str, Json]:
+    try:
+        return _map(_map(parse(body)).get("error"))
+    except NotJson:
+        return {}
+
+
+def _facts(told: Json) -> dict[str, object]:
+    """Return what is told of a budget: short facts only, whatever the endpoint sends."""
+    facts = [(name, fact) for name, fact in _map(told).items() if isinstance(fact, int | float | str)]
+    return {name[:_SHOWN]: fact[:_SHOWN] if isinstance(fact, str) else fact for name, fact in facts[:_FACTS]}
 
 
 def _said(body: bytes) -> str:

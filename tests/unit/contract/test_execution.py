@@ -85,6 +85,16 @@ def test_tokens_stop_the_next_call_and_not_the_one_that_used_them() -> None:
     run(scenario)
 
 
+def test_a_call_that_no_budget_is_left_for_is_the_last() -> None:
+    async def scenario() -> None:
+        one = execution()
+        error = AgentError(ErrorCode.BUDGET_EXCEEDED, "used up")
+        call(one, error=error)
+        assert stopped_by(one.begin_model_call) is error
+
+    run(scenario)
+
+
 def test_time_is_over_when_the_clock_says_so() -> None:
     async def scenario() -> None:
         clock = Clock()

@@ -241,6 +241,36 @@ def test_a_status_has_its_code_and_the_endpoints_words(status: int, code: str) -
     assert status_fault(status, b"\xff plain").cause == "\N{REPLACEMENT CHARACTER} plain"
 
 
+def _refusal(error: object) -> bytes:
+    return json.dumps({"error": error}).encode()
+
+
+@pytest.mark.parametrize("status", [400, 402, 429])
+def test_a_refusal_for_want_of_budget_has_its_own_code_whatever_its_status(status: int) -> None:
+    told = {"type": "budget_exceeded", "message": "m" * 900, "budget": {"limit": "tokens", "allowed": 5}}
+    error = status_fault(status, _refusal(told))
+    assert error.code is ErrorCode.BUDGET_EXCEEDED and not error.code.retryable
+    assert error.message == "m" * 300
+    assert error.detail == {"limit": "tokens", "allowed": 5, "status": status}
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [None, [1], "x", {"deep": {"a": 1}, "none": None}, {f"k{n}" * 400: "v" * 400 for n in range(50)}],
+)
+def test_of_a_refusals_facts_only_few_and_short_ones_are_taken(budget: Any) -> None:
+    detail = status_fault(402, _refusal({"type": "budget_exceeded", "budget": budget})).detail
+    assert detail["status"] == 402 and len(detail) <= 11
+    assert all(len(name) <= 300 and len(str(fact)) <= 300 for name, fact in detail.items())
+
+
+@pytest.mark.parametrize(
+    "error", ["budget_exceeded", ["budget_exceeded"], {"message": "budget_exceeded"}, None]
+)
+def test_what_is_no_refusal_for_want_of_budget_is_none(error: Any) -> None:
+    assert status_fault(400, _refusal(error)).code is ErrorCode.MODEL_REJECTED
+
+
 @pytest.mark.parametrize(
     "usage",
     [None, [], {}, {"prompt_tokens": "3"}, {"prompt_tokens": True}, {"prompt_tokens": -1}, {"prompt_tokens": 10**12},

@@ -12,6 +12,7 @@ _SLOW_PIECES: Final = 10
 _ERRORS: Final = {
     400: ("invalid_request_error", None),
     401: ("invalid_request_error", "invalid_api_key"),
+    402: ("budget_exceeded", "budget_exceeded"),
     403: ("invalid_request_error", None),
     404: ("invalid_request_error", "model_not_found"),
     413: ("invalid_request_error", None),

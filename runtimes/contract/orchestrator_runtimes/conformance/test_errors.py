@@ -17,6 +17,7 @@ FAULTS = [
     (Fault(kind=FaultKind.STATUS, status=500), ErrorCode.MODEL_UNAVAILABLE),
     (Fault(kind=FaultKind.STATUS, status=503), ErrorCode.MODEL_UNAVAILABLE),
     (Fault(kind=FaultKind.STATUS, status=401), ErrorCode.MODEL_REJECTED),
+    (Fault(kind=FaultKind.STATUS, status=402), ErrorCode.BUDGET_EXCEEDED),
     (Fault(kind=FaultKind.STATUS, status=400), ErrorCode.MODEL_REJECTED),
     (Fault(kind=FaultKind.STATUS, status=404), ErrorCode.MODEL_REJECTED),
     (Fault(kind=FaultKind.DISCONNECT), ErrorCode.MODEL_UNAVAILABLE),

@@ -102,6 +102,7 @@ class Execution {
 		} else if (began > this._faultEnded) {
 			this.modelFault = null;
 		}
+		if (error?.code === 'budget_exceeded') this.stop(error); // else a node that goes on after a fault asks again and again
 		const tokens = this.usage.input_tokens + this.usage.output_tokens;
 		if (this.limits.tokens !== null && tokens > this.limits.tokens) {
 			this.stop(this._exceeded('tokens', `tokens: ${tokens} were used`));

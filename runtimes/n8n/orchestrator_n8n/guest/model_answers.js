@@ -9,6 +9,8 @@ const { isObject, list } = require('./schemas');
 
 const ENDPOINTS = ['/chat/completions', '/responses', '/embeddings', '/completions'];
 const SHOWN = 300;
+const FACTS = 10;
+const BUDGET_EXCEEDED = 'budget_exceeded';
 
 /** @typedef {{usage: Record<string, number> | null, error: AgentError | null}} Judgement */
 
@@ -19,10 +21,35 @@ function badOutput(why, cause) {
 
 /** @param {number} status @param {Buffer} body @returns {AgentError} The error of an answer with 400 or more. */
 function statusFault(status, body) {
+	const refused = errorOf(body);
+	if (refused.type === BUDGET_EXCEEDED) {
+		return new AgentError(BUDGET_EXCEEDED, said(body), { detail: { ...facts(refused.budget), status } });
+	}
 	let code = 'model_rejected';
 	if (status === 429) code = 'model_rate_limited';
 	else if (status >= 500 || [408, 409, 425].includes(status)) code = 'model_unavailable';
 	return new AgentError(code, `the model endpoint answered ${status}`, { cause: said(body), detail: { status } });
+}
+
+/** @param {Buffer} body @returns {Record<string, any>} What an endpoint says of an error; empty where it says nothing. */
+function errorOf(body) {
+	try {
+		const error = JSON.parse(body.toString())?.error;
+		return isObject(error) ? error : {};
+	} catch {
+		return {};
+	}
+}
+
+/** @param {unknown} told Of a budget. @returns {Record<string, string | number>} Short facts only, whatever was sent. */
+function facts(told) {
+	const found = Object.entries(isObject(told) ? told : {}).filter(([, fact]) => /^(number|string)$/.test(typeof fact));
+	return Object.fromEntries(
+		found.slice(0, FACTS).map(([name, fact]) => [
+			name.slice(0, SHOWN),
+			typeof fact === 'string' ? fact.slice(0, SHOWN) : /** @type {number} */ (fact),
+		]),
+	);
 }
 
 /** @param {Buffer} body @returns {string} */

@@ -40,6 +40,23 @@ for (const [status, code] of /** @type {const} */ ([
 	});
 }
 
+test('a refusal for want of budget has its own code, and few short facts', () => {
+	const error = { type: 'budget_exceeded', message: 'used up', budget: { limit: 'tokens', allowed: 5, deep: {}, none: null } };
+	for (const status of [400, 402, 429]) {
+		const { code, detail, message, retryable } = statusFault(status, Buffer.from(JSON.stringify({ error })));
+		assert.deepEqual([code, message, retryable], ['budget_exceeded', 'used up', false]);
+		assert.deepEqual(detail, { limit: 'tokens', allowed: 5, status });
+	}
+	const many = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`k${n}`.repeat(400), 'v'.repeat(400)]));
+	for (const budget of [many, [1], 'x', null]) {
+		const { detail } = statusFault(402, Buffer.from(JSON.stringify({ error: { type: 'budget_exceeded', budget } })));
+		assert.ok(Object.keys(detail).length <= 11 && JSON.stringify(detail).length < 8000);
+	}
+	for (const told of ['budget_exceeded', ['budget_exceeded'], { message: 'budget_exceeded' }, null]) {
+		assert.equal(statusFault(400, Buffer.from(JSON.stringify({ error: told }))).code, 'model_rejected');
+	}
+});
+
 for (const [body, cause] of [
 	['{"error":{"message":"too many"}}', 'too many'],
 	['{"error":"too many"}', '"too many"'],

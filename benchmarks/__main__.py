@@ -20,6 +20,8 @@ from benchmarks.frameworks import (
     find_framework,
     find_frameworks,
 )
+from benchmarks.gateway_calls import measure_gateway
+from benchmarks.journal_writes import measure_journal
 from benchmarks.launch import measure_launch
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Outcome, markdown
@@ -30,7 +32,10 @@ from benchmarks.sizes import FULL, QUICK, Sizes
 from benchmarks.thousand import measure_thousand
 from benchmarks.workflows import measure_n8n
 
-NAMES: Final = ("endpoint", "overhead", "thousand", "launch", "rows", "n8n")
+NAMES: Final = ("endpoint", "gateway", "journal", "overhead", "thousand", "launch", "rows", "n8n")
+
+ALONE: Final = frozenset({"endpoint", "gateway", "journal", "n8n"})
+"""Those that need none of the frameworks that are compared."""
 
 BUSY_LOAD: Final = 0.5
 """Load average above which the figures are those of a machine that does something else, too."""
@@ -42,6 +47,8 @@ def measurements(
     """Return every benchmark by name, ready to run."""
     return {
         "endpoint": partial(measure_capacity, sizes),
+        "gateway": partial(measure_gateway, sizes, tell),
+        "journal": partial(measure_journal, sizes),
         "overhead": partial(measure_overhead, sizes, frameworks, tell),
         "thousand": partial(measure_thousand, sizes, frameworks, tell),
         "launch": partial(measure_launch, sizes, frameworks, tell),
@@ -88,8 +95,7 @@ def main() -> int:
     machine, began = describe_machine(), time.monotonic()
     selected = [name for name in NAMES if not options.only or name in options.only]
     try:
-        # n8n's own benchmark needs no other framework
-        frameworks = find_frameworks(options.framework) if selected != ["n8n"] else []
+        frameworks = find_frameworks(options.framework) if set(selected) - ALONE else []
         if "n8n" in selected:
             find_framework("n8n")  # now, rather than when all others were measured
     except FrameworkMissing as error:

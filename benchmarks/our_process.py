@@ -75,6 +75,9 @@ def main() -> None:
     parser.add_argument("--start", action="store_true", help="start a guest at once and tell what that took")
     parser.add_argument("--processes", type=int, help="guest processes; the default is the runtime's own")
     parser.add_argument("--in-flight", type=int, help="executions at once; the default is the batch's own")
+    parser.add_argument(
+        "--without-gateway", action="store_true", help="model calls go to the endpoint itself"
+    )
     options = parser.parse_args()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -86,7 +89,12 @@ def main() -> None:
     model = ModelAddress(base_url=options.endpoint)
     settings = BatchSettings(model=model, failures=FailurePolicy(kind="keep"), **chosen)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as state:
-        places = RuntimeSettings(home=home_folder(), state=Path(state), processes=options.processes)
+        places = RuntimeSettings(
+            home=home_folder(),
+            state=Path(state),
+            processes=options.processes,
+            gateway=not options.without_gateway,
+        )
         with open_runtimes(places, model=model, tell=lambda line: print(line, file=sys.stderr)) as runtimes:
             began = time.monotonic()
             if options.start:

@@ -15,6 +15,9 @@ class Sizes:
         thousand_executions: Executions of `thousand`.
         launches: Runs of each kind in `launch`.
         rows: Sizes of the asset in `rows`.
+        gateway_calls: Calls of `gateway`, one at a time; ten times as many with 100 connections.
+        gateway_warm_up: Calls before these.
+        journal_records: Answers of each size in `journal`.
         n8n_executions: Executions of a batch of `n8n`.
         n8n_batches: Measured batches of each side, for each workflow.
         n8n_lasting_executions: Executions between two samples of memory.
@@ -27,6 +30,9 @@ class Sizes:
     thousand_executions: int
     launches: int
     rows: tuple[int, ...]
+    gateway_calls: int
+    gateway_warm_up: int
+    journal_records: int
     n8n_executions: int
     n8n_batches: int
     n8n_lasting_executions: int
@@ -40,6 +46,9 @@ FULL: Final = Sizes(
     thousand_executions=1_000,
     launches=3,
     rows=(1, 10, 100, 1_000, 10_000),
+    gateway_calls=200,
+    gateway_warm_up=50,
+    journal_records=200,
     n8n_executions=30,
     n8n_batches=5,
     n8n_lasting_executions=500,
@@ -53,6 +62,9 @@ QUICK: Final = Sizes(
     thousand_executions=60,
     launches=1,
     rows=(1, 10, 100),
+    gateway_calls=20,
+    gateway_warm_up=10,
+    journal_records=20,
     n8n_executions=8,
     n8n_batches=2,
     n8n_lasting_executions=40,

@@ -1,6 +1,7 @@
 """`thousand`: a thousand executions on one machine, our runtime against the bare framework in one process."""
 
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Final
 
 from benchmarks.endpoints import scripted_endpoint
@@ -10,12 +11,13 @@ from benchmarks.sides import BatchReport, bare_side, our_side
 from benchmarks.sizes import Sizes
 
 LATENCY_SECONDS: Final = 1.0
+JOURNAL_TARGET: Final = 1.1
 IN_FLIGHT: Final = 400
 """Executions at once on our side: all that two guest processes take by default."""
 
 
 def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callable[[str], None]) -> Outcome:
-    """Run the batch once on each side."""
+    """Run the batch once on each side, and on ours once more without the journal of model calls."""
     count, rows, failed = sizes.thousand_executions, list[dict[str, Cell]](), 0
     for framework in frameworks:
         with (
@@ -25,13 +27,23 @@ def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callabl
             ours = side.run(count, watch_memory=True)
         with (
             scripted_endpoint(latency=LATENCY_SECONDS) as endpoint,
+            our_side(
+                framework, endpoint.base_url, "--in-flight", str(IN_FLIGHT), "--without-gateway"
+            ) as side,
+        ):
+            unjournaled = side.run(count)
+        with (
+            scripted_endpoint(latency=LATENCY_SECONDS) as endpoint,
             bare_side(framework, endpoint.base_url) as side,
         ):
             side.run(1)
             bare = side.run(count, watch_memory=True)
-        row = compare(framework.name, ours, bare)
-        say(f"  {framework.name}: ours {ours.seconds:.1f} s, bare {bare.seconds:.1f} s")
-        failed += ours.failed + bare.failed
+        row = compare(framework.name, ours, unjournaled, bare)
+        say(
+            f"  {framework.name}: ours {ours.seconds:.1f} s, without the journal {unjournaled.seconds:.1f} s,"
+            f" bare {bare.seconds:.1f} s"
+        )
+        failed += ours.failed + unjournaled.failed + bare.failed
         rows.append(row)
     slower = [str(row["framework"]) for row in rows if float(row["wall ratio"] or 0) >= 1]
     return Outcome(
@@ -46,18 +58,22 @@ def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callabl
         findings=[
             "Ours is faster than bare for every framework."
             if not slower
-            else f"Ours is not faster than bare for {', '.join(slower)}."
+            else f"Ours is not faster than bare for {', '.join(slower)}.",
+            f"With the journal, {median(float(row['journal ratio'] or 0) for row in rows):.2f} times as long as without"
+            f" it (median; the target is {JOURNAL_TARGET}).",
         ],
         failed=failed,
     )
 
 
-def compare(name: str, ours: BatchReport, bare: BatchReport) -> dict[str, Cell]:
+def compare(name: str, ours: BatchReport, unjournaled: BatchReport, bare: BatchReport) -> dict[str, Cell]:
     """Return the row of one framework."""
     return {
         "framework": name,
         "ours, s": ours.seconds,
         "bare, s": bare.seconds,
+        "ours without the journal, s": unjournaled.seconds,
+        "journal ratio": ours.seconds / unjournaled.seconds,
         "wall ratio": ours.seconds / bare.seconds,
         "ours, failed": ours.failed,
         "bare, failed": bare.failed,

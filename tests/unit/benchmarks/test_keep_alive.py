@@ -1,6 +1,7 @@
 """One connection, many requests."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -50,3 +51,20 @@ def test_an_answer_without_a_length_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(ask())
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n5\r\n\r\n0\r\n\r\n0\r\n\r\n"
+
+
+def test_a_stream_is_read_to_its_end_and_its_first_chunk_is_timed() -> None:
+    async def ask() -> None:
+        async with server(CHUNKED, 2) as (url, seen):
+            connection = KeepAlive(url, "a-token")
+            for _ in range(2):
+                began = time.perf_counter()
+                status, body, first = await connection.stream("/path", b"")
+                assert (status, body) == (200, b"abc\r\n0\r\n") and began < first < time.perf_counter()
+            await connection.close()
+            assert seen == [2]
+
+    asyncio.run(ask())

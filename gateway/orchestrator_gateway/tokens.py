@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from orchestrator_runtimes.codec import decode, encode
@@ -26,6 +26,23 @@ class BadToken(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExecutionBudget:
+    """What one execution may spend in all its tries; None bounds nothing.
+
+    Attributes:
+        tokens: Input and output together.
+        cost: In nano-dollars (10⁻⁹ USD).
+        calls: Model calls that an upstream answers.
+        seconds: For which upstreams are at work for it; calls at the same time count each.
+    """
+
+    tokens: int | None = None
+    cost: int | None = None
+    calls: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claims:
     """What a token allows: the model calls of one execution.
 
@@ -36,6 +53,9 @@ class Claims:
         agent: Digest of the agent; another agent is never served this one's answers.
         until: Unix time in seconds at which the execution has reached its limit.
         expires: Unix time in seconds after which it is worth nothing.
+        name: What people call the agent, such as its asset's key; empty where it has no name.
+        location: The code location that it belongs to; empty where it is not known.
+        budget: What the execution may spend.
         known: Digests of the volatile-looking words of the inputs (`fingerprints.digest_of`), which are not volatile.
     """
 
@@ -45,6 +65,9 @@ class Claims:
     agent: str
     until: float
     expires: float
+    name: str = ""
+    location: str = ""
+    budget: ExecutionBudget = field(default_factory=ExecutionBudget)
     known: tuple[str, ...] = ()
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.configuration import BadConfiguration, load
 from orchestrator_gateway.routes import Default, Model, Target
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
@@ -188,3 +189,32 @@ def test_a_secret_that_is_not_there_is_said_by_its_place(
     (tmp_path / "blank").write_text(" \n")
     with pytest.raises(SecretMissing, match=words):
         source.read(tmp_path)
+
+
+def test_budgets_and_prices_are_read(file: Path) -> None:
+    more = "budgets: [{scope: agent, tokens: 5}, {scope: tenant, name: acme, cost_usd: 0.5, per: month}]\n"
+    file.write_text(f"{WHOLE}{more}prices: ours.yaml\n")
+    read = load(file)
+    assert read.prices == "ours.yaml"
+    assert read.budgets == (
+        Budget(scope="agent", name="*", tokens=5, per="day"),
+        Budget(scope="tenant", name="acme", cost_usd=0.5, per="month"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ("scope: agent", "budgets[0]: a budget needs tokens, cost_usd or calls"),
+        ("scope: team, tokens: 1", "budgets[0].scope: expected one of ['agent', 'location', 'tenant']"),
+        ("scope: agent, tokens: -1", "budgets[0]: tokens must be 0 to"),
+        ("scope: agent, cost_usd: .nan", "budgets[0]: cost_usd must be 0 to"),
+        ("scope: agent, calls: 1, per: week", "budgets[0].per: expected one of ['day', 'month']"),
+        ("scope: agent, calls: 1, name: ''", "budgets[0]: name must be that of the agent, or '*' for each"),
+    ],
+)
+def test_a_wrong_budget_is_one_line_that_says_what_to_change(file: Path, budget: str, words: str) -> None:
+    file.write_text(f"{WHOLE}budgets: [{{{budget}}}]\n")
+    with pytest.raises(BadConfiguration) as caught:
+        load(file)
+    assert words in str(caught.value)

@@ -1,0 +1,211 @@
+"""The ledger in an SQLite file, which gateways of one machine may share."""
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from orchestrator_gateway.ledger import (
+    COUNTS,
+    LEASE_SECONDS,
+    MEASURES,
+    Account,
+    Amount,
+    Bound,
+    Hold,
+    Spent,
+    UsedUp,
+    span,
+)
+from orchestrator_gateway.sqlite_database import SqliteDatabase
+
+_COUNTED: Final = ", ".join(f"{count} INTEGER NOT NULL" for count in COUNTS)
+_HELD: Final = ", ".join(f"{measure} INTEGER NOT NULL" for measure in MEASURES)
+_SCHEMA: Final = f"""
+CREATE TABLE IF NOT EXISTS spent (
+    tenant TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, day TEXT NOT NULL,
+    {_COUNTED}, updated REAL NOT NULL,
+    PRIMARY KEY (tenant, kind, name, day)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS held (
+    tenant TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, day TEXT NOT NULL, gateway TEXT NOT NULL,
+    {_HELD},
+    PRIMARY KEY (tenant, kind, name, day, gateway)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gateways (gateway TEXT PRIMARY KEY, alive REAL NOT NULL) WITHOUT ROWID;
+"""
+_KEY: Final = "tenant = ? AND kind = ? AND name = ?"
+_SPENT: Final = ", ".join(f"COALESCE(SUM({measure}), 0)" for measure in MEASURES)
+_SUM: Final = ", ".join(f"SUM({count})" for count in COUNTS)
+_MARKS: Final = ",".join("?" * len(COUNTS))
+_ADD_SPENT: Final = (
+    f"INSERT INTO spent (tenant, kind, name, day, {', '.join(COUNTS)}, updated) VALUES (?,?,?,?,{_MARKS},?)"
+    f" ON CONFLICT DO UPDATE SET {', '.join(f'{count} = {count} + excluded.{count}' for count in COUNTS)},"
+    " updated = excluded.updated"
+)
+_ADD_HELD: Final = (
+    f"INSERT INTO held (tenant, kind, name, day, gateway, {', '.join(MEASURES)})"
+    f" VALUES (?,?,?,?,?,{','.join('?' * len(MEASURES))})"
+    f" ON CONFLICT DO UPDATE SET {', '.join(f'{measure} = {measure} + excluded.{measure}' for measure in MEASURES)}"
+)
+_GIVE_BACK: Final = (
+    f"UPDATE held SET {', '.join(f'{measure} = MAX(0, {measure} - ?)' for measure in MEASURES)}"
+    f" WHERE {_KEY} AND day = ? AND gateway = ?"
+)
+_DROP_EMPTY: Final = f"DELETE FROM held WHERE {_KEY} AND day = ? AND gateway = ? AND calls = 0"
+_AT_ONCE: Final = 500
+_DEAD_SECONDS: Final = 24 * 3600.0
+"""After which what a gateway held is dropped; before, one that was only asleep finds its holds again."""
+
+
+class SqliteLedger:
+    """See `ledger.Ledger`.
+
+    Args:
+        file: The database; made when missing.
+        lease: Seconds for which a hold counts after the gateway's last sign of life.
+
+    Raises:
+        JournalUnavailable: It cannot be opened.
+    """
+
+    def __init__(self, file: Path, *, lease: float = LEASE_SECONDS) -> None:
+        """Open a database, as a gateway of its own."""
+        self._database = SqliteDatabase(file, _SCHEMA)
+        self._gateway = secrets.token_hex(8)
+        self._lease = lease
+        self._renewed = 0.0
+
+    async def reserve(
+        self, accounts: Sequence[Account], bounds: Sequence[Bound], amount: Amount, day: str
+    ) -> Hold | UsedUp:
+        """Hold an amount in every account that has a bound, or in none."""
+        held_in = tuple(dict.fromkeys(bound.account for bound in bounds))
+        hold = Hold(accounts=tuple(accounts), held_in=held_in, day=day, amount=amount)
+        now = time.time()
+        due = now > self._renewed + self._lease / 3
+
+        def work(database: sqlite3.Connection) -> Hold | UsedUp:
+            if due:
+                self._renew(database, now)
+            for bound in bounds:
+                if (used_up := self._used_up(database, bound, day, now)) is not None:
+                    return used_up
+            held = tuple(getattr(amount, measure) for measure in MEASURES)
+            rows = [(*_key(account), day, self._gateway, *held) for account in held_in]
+            database.executemany(_ADD_HELD, rows)
+            return hold
+
+        verdict = await self._database.do(work)
+        if due:
+            self._renewed = now
+        return verdict
+
+    async def settle(self, hold: Hold, spent: Amount | None) -> None:
+        """Give back what is held and count what was spent; durable when this returns."""
+
+        def work(database: sqlite3.Connection) -> None:
+            held = tuple(getattr(hold.amount, measure) for measure in MEASURES)
+            rows = [(*held, *_key(account), hold.day, self._gateway) for account in hold.held_in]
+            database.executemany(_GIVE_BACK, rows)
+            database.executemany(_DROP_EMPTY, [row[len(held) :] for row in rows])
+            if spent is not None:
+                counted, now = tuple(getattr(spent, count) for count in COUNTS), time.time()
+                rows = [(*_key(account), hold.day, *counted, now) for account in hold.accounts]
+                database.executemany(_ADD_SPENT, rows)
+
+        await self._database.do(work)
+
+    async def renew(self) -> None:
+        """Say that this gateway lives."""
+        await self._database.do(lambda database: self._renew(database, time.time()))
+
+    async def executions(self, tenant: str, names: Sequence[str]) -> dict[str, Amount]:
+        """Return what executions spent in all their tries, those that spent something."""
+
+        def work(database: sqlite3.Connection) -> dict[str, Amount]:
+            found = dict[str, Amount]()
+            for start in range(0, len(names), _AT_ONCE):
+                part = names[start : start + _AT_ONCE]
+                rows = database.execute(
+                    f"SELECT name, {_SUM} FROM spent WHERE tenant = ? AND kind = 'execution'"
+                    f" AND name IN ({','.join('?' * len(part))}) GROUP BY name",
+                    (tenant, *part),
+                )
+                found.update({name: _amount(counts) for name, *counts in rows})
+            return found
+
+        return await self._database.do(work)
+
+    async def days(self, tenant: str, first: str, last: str) -> Sequence[Spent]:
+        """Return what agents, code locations and the tenant spent on each day from the first to the last."""
+        rows = await self._database.do(
+            lambda database: database.execute(
+                f"SELECT kind, name, day, {', '.join(COUNTS)} FROM spent"
+                " WHERE tenant = ? AND kind <> 'execution' AND day BETWEEN ? AND ? ORDER BY day, kind, name",
+                (tenant, first, last),
+            ).fetchall()
+        )
+        return [
+            Spent(account=Account(tenant=tenant, kind=kind, name=name), day=day, amount=_amount(counts))
+            for kind, name, day, *counts in rows
+        ]
+
+    async def forget(self, tenant: str, executions: Sequence[str]) -> None:
+        """Drop the accounts of executions whose results are stored; what their agent spent stays."""
+        rows = [(tenant, execution) for execution in executions]
+
+        def work(database: sqlite3.Connection) -> None:
+            for table in ("spent", "held"):
+                database.executemany(
+                    f"DELETE FROM {table} WHERE tenant = ? AND kind = 'execution' AND name = ?", rows
+                )
+
+        await self._database.do(work)
+
+    async def purge(self, executions_before: float, days_before: str) -> None:
+        """Drop accounts of executions that spent nothing since a Unix time, and days before a day."""
+
+        def work(database: sqlite3.Connection) -> None:
+            database.execute(
+                "DELETE FROM spent WHERE kind = 'execution' AND updated < ?", (executions_before,)
+            )
+            database.execute("DELETE FROM spent WHERE kind <> 'execution' AND day < ?", (days_before,))
+
+        await self._database.do(work)
+
+    async def close(self) -> None:
+        """Do what was asked for, and release the database."""
+        await self._database.close()
+
+    def _renew(self, database: sqlite3.Connection, now: float) -> None:
+        database.execute("INSERT OR REPLACE INTO gateways VALUES (?, ?)", (self._gateway, now))
+        dead = "SELECT gateway FROM gateways WHERE alive < ?"
+        database.execute(f"DELETE FROM held WHERE gateway IN ({dead})", (now - _DEAD_SECONDS,))
+        database.execute("DELETE FROM gateways WHERE alive < ?", (now - _DEAD_SECONDS,))
+
+    def _used_up(self, database: sqlite3.Connection, bound: Bound, day: str, now: float) -> UsedUp | None:
+        days = span(bound.per, day)
+        where = f"{_KEY} AND day BETWEEN ? AND ?"
+        key = (*_key(bound.account), *days)
+        spent = database.execute(f"SELECT {_SPENT} FROM spent WHERE {where}", key).fetchone()
+        held = database.execute(
+            f"SELECT {_SPENT} FROM held JOIN gateways USING (gateway) WHERE {where} AND alive >= ?",
+            (*key, now - self._lease),
+        ).fetchone()
+        reached = [
+            UsedUp(bound=bound, measure=measure, spent=spent[number], held=held[number])
+            for number, measure in enumerate(MEASURES)
+            if (allowed := bound.allowed(measure)) is not None and spent[number] + held[number] >= allowed
+        ]
+        return next((found for found in reached if found.final), None) or next(iter(reached), None)
+
+
+def _key(account: Account) -> tuple[str, str, str]:
+    return account.tenant, account.kind, account.name
+
+
+def _amount(counts: Sequence[int]) -> Amount:
+    return Amount(**dict(zip(COUNTS, counts, strict=True)))

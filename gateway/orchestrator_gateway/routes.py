@@ -25,11 +25,12 @@ class BreakerSettings:
 
     Attributes:
         failures: How many faults in a row open its breaker. One call tries four times: 5 are more than its bad luck.
-        open_seconds: How long nothing is sent then; after it one call at a time tries whether it is well again.
+        open_seconds: How long nothing is sent then; after it one call tries whether it is well again. Each trial that
+            fails doubles the time, up to two minutes.
     """
 
     failures: int = 5
-    open_seconds: float = 20.0
+    open_seconds: float = 5.0
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
@@ -139,10 +140,12 @@ class Route:
     Attributes:
         upstream: Its name.
         model: The name that the request's body gets; None leaves it as it is.
+        fallback: Whether it is only for when no other place can serve.
     """
 
     upstream: str
     model: str | None
+    fallback: bool = False
 
 
 def routes(
@@ -158,10 +161,15 @@ def routes(
     """
     model = models.get(name) if name is not None else None
     if model is None:
-        names = () if default is None else (default.upstream, *default.fallbacks)
-        return [Route(upstream=upstream, model=None) for upstream in names]
-    targets = [*_by_weight(model.targets, random.Random(seed).random), *model.fallbacks]
-    return [Route(upstream=target.upstream, model=target.model) for target in targets]
+        if default is None:
+            return []
+        spare = [Route(upstream=upstream, model=None, fallback=True) for upstream in default.fallbacks]
+        return [Route(upstream=default.upstream, model=None), *spare]
+    targets = _by_weight(model.targets, random.Random(seed).random)
+    return [
+        *(Route(upstream=target.upstream, model=target.model) for target in targets),
+        *(Route(upstream=spare.upstream, model=spare.model, fallback=True) for spare in model.fallbacks),
+    ]
 
 
 def _by_weight(targets: Sequence[Target], uniform: Callable[[], float]) -> list[Target]:

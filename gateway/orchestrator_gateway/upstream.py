@@ -1,64 +1,62 @@
-"""Calling a model endpoint: with its key, in one place that retries, and with a verdict on what it answered."""
+"""Asking a model endpoint once: with its key, and with a verdict on what it answered."""
 
-import asyncio
 import os
-import random
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import aiohttp
 
+from orchestrator_gateway.buffers import Account, BuffersFull
 from orchestrator_gateway.journal import Answer
+from orchestrator_gateway.refusals import Refused, Remedy, refusal
+from orchestrator_gateway.routes import UpstreamSettings
 from orchestrator_runtimes.model_answers import AnswerStream, read_answer
 from orchestrator_runtimes.model_calls import EXECUTION_HEADER
 
 ANSWER_BYTES: Final = 64 * 2**20
 """Longest answer that is taken."""
 
-_CONNECT_SECONDS: Final = 10.0
-_SILENCE_SECONDS: Final = 300.0
-"""How long an upstream may say nothing: a model thinks, it does not stop."""
-
-TRIES: Final = 4
-"""Most times that an upstream is asked for one answer."""
-
-_LEAST_SECONDS: Final = 1.0
-"""What an answer takes at least: with less time left the guest is better told what is wrong."""
-
-_FIRST_PAUSE_SECONDS: Final = 0.5
-_LONGEST_PAUSE_SECONDS: Final = 30.0
+_ERROR_BYTES: Final = 2**20
 _RETRIED: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_KEY_REFUSED: Final = frozenset({401, 402, 403})
+"""The key is the gateway's: the guest can do nothing about it, another upstream may."""
+
 _PASSED: Final = ("accept", "content-type", "traceparent", "tracestate", "openai-beta")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """A model endpoint.
+    """A model endpoint and its key.
 
     Attributes:
-        base_url: Up to and with `/v1`.
+        name: What the configuration calls it.
+        settings: Where it is and how it is treated.
         api_key: Its bearer token; None when it wants none.
     """
 
-    base_url: str
+    name: str
+    settings: UpstreamSettings
     api_key: str | None = field(default=None, repr=False)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request to it carries; nothing compressed is asked for: it may grow without end."""
+        key = {"authorization": f"Bearer {self.api_key}"} if self.api_key is not None else {}
+        return {"accept-encoding": "identity", **key}
 
-class Refused(Exception):
-    """The upstream answered with an error, or not at all.
+    @property
+    def timeout(self) -> aiohttp.ClientTimeout:
+        """How long it may take: as long as it says something."""
+        return aiohttp.ClientTimeout(
+            total=None,
+            sock_connect=self.settings.connect_seconds,
+            sock_read=self.settings.silence_seconds,
+        )
 
-    Attributes:
-        status: What the guest is told.
-        body: The upstream's own words, or ours where it had none.
-        content_type: Of the body.
-    """
-
-    def __init__(self, status: int, body: bytes, content_type: str = "application/json") -> None:
-        """Tell an error."""
-        super().__init__(f"status {status}")
-        self.status, self.body, self.content_type = status, body, content_type
+    def url(self, path: str) -> str:
+        """Return the address of a path below its base URL."""
+        return self.settings.base_url.rstrip("/") + path
 
 
 class Listener(Protocol):
@@ -73,7 +71,32 @@ class Listener(Protocol):
         ...
 
 
-async def call(
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """An answer with a success for its status.
+
+    Attributes:
+        answer: The whole of it.
+        rest: The bytes that the listener has not had.
+        usable: Whether it may be kept and served again.
+        cut: Whether its end is missing, which is the upstream's fault.
+    """
+
+    answer: Answer
+    rest: bytes = field(repr=False)
+    usable: bool
+    cut: bool = False
+
+
+class Begun(Protocol):
+    """Whoever wants to know that an answer begins to come."""
+
+    def __call__(self) -> None:
+        """Take note."""
+        ...
+
+
+async def ask(
     session: aiohttp.ClientSession,
     upstream: Upstream,
     path: str,
@@ -81,107 +104,120 @@ async def call(
     execution: str,
     body: bytes,
     listener: Listener,
-    until: float,
-) -> tuple[Answer, bytes, bool]:
-    """Make a call, again where the upstream failed before it answered.
+    account: Account,
+    begun: Begun,
+) -> Taken:
+    """Make one request.
 
     Args:
         session: Whose connections are used.
         upstream: Which endpoint.
-        path: Below its base URL, beginning with a slash.
+        path: Below its base URL, beginning with a slash, with the query where there is one.
         headers: The guest's; few of them are passed on.
         execution: What the upstream is told of whose call it is: the token's word, not the guest's.
-        body: The request as the guest sent it.
+        body: The request.
         listener: Gets a stream's pieces as they come, up to where the answer is whole.
-        until: Unix time at which nobody waits for the answer any more; nothing is tried again after it.
-
-    Returns:
-        The answer, the bytes that the listener has not had, and whether the answer is usable.
+        account: Counts the memory that the answer takes.
+        begun: Called when the upstream begins to answer with a success.
 
     Raises:
-        Refused: It did not answer with a success.
+        Refused: It did not answer with a success; the listener has had nothing.
     """
-    sent = {name: headers[name] for name in _PASSED if name in headers}
+    sent = upstream.headers | {name: headers[name] for name in _PASSED if name in headers}
     sent[EXECUTION_HEADER] = execution
-    if upstream.api_key is not None:
-        sent["authorization"] = f"Bearer {upstream.api_key}"
-    for number in range(TRIES):
-        try:
-            async with session.post(
-                upstream.base_url.rstrip("/") + path, headers=sent, data=body
-            ) as response:
-                if response.status < 400:
-                    return await _taken(response, listener)
-                refused = Refused(response.status, await _read(response), response.content_type)
-                asked = response.headers.get("retry-after")
-        except (aiohttp.ClientError, TimeoutError) as error:
-            refused, asked = _no_answer(error), None
-        pause = _pause(number, asked)
-        hopeless = time.time() + pause + _LEAST_SECONDS > until
-        if refused.status not in _RETRIED or number == TRIES - 1 or hopeless:
-            raise refused
-        await asyncio.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+    try:
+        async with session.post(
+            upstream.url(path), headers=sent, data=body, timeout=upstream.timeout, allow_redirects=False
+        ) as response:
+            if response.status >= 300:
+                raise await _refused(upstream, response)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise _fault(upstream, 502, "answers compressed, which it was not asked for")
+            begun()
+            return await _taken(upstream, response, listener, account)
+    except TimeoutError as error:
+        raise _fault(upstream, 504, "did not answer in time") from error
+    except aiohttp.ClientError as error:
+        raise _fault(upstream, 502, f"cannot be reached: {_why(error)}") from error
+    except BuffersFull as error:
+        raise refusal(
+            503, "the gateway holds too many long answers now", remedy="again", retry_after=1.0
+        ) from error
 
 
-def timeout() -> aiohttp.ClientTimeout:
-    """Return how long an upstream may take: as long as it says something."""
-    return aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-
-
-async def _taken(response: aiohttp.ClientResponse, listener: Listener) -> tuple[Answer, bytes, bool]:
+async def _taken(
+    upstream: Upstream, response: aiohttp.ClientResponse, listener: Listener, account: Account
+) -> Taken:
     content_type = response.headers.get("content-type", "application/json")
     if not content_type.startswith("text/event-stream"):
-        body = await _read(response)
+        body = await _read(upstream, response, account)
         await listener.begin(content_type)
         usage, fault = read_answer(body)
-        return Answer(content_type=content_type, body=body, usage=usage), body, fault is None
+        answer = Answer(content_type=content_type, body=body, usage=usage)
+        return Taken(answer=answer, rest=body, usable=fault is None)
     await listener.begin(content_type)
     stream, pieces, held = AnswerStream(drop_usage=False), list[bytes](), list[bytes]()
-    size = 0
+    cut, size = False, 0
     try:
         async for piece in response.content.iter_any():
             size += len(piece)
             if size > ANSWER_BYTES:
                 break
+            account.add(len(piece))
             pieces.append(piece)
             passed = stream.feed(piece)
             if stream.ended or held:
                 held.append(passed)  # the guest must not see the end of an answer that may still be lost
             elif passed:
                 await listener.write(passed)
-    except (aiohttp.ClientError, TimeoutError):
-        pass  # the answer is cut off, which is its verdict
+    except (aiohttp.ClientError, TimeoutError, BuffersFull) as error:
+        cut = not isinstance(error, BuffersFull)  # the answer is cut off, which is its verdict
     rest, fault = stream.finish()
     answer = Answer(content_type=content_type, body=b"".join(pieces), usage=stream.usage)
-    return answer, b"".join([*held, rest]), fault is None
+    return Taken(answer=answer, rest=b"".join([*held, rest]), usable=fault is None, cut=cut)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(upstream: Upstream, response: aiohttp.ClientResponse, account: Account) -> bytes:
     pieces, size = list[bytes](), 0
     async for piece in response.content.iter_any():
         size += len(piece)
-        pieces.append(piece)
         if size > ANSWER_BYTES:
-            return _words(f"the model endpoint's answer is longer than {ANSWER_BYTES} bytes")
+            raise refusal(502, f"the answer of upstream {upstream.name!r} is longer than {ANSWER_BYTES} bytes")
+        account.add(len(piece))
+        pieces.append(piece)
     return b"".join(pieces)
 
 
-def _no_answer(error: BaseException) -> Refused:
-    if isinstance(error, TimeoutError):
-        return Refused(504, _words("the model endpoint did not answer in time"))
-    why = type(error).__name__
+async def _refused(upstream: Upstream, response: aiohttp.ClientResponse) -> Refused:
+    """Return an answer that is no success; the end of one that is very long is dropped."""
+    if response.status < 400:
+        return _fault(upstream, 502, f"answered {response.status}: it redirects, which is not followed")
+    body = await response.content.read(_ERROR_BYTES)
+    remedy: Remedy = "none"
+    if response.status in _RETRIED:
+        remedy = "again"
+    elif response.status in _KEY_REFUSED:
+        remedy = "elsewhere"
+    return Refused(
+        response.status,
+        body,
+        response.headers.get("content-type", "application/json"),
+        remedy=remedy,
+        retry_after=_seconds(response.headers.get("retry-after")),
+    )
+
+
+def _seconds(asked: str | None) -> float | None:
+    """Return how long an upstream asks to wait; None where it says nothing that is read."""
+    return float(asked) if asked is not None and asked.isascii() and asked.isdigit() else None
+
+
+def _fault(upstream: Upstream, status: int, what: str) -> Refused:
+    where = f" {upstream.name!r}" if upstream.name else ""
+    return refusal(status, f"the model endpoint{where} {what}", remedy="again")
+
+
+def _why(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.errno is not None:
-        why = os.strerror(error.os_error.errno)
-    return Refused(502, _words(f"the model endpoint cannot be reached: {why}"))
-
-
-def _words(text: str) -> bytes:
-    return b'{"error": {"message": "%s", "type": "gateway"}}' % text.encode()
-
-
-def _pause(number: int, asked: str | None) -> float:
-    """Return for how long to wait: as the upstream asks, else longer each time, and never all at the same moment."""
-    if asked is not None and asked.isdigit():
-        return min(float(asked), _LONGEST_PAUSE_SECONDS)
-    return min(_FIRST_PAUSE_SECONDS * (1 << number), _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)
+        return os.strerror(error.os_error.errno)
+    return type(error).__name__

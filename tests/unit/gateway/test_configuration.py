@@ -40,7 +40,7 @@ def test_a_whole_file_is_read(file: Path) -> None:
     read = load(file)
     assert read.secret == SecretSource(env="GATEWAY_SECRET") and read.journal.sqlite == "calls.db"
     assert read.upstreams["near"].max_concurrent == 4 and read.upstreams["near"].api_key is None
-    assert read.upstreams["far"].breaker.failures == 3 and read.upstreams["far"].breaker.open_seconds == 20
+    assert read.upstreams["far"].breaker.failures == 3 and read.upstreams["far"].breaker.open_seconds == 5
     assert read.models["fast"] == Model(
         targets=(Target(upstream="near", model="small", weight=3.0), Target(upstream="far", model="mini")),
         fallbacks=(Target(upstream="far", model="large"),),

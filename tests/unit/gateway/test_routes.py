@@ -17,12 +17,15 @@ FAST = Model(
 def test_an_alias_leads_to_its_targets_and_then_to_its_fallbacks_in_order() -> None:
     found = routes({"fast": FAST}, None, "fast", "seed")
     assert {(route.upstream, route.model) for route in found[:2]} == {("a", "small"), ("b", "mini")}
-    assert found[2:] == [Route(upstream="c", model="large"), Route(upstream="a", model="large")]
+    assert found[2:] == [
+        Route(upstream="c", model="large", fallback=True),
+        Route(upstream="a", model="large", fallback=True),
+    ]
 
 
 def test_a_name_that_is_no_alias_goes_to_the_default_as_it_is() -> None:
     default = Default(upstream="b", fallbacks=("c",))
-    expected = [Route(upstream="b", model=None), Route(upstream="c", model=None)]
+    expected = [Route(upstream="b", model=None), Route(upstream="c", model=None, fallback=True)]
     assert routes({"fast": FAST}, default, "gpt-x", "seed") == expected
     assert routes({"fast": FAST}, default, None, "seed") == expected
 

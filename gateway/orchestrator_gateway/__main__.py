@@ -16,10 +16,10 @@ from typing import Final
 
 from aiohttp import web
 
+from orchestrator_gateway.dispatch import single
 from orchestrator_gateway.journal import JournalUnavailable
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
 from orchestrator_gateway.sqlite_journal import SqliteJournal
-from orchestrator_gateway.upstream import Upstream
 
 RETENTION_SECONDS: Final = 30 * 24 * 3600.0
 """How long answers are kept whose execution never came to an end: a retry that late is a new run."""
@@ -37,7 +37,7 @@ async def serve() -> int:
     except JournalUnavailable as error:
         print(error, file=sys.stderr)
         return 1
-    settings = GatewaySettings(secret=bytes.fromhex(told["secret"]), upstream=Upstream(**told["upstream"]))
+    settings = GatewaySettings(secret=bytes.fromhex(told["secret"]), routing=single(**told["upstream"]))
     gateway = Gateway(settings, journal)
     running = runner(gateway)
     await running.setup()

@@ -12,7 +12,7 @@ import aiohttp
 from orchestrator_gateway.breakers import Breaker, Passage
 from orchestrator_gateway.buffers import Account
 from orchestrator_gateway.journal import Answer
-from orchestrator_gateway.refusals import Refused, refusal
+from orchestrator_gateway.refusals import Refused, error_body, refusal
 from orchestrator_gateway.request_models import with_model
 from orchestrator_gateway.routes import Default, Model, Route, UpstreamSettings, routes
 from orchestrator_gateway.turns import QueueFull, TurnLimits, Turns, WaitedInVain
@@ -207,10 +207,12 @@ class Dispatcher:
     ) -> Served:
         endpoint = self._endpoints.get(route.upstream)
         if endpoint is None:
-            raise refusal(503, f"upstream {route.upstream!r} was taken out of the configuration", remedy="again")
+            raise refusal(
+                503, f"upstream {route.upstream!r} was taken out of the configuration", remedy="again"
+            )
         if endpoint.breaker.seconds_left() > 0:
             raise _left_alone(endpoint)
-        content, name = request.content, endpoint.upstream.name
+        content, upstream = request.content, endpoint.upstream
         if route.model is not None:
             content = with_model(content, route.model)
         try:
@@ -219,7 +221,7 @@ class Dispatcher:
         except QueueFull as error:
             raise refusal(
                 429,
-                f"too many calls wait for upstream {name!r}; raise its max_waiting or its limits",
+                f"too many calls wait for {upstream}; raise its limits or its max_waiting",
                 code="queue_full",
                 remedy="elsewhere",
                 retry_after=5.0,
@@ -227,7 +229,7 @@ class Dispatcher:
         except WaitedInVain as error:
             raise refusal(
                 429,
-                f"the call waited for its turn at upstream {name!r} until its execution's time was over",
+                f"the call waited for its turn at {upstream} until its execution's time was over",
                 code="waited_in_vain",
                 retry_after=5.0,
             ) from error
@@ -235,7 +237,7 @@ class Dispatcher:
             answer=taken.answer,
             rest=taken.rest,
             usable=taken.usable,
-            upstream=name,
+            upstream=upstream.name,
             model=request.model if route.model is None else route.model,
         )
 
@@ -289,9 +291,11 @@ class _LeftAlone(Refused):
 
 def _left_alone(endpoint: _Endpoint) -> _LeftAlone:
     seconds = max(endpoint.breaker.seconds_left(), 0.05)
-    name, failures = endpoint.upstream.name, endpoint.breaker.settings.failures
-    told = refusal(503, f"the model endpoint {name!r} failed {failures} times in a row and is left alone")
-    return _LeftAlone(503, told.body, remedy="again", retry_after=seconds, ours=True)
+    failures = endpoint.breaker.settings.failures
+    told = error_body(
+        f"{endpoint.upstream} failed {failures} times in a row and is left alone", code="breaker_open"
+    )
+    return _LeftAlone(503, told, remedy="again", retry_after=seconds, ours=True)
 
 
 def _tell(breaker: Breaker, passage: Passage, *, broken: bool) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-import json
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -11,16 +11,23 @@ import aiohttp
 from aiohttp import web
 
 from orchestrator_gateway import tokens
+from orchestrator_gateway.buffers import Account, Buffers, BuffersFull
+from orchestrator_gateway.dispatch import Dispatcher, ModelRequest, Routing
 from orchestrator_gateway.executions import ExecutionCalls, Executions, Pending
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in, fingerprint
 from orchestrator_gateway.journal import Answer, Answered, Journal, JournalUnavailable, Scope
-from orchestrator_gateway.upstream import Refused, Upstream, call, timeout
+from orchestrator_gateway.model_lists import model_list
+from orchestrator_gateway.refusals import Refused, refusal
+from orchestrator_gateway.request_models import model_of
 from orchestrator_runtimes.json_values import NotJson, parse
 from orchestrator_runtimes.model_answers import ENDPOINTS
 
 REQUEST_BYTES: Final = 64 * 2**20
 REPLAYED: Final = "x-orchestrator-replayed"
 """Header of an answer that comes from the journal."""
+
+_REQUEST_SECONDS: Final = 120.0
+"""How long a request may take to come."""
 
 _WORDS: Final = 1_000
 _HEADER_BYTES: Final = 16_384
@@ -37,11 +44,13 @@ class GatewaySettings:
 
     Attributes:
         secret: Signs the tokens of guests, and is the bearer token of the trusted side.
-        upstream: Where calls go.
+        routing: Where calls go.
+        buffer_bytes: Most bytes of requests and answers on their way; one tenant may have half of them.
     """
 
     secret: bytes = field(repr=False)
-    upstream: Upstream
+    routing: Routing
+    buffer_bytes: int = 512 * 2**20
 
 
 class _Guest:
@@ -89,6 +98,8 @@ class Gateway:
         self._settings = settings
         self._journal = journal
         self._executions = Executions(journal)
+        self.dispatcher = Dispatcher(settings.routing)
+        self._buffers = Buffers(settings.buffer_bytes)
         self._calls: set[asyncio.Task[Any]] = set()
         self._session: aiohttp.ClientSession | None = None
 
@@ -98,6 +109,7 @@ class Gateway:
         for endpoint in ENDPOINTS:
             app.router.add_post(f"/v1{endpoint}", self._model_call)
         app.router.add_get("/v1/models", self._models)
+        app.router.add_get("/v1/models/{name:.+}", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_post("/admin/forget", self._forget)
         app.on_startup.append(self._open)
@@ -113,7 +125,7 @@ class Gateway:
 
     async def _open(self, _app: web.Application) -> None:
         connector = aiohttp.TCPConnector(limit=0)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout(), auto_decompress=True)
+        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
 
     async def _close(self, _app: web.Application) -> None:
         await self.drain(0)
@@ -126,19 +138,12 @@ class Gateway:
     async def _models(self, request: web.Request) -> web.StreamResponse:
         _claims(request, self._settings.secret)
         assert self._session is not None
-        upstream = self._settings.upstream
-        headers = {"authorization": f"Bearer {upstream.api_key}"} if upstream.api_key else {}
-        try:
-            async with self._session.get(upstream.base_url.rstrip("/") + "/models", headers=headers) as found:
-                return web.Response(
-                    status=found.status, body=await found.read(), content_type=found.content_type
-                )
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise _error(web.HTTPBadGateway, f"the model endpoint does not answer: {error}") from error
+        status, content = await model_list(self._session, self.dispatcher, request.match_info.get("name"))
+        return web.Response(status=status, body=content, content_type="application/json")
 
     async def _forget(self, request: web.Request) -> web.StreamResponse:
         if not hmac.compare_digest(_bearer(request).encode(), self._settings.secret.hex().encode()):
-            raise _error(web.HTTPUnauthorized, "only the trusted side may ask for this")
+            raise refusal(401, "only the trusted side may ask for this")
         wanted = await request.json()
         await self._journal.forget(wanted["tenant"], wanted["executions"])
         self._executions.forget(wanted["tenant"], wanted["executions"])
@@ -146,12 +151,17 @@ class Gateway:
 
     async def _model_call(self, request: web.Request) -> web.StreamResponse:
         claims = _claims(request, self._settings.secret)
-        content = await request.read()
+        with self._buffers.account(claims.tenant) as account:
+            return await self._call_of(request, claims, await _content(request, account))
+
+    async def _call_of(
+        self, request: web.Request, claims: tokens.Claims, content: bytes
+    ) -> web.StreamResponse:
         try:
             body = parse(content)
         except NotJson as error:
-            raise _error(web.HTTPBadRequest, f"the request is not JSON: {error}") from error
-        path = request.path.removeprefix("/v1")
+            raise refusal(400, f"the request is not JSON: {error}") from error
+        path = request.path_qs.removeprefix("/v1")
         scope = Scope(tenant=claims.tenant, execution=claims.execution, agent=claims.agent)
         calls = await self._executions.calls(scope, frozenset(claims.known))
         wanted = fingerprint(path, body, calls.known)
@@ -165,7 +175,16 @@ class Gateway:
                 continue  # it came to nothing: there may be another one, or this one is new
             return await self._replayed(request, answer)
         guest, pending = _Guest(request), calls.begin(claims.attempt, wanted)
-        task = asyncio.create_task(self._live(request, path, content, calls, pending, guest, claims.until))
+        wanted_of = ModelRequest(
+            path=path,
+            headers=request.headers,
+            content=content,
+            model=model_of(body),
+            tenant=claims.tenant,
+            execution=claims.execution,
+            until=claims.until,
+        )
+        task = asyncio.create_task(self._live(wanted_of, calls, pending, guest))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return await asyncio.shield(task)
@@ -177,48 +196,56 @@ class Gateway:
 
     async def _live(
         self,
-        request: web.Request,
-        path: str,
-        content: bytes,
+        request: ModelRequest,
         calls: ExecutionCalls,
         pending: Pending,
         guest: _Guest,
-        until: float,
     ) -> web.StreamResponse:
         """Call the upstream, record what it answers, and only then let the guest see the end of it."""
         assert self._session is not None
-        try:
-            answer, rest, usable = await call(
-                self._session,
-                self._settings.upstream,
-                path,
-                request.headers,
-                calls.scope.execution,
-                content,
-                guest,
-                until,
-            )
-            if usable:
-                made = Answered(
-                    number=0,
-                    attempt=pending.attempt,
-                    exact=pending.fingerprint.exact,
-                    loose=pending.fingerprint.loose,
-                    words=_words_of(path, answer),
-                )
-                recorded = await self._journal.record(calls.scope, made, answer)
-                calls.end(pending, recorded, answer)
-            else:
-                calls.end(pending, None, Refused(502, b""))
-        except BaseException as error:
-            calls.end(pending, None, error if isinstance(error, Refused) else Refused(503, b""))
-            raise
-        return await guest.finish(answer, rest)
+        with self._buffers.account(request.tenant) as account:
+            try:
+                served = await self.dispatcher.call(self._session, request, guest, account)
+                if served.usable:
+                    made = Answered(
+                        number=0,
+                        attempt=pending.attempt,
+                        exact=pending.fingerprint.exact,
+                        loose=pending.fingerprint.loose,
+                        words=_words_of(request.path, served.answer),
+                    )
+                    recorded = await self._journal.record(calls.scope, made, served.answer)
+                    calls.end(pending, recorded, served.answer)
+                else:
+                    calls.end(pending, None, Refused(502, b""))
+            except BaseException as error:
+                calls.end(pending, None, error if isinstance(error, Refused) else Refused(503, b""))
+                raise
+            return await guest.finish(served.answer, served.rest)
+
+
+async def _content(request: web.Request, account: Account) -> bytes:
+    """Return the body of a request, as long as it comes in time and there is memory for it."""
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise refusal(415, "compressed requests are not read: send them as they are")
+    pieces = list[bytes]()
+    try:
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            async for piece in request.content.iter_any():
+                account.add(len(piece))
+                if account.size > REQUEST_BYTES:
+                    raise refusal(413, f"the request is longer than {REQUEST_BYTES} bytes")
+                pieces.append(piece)
+    except TimeoutError as error:
+        raise refusal(408, "the request did not come in time") from error
+    except BuffersFull as error:
+        raise refusal(503, "the gateway holds too many long requests now") from error
+    return b"".join(pieces)
 
 
 def _words_of(path: str, answer: Answer) -> frozenset[str]:
     """Return what of an answer a later request may be about. Vectors are no words, and too many are taken for all."""
-    if path == "/embeddings":
+    if path.startswith("/embeddings"):
         return frozenset()
     words = digests_in(answer.body.decode(errors="replace"))
     return words if len(words) <= _WORDS else frozenset({ALL_KNOWN})
@@ -228,17 +255,12 @@ def _claims(request: web.Request, secret: bytes) -> tokens.Claims:
     try:
         return tokens.read(secret, _bearer(request))
     except tokens.BadToken as error:
-        raise _error(web.HTTPUnauthorized, str(error)) from error
+        raise refusal(401, str(error)) from error
 
 
 def _bearer(request: web.Request) -> str:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
-
-
-def _error(kind: type[web.HTTPException], message: str) -> web.HTTPException:
-    text = json.dumps({"error": {"message": message[:1_000], "type": "gateway"}})
-    return kind(text=text, content_type="application/json")
 
 
 @web.middleware
@@ -247,11 +269,24 @@ async def _told(request: web.Request, handler: _Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except Refused as error:
-        return web.Response(
-            status=error.status, body=error.body, headers={"content-type": error.content_type}
-        )
+        return _refused(error)
     except JournalUnavailable as error:
-        raise _error(web.HTTPServiceUnavailable, str(error)) from error
+        return _refused(refusal(503, str(error)))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        words = {404: f"the gateway serves no {request.path!r:.200}", 405: "this path has another method"}
+        refused = _refused(refusal(error.status, words.get(error.status, error.reason)))
+        if "allow" in error.headers:
+            refused.headers["allow"] = error.headers["allow"]
+        return refused
+
+
+def _refused(error: Refused) -> web.Response:
+    headers = {"content-type": error.content_type}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(math.ceil(error.retry_after))
+    return web.Response(status=error.status, body=error.body, headers=headers)
 
 
 def runner(gateway: Gateway) -> web.AppRunner:
@@ -262,4 +297,5 @@ def runner(gateway: Gateway) -> web.AppRunner:
         handler_cancellation=False,
         max_field_size=_HEADER_BYTES,
         shutdown_timeout=_END_SECONDS,
+        auto_decompress=False,
     )

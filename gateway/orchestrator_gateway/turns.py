@@ -1,4 +1,4 @@
-"""Whose turn is it? Calls wait here for the limits of their upstream, and tenants take turns: none waits for another's queue.
+"""Whose turn is it? Calls wait here for their upstream's limits, and tenants take turns: no queue delays another.
 
 Limits are those of this gateway: each of several gateways that share an upstream gets its part of what it allows.
 """

@@ -39,6 +39,10 @@ class Upstream:
     settings: UpstreamSettings
     api_key: str | None = field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        """Name it in an error; that of a gateway with only one has no name."""
+        return f"the model endpoint {self.name!r}" if self.name else "the model endpoint"
+
     @property
     def headers(self) -> dict[str, str]:
         """What every request to it carries; nothing compressed is asked for: it may grow without end."""
@@ -182,7 +186,7 @@ async def _read(upstream: Upstream, response: aiohttp.ClientResponse, account: A
     async for piece in response.content.iter_any():
         size += len(piece)
         if size > ANSWER_BYTES:
-            raise refusal(502, f"the answer of upstream {upstream.name!r} is longer than {ANSWER_BYTES} bytes")
+            raise refusal(502, f"{upstream} answers with more than {ANSWER_BYTES} bytes")
         account.add(len(piece))
         pieces.append(piece)
     return b"".join(pieces)
@@ -191,7 +195,8 @@ async def _read(upstream: Upstream, response: aiohttp.ClientResponse, account: A
 async def _refused(upstream: Upstream, response: aiohttp.ClientResponse) -> Refused:
     """Return an answer that is no success; the end of one that is very long is dropped."""
     if response.status < 400:
-        return _fault(upstream, 502, f"answered {response.status}: it redirects, which is not followed")
+        what = f"answered {response.status}: it redirects, which is not followed; change its base_url"
+        return refusal(502, f"{upstream} {what}", remedy="elsewhere")
     body = await response.content.read(_ERROR_BYTES)
     remedy: Remedy = "none"
     if response.status in _RETRIED:
@@ -213,8 +218,7 @@ def _seconds(asked: str | None) -> float | None:
 
 
 def _fault(upstream: Upstream, status: int, what: str) -> Refused:
-    where = f" {upstream.name!r}" if upstream.name else ""
-    return refusal(status, f"the model endpoint{where} {what}", remedy="again")
+    return refusal(status, f"{upstream} {what}", remedy="again")
 
 
 def _why(error: aiohttp.ClientError) -> str:

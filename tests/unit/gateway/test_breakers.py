@@ -84,6 +84,10 @@ class Breaking(RuleBasedStateMachine):
 TestBreaking = Breaking.TestCase
 
 
+def state(breaker: Breaker) -> str:
+    return breaker.state  # asked again each time, which a type checker does not see of a property
+
+
 def failed(breaker: Breaker) -> None:
     passage = breaker.enter()
     assert passage is not None
@@ -115,8 +119,8 @@ def test_an_answer_that_began_and_is_cut_off_is_a_fault_of_the_closed_breaker() 
     passage = breaker.enter()
     assert passage is not None
     going_on = breaker.begun(passage)
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
     breaker.failed(going_on)
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
     failed(breaker)
-    assert breaker.state == "open"
+    assert state(breaker) == "open"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from orchestrator_gateway.executions import ExecutionCalls, Pending
 from orchestrator_gateway.fingerprints import Fingerprint
 from orchestrator_gateway.journal import Answer, Answered, Scope
-from orchestrator_gateway.upstream import Refused
+from orchestrator_gateway.refusals import Refused
 
 SCOPE = Scope(tenant="t", execution="e", agent="a")
 ANSWER = Answer(content_type="application/json", body=b"{}")

@@ -21,7 +21,7 @@ from orchestrator_assets import (
     agent_asset,
 )
 from orchestrator_assets.agent_specs import RetrySpec
-from orchestrator_gateway.upstream import TRIES
+from orchestrator_gateway.dispatch import TRIES
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.gateway import DRAIN_SECONDS
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint

@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator_gateway.ledger import Bound, Measure, Period, UsedUp
 from orchestrator_gateway.prices import dollars_text
-from orchestrator_gateway.upstream import Refused
+from orchestrator_gateway.refusals import Refused
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.model_answers import BUDGET_EXCEEDED
 

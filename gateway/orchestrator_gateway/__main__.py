@@ -10,19 +10,10 @@ import contextlib
 import json
 import signal
 import sys
-import time
-from pathlib import Path
-from typing import Final
 
-from aiohttp import web
-
+from orchestrator_gateway.assembly import Parts, serving
 from orchestrator_gateway.dispatch import single
 from orchestrator_gateway.journal import JournalUnavailable
-from orchestrator_gateway.server import Gateway, GatewaySettings, runner
-from orchestrator_gateway.sqlite_journal import SqliteJournal
-
-RETENTION_SECONDS: Final = 30 * 24 * 3600.0
-"""How long answers are kept whose execution never came to an end: a retry that late is a new run."""
 
 
 async def serve() -> int:
@@ -31,29 +22,23 @@ async def serve() -> int:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     told = json.loads(await reader.readline())
+    parts = Parts(
+        secret=bytes.fromhex(told["secret"]),
+        journal=told["journal"],
+        routing=single(**told["upstream"]),
+        drain_seconds=float(told["drain_seconds"]),
+    )
     try:
-        journal = SqliteJournal(Path(told["journal"]))
-        await journal.purge(None, time.time() - RETENTION_SECONDS)
+        async with serving(parts) as started:
+            print(json.dumps({"address": started.address}), flush=True)
+            ending = asyncio.create_task(reader.read())
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, ending.cancel)
+            with contextlib.suppress(asyncio.CancelledError):
+                await ending
     except JournalUnavailable as error:
         print(error, file=sys.stderr)
         return 1
-    settings = GatewaySettings(secret=bytes.fromhex(told["secret"]), routing=single(**told["upstream"]))
-    gateway = Gateway(settings, journal)
-    running = runner(gateway)
-    await running.setup()
-    site = web.TCPSite(running, "127.0.0.1", 0)
-    await site.start()
-    port = running.addresses[0][1]
-    print(json.dumps({"address": f"http://127.0.0.1:{port}"}), flush=True)
-    ending = asyncio.create_task(reader.read())
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ending.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await ending
-    await site.stop()
-    await gateway.drain(float(told["drain_seconds"]))
-    await running.cleanup()
-    await journal.close()
     return 0
 
 

@@ -1,0 +1,78 @@
+"""A gateway put together: its parts are opened and closed in one order, whoever starts it."""
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from orchestrator_gateway.dispatch import Routing
+from orchestrator_gateway.server import Gateway, GatewaySettings, runner
+from orchestrator_gateway.sqlite_journal import SqliteJournal
+
+RETENTION_SECONDS: Final = 30 * 24 * 3600.0
+"""How long answers are kept whose execution never came to an end: a retry that late is a new run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a gateway is made of.
+
+    Attributes:
+        secret: Signs the tokens of guests.
+        journal: Path of the SQLite file.
+        routing: Where calls go.
+        host: Address to listen at.
+        port: Port to listen at; 0 takes a free one.
+        drain_seconds: How long it stays at the end for calls that are on their way.
+    """
+
+    secret: bytes = field(repr=False)
+    journal: str
+    routing: Routing
+    host: str = "127.0.0.1"
+    port: int = 0
+    drain_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A gateway that serves.
+
+    Attributes:
+        gateway: It.
+        address: Its base URL, without `/v1`.
+    """
+
+    gateway: Gateway
+    address: str
+
+
+@contextlib.asynccontextmanager
+async def serving(parts: Parts) -> AsyncGenerator[Serving]:
+    """Serve until the block ends, and then until the calls that are on their way are recorded.
+
+    Raises:
+        JournalUnavailable: The journal cannot be opened.
+        OSError: The address cannot be listened at.
+    """
+    async with contextlib.AsyncExitStack() as closing:
+        journal = SqliteJournal(Path(parts.journal))
+        closing.push_async_callback(journal.close)
+        await journal.purge(None, time.time() - RETENTION_SECONDS)
+        gateway = Gateway(GatewaySettings(secret=parts.secret, routing=parts.routing), journal)
+        running = runner(gateway)
+        closing.push_async_callback(running.cleanup)
+        await running.setup()
+        site = web.TCPSite(running, parts.host, parts.port)
+        await site.start()
+        port = running.addresses[0][1]
+        host = f"[{parts.host}]" if ":" in parts.host else parts.host
+        try:
+            yield Serving(gateway=gateway, address=f"http://{host}:{port}")
+        finally:
+            await site.stop()
+            await gateway.drain(parts.drain_seconds)

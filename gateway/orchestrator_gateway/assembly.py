@@ -4,17 +4,13 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
 
 from aiohttp import web
 
 from orchestrator_gateway.dispatch import Routing
+from orchestrator_gateway.journal import JournalLimits
+from orchestrator_gateway.journals import open_journal
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
-from orchestrator_gateway.sqlite_journal import SqliteJournal
-
-RETENTION_SECONDS: Final = 30 * 24 * 3600.0
-"""How long answers are kept whose execution never came to an end: a retry that late is a new run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +19,8 @@ class Parts:
 
     Attributes:
         secret: Signs the tokens of guests.
-        journal: Path of the SQLite file.
+        journal: Path of an SQLite file, or URL of a PostgreSQL database.
+        limits: What the journal keeps.
         routing: Where calls go.
         host: Address to listen at.
         port: Port to listen at; 0 takes a free one.
@@ -36,6 +33,7 @@ class Parts:
     host: str = "127.0.0.1"
     port: int = 0
     drain_seconds: float
+    limits: JournalLimits = field(default_factory=JournalLimits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +58,12 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         OSError: The address cannot be listened at.
     """
     async with contextlib.AsyncExitStack() as closing:
-        journal = SqliteJournal(Path(parts.journal))
+        journal = await open_journal(parts.journal, parts.limits)
         closing.push_async_callback(journal.close)
-        await journal.purge(None, time.time() - RETENTION_SECONDS)
-        gateway = Gateway(GatewaySettings(secret=parts.secret, routing=parts.routing), journal)
+        await journal.purge(None, time.time() - parts.limits.retention_seconds)
+        gateway = Gateway(
+            GatewaySettings(secret=parts.secret, routing=parts.routing, limits=parts.limits), journal
+        )
         running = runner(gateway)
         closing.push_async_callback(running.cleanup)
         await running.setup()

@@ -1,10 +1,42 @@
-"""The journal of model calls: what a store must do, whichever database is below it."""
+"""The journal of model calls and tool calls: what a store must do, whichever database is below it.
 
-from collections.abc import Sequence
+Several gateways may share one. Which answer a call gets is decided here, in one transaction, and not in the memory of a
+gateway: so a try may go on with another gateway, or with the same one after a restart, and no call is made by two.
+"""
+
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
-from orchestrator_runtimes.messages import Usage
+from orchestrator_runtimes.messages import Step, StepLookup, StepRecord, Usage
+
+LEASE_SECONDS: Final = 15.0
+"""How long a call belongs to its gateway after its last sign of life; see `JournalLimits.lease_seconds`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalLimits:
+    """How much a journal keeps, and for how long.
+
+    Attributes:
+        retention_seconds: How long calls are kept of an execution that never came to an end; a month, as a retry that
+            late is a new run.
+        answer_bytes: Longest answer that is kept, before it is compressed; a call with a longer one fails, as a retry
+            would repeat it. 16 MiB is far beyond what models write, and within what a row may hold.
+        lease_seconds: How long a call is waited for whose gateway gives no sign of life: then another one makes it.
+            Long enough for a gateway that is only slow.
+    """
+
+    retention_seconds: float = 30 * 24 * 3600.0
+    answer_bytes: int = 16 * 2**20
+    lease_seconds: float = LEASE_SECONDS
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be kept to."""
+        if self.retention_seconds <= 0 or self.answer_bytes <= 0:
+            raise ValueError("retention_seconds and answer_bytes are more than 0")
+        if self.lease_seconds < 1:
+            raise ValueError("lease_seconds is 1 or more: a gateway that is busy must not lose its calls")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,22 +49,49 @@ class Scope:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
-    """A call that was answered, without the answer itself.
+class Words:
+    """What a scope's answers were about.
 
     Attributes:
-        number: Names it within its scope's database; calls are in the order of their numbers.
-        attempt: The try of the execution that made it.
-        exact: See `fingerprints.Fingerprint`.
-        loose: The same.
-        words: Digests of the volatile-looking words of its answer.
+        answers: How many answers hold words.
+        digests: Digests of the volatile-looking words of them (`fingerprints.digest_of`).
     """
 
-    number: int
+    answers: int = 0
+    digests: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A call that a guest asks for.
+
+    Attributes:
+        request: Names this request and no other; the same when it asks again.
+        attempt: The try of the execution that makes it.
+        exact: See `fingerprints.Fingerprint`.
+        loose: The same; it depends on the words that are known.
+        answers: Of how many answers the words are known.
+    """
+
+    request: str
     attempt: str
     exact: str
     loose: str
-    words: frozenset[str] = frozenset()
+    answers: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """What a call is to get.
+
+    Attributes:
+        state: `new`: nobody makes it, make it now. `answered`: take the answer. `pending`: somebody makes it; claim it
+            again in a while. `stale`: the words of more answers are known; ask again with them.
+        number: Names the call in its scope; None only when `stale`. Calls were begun in the order of their numbers.
+    """
+
+    state: Literal["new", "answered", "pending", "stale"]
+    number: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,41 +113,73 @@ class JournalUnavailable(Exception):
     """The journal cannot be read or written now; nothing was lost that was acknowledged."""
 
 
-class Journal(Protocol):
-    """Remembers answers. Every method may raise `JournalUnavailable`."""
+class Superseded(Exception):
+    """A call took so long without a sign of life that another gateway makes it, or its execution is over."""
 
-    async def answered(self, scope: Scope) -> Sequence[Answered]:
-        """Return the calls of a scope that were answered, in order."""
+
+class Journal(Protocol):
+    """Remembers calls. Every method may raise `JournalUnavailable`."""
+
+    async def words(self, scope: Scope) -> Words:
+        """Return what the answers of a scope were about."""
+        ...
+
+    async def claim(self, scope: Scope, asked: Asked) -> Claimed:
+        """Decide what a call is to get; durable when this returns.
+
+        A call gets the answer of an equal one that its own try has not had yet: exactly equal ones first, in their
+        order, then those that differ only in what the guest made up; answered ones go before those on their way. So
+        two equal calls of one try are two calls in any order. A new call is its asker's until `renew` is not called
+        for the lease's length: then whoever claims it first makes it anew.
+        """
+        ...
+
+    async def renew(self, numbers: Collection[int]) -> None:
+        """Give a sign of life for calls that are on their way."""
         ...
 
     async def answer(self, scope: Scope, number: int) -> Answer:
         """Return an answer.
 
         Raises:
-            KeyError: The scope has no such call.
+            KeyError: The scope has no such call, or it is not answered.
         """
         ...
 
-    async def record(self, scope: Scope, call: Answered, answer: Answer) -> Answered:
-        """Remember an answer; durable when this returns.
+    async def record(
+        self, scope: Scope, number: int, request: str, answer: Answer, words: frozenset[str]
+    ) -> None:
+        """Remember the answer to a call that was begun by `request`; durable when this returns.
 
-        Returns:
-            The call with its number; that of `call` does not count.
+        Raises:
+            Superseded: The call is not this request's any more; the answer is not kept.
         """
+        ...
+
+    async def release(self, scope: Scope, number: int, request: str) -> None:
+        """Drop a call that came to nothing."""
+        ...
+
+    async def lookup(self, tenant: str, step: StepLookup) -> Step:
+        """Say what is known of a tool call, and mark one that may run only once as started."""
+        ...
+
+    async def record_step(self, tenant: str, step: StepRecord) -> None:
+        """Remember a tool call's result; durable when this returns."""
         ...
 
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:
-        """Drop the calls of executions whose results are stored elsewhere."""
+        """Drop the calls and steps of executions whose results are stored elsewhere."""
         ...
 
     async def purge(self, tenant: str | None, older_than: float) -> int:
-        """Drop calls that were recorded before a Unix time; of every tenant where it is None.
+        """Drop executions of which nothing was recorded since a Unix time; of every tenant where it is None.
 
         Returns:
-            How many were dropped.
+            How many calls and steps were dropped.
         """
         ...
 
     async def close(self) -> None:
-        """Release the database."""
+        """Do what was asked for, and release the database."""
         ...

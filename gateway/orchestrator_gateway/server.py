@@ -1,7 +1,6 @@
 """The gateway's HTTP endpoints: model calls of guests, and what the trusted side asks of it."""
 
 import asyncio
-import hmac
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -11,11 +10,19 @@ import aiohttp
 from aiohttp import web
 
 from orchestrator_gateway import tokens
+from orchestrator_gateway.administration import Administration
 from orchestrator_gateway.buffers import Account, Buffers, BuffersFull
-from orchestrator_gateway.dispatch import Dispatcher, ModelRequest, Routing
-from orchestrator_gateway.executions import ExecutionCalls, Executions, Pending
+from orchestrator_gateway.calls import Begun, Calls, StillPending
+from orchestrator_gateway.dispatch import Dispatcher, ModelRequest, Routing, Served
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in, fingerprint
-from orchestrator_gateway.journal import Answer, Answered, Journal, JournalUnavailable, Scope
+from orchestrator_gateway.journal import (
+    Answer,
+    Journal,
+    JournalLimits,
+    JournalUnavailable,
+    Scope,
+    Superseded,
+)
 from orchestrator_gateway.model_lists import model_list
 from orchestrator_gateway.refusals import Refused, refusal
 from orchestrator_gateway.request_models import model_of
@@ -46,11 +53,13 @@ class GatewaySettings:
         secret: Signs the tokens of guests, and is the bearer token of the trusted side.
         routing: Where calls go.
         buffer_bytes: Most bytes of requests and answers on their way; one tenant may have half of them.
+        limits: What the journal keeps; the journal's own.
     """
 
     secret: bytes = field(repr=False)
     routing: Routing
     buffer_bytes: int = 512 * 2**20
+    limits: JournalLimits = field(default_factory=JournalLimits)
 
 
 class _Guest:
@@ -97,10 +106,11 @@ class Gateway:
         """Begin with no call."""
         self._settings = settings
         self._journal = journal
-        self._executions = Executions(journal)
+        self._calls = Calls(journal, settings.limits.lease_seconds)
         self.dispatcher = Dispatcher(settings.routing)
         self._buffers = Buffers(settings.buffer_bytes)
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._making: set[asyncio.Task[Any]] = set()
+        self._keeping: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
 
     def app(self) -> web.Application:
@@ -111,43 +121,38 @@ class Gateway:
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/v1/models/{name:.+}", self._models)
         app.router.add_get("/health", self._health)
-        app.router.add_post("/admin/forget", self._forget)
+        Administration(self._settings.secret, self._journal, self._calls).add_to(app.router)
         app.on_startup.append(self._open)
         app.on_cleanup.append(self._close)
         return app
 
     async def drain(self, seconds: float) -> None:
         """Let calls that are on their way be answered and recorded, for the next try of their executions."""
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=seconds)
-        for task in self._calls:
+        if self._making:
+            await asyncio.wait(self._making, timeout=seconds)
+        for task in self._making:
             task.cancel()
 
     async def _open(self, _app: web.Application) -> None:
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        self._keeping = asyncio.create_task(self._calls.keep())
 
     async def _close(self, _app: web.Application) -> None:
         await self.drain(0)
+        if self._keeping is not None:
+            self._keeping.cancel()
         if self._session is not None:
             await self._session.close()
 
     async def _health(self, _request: web.Request) -> web.StreamResponse:
-        return web.json_response({"ready": True, **self._executions.counts()})
+        return web.json_response({"ready": True, **self._calls.counts()})
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         _claims(request, self._settings.secret)
         assert self._session is not None
         status, content = await model_list(self._session, self.dispatcher, request.match_info.get("name"))
         return web.Response(status=status, body=content, content_type="application/json")
-
-    async def _forget(self, request: web.Request) -> web.StreamResponse:
-        if not hmac.compare_digest(_bearer(request).encode(), self._settings.secret.hex().encode()):
-            raise refusal(401, "only the trusted side may ask for this")
-        wanted = await request.json()
-        await self._journal.forget(wanted["tenant"], wanted["executions"])
-        self._executions.forget(wanted["tenant"], wanted["executions"])
-        return web.json_response({})
 
     async def _model_call(self, request: web.Request) -> web.StreamResponse:
         claims = _claims(request, self._settings.secret)
@@ -163,18 +168,12 @@ class Gateway:
             raise refusal(400, f"the request is not JSON: {error}") from error
         path = request.path_qs.removeprefix("/v1")
         scope = Scope(tenant=claims.tenant, execution=claims.execution, agent=claims.agent)
-        calls = await self._executions.calls(scope, frozenset(claims.known))
-        wanted = fingerprint(path, body, calls.known)
-        while (found := calls.claim(claims.attempt, wanted)) is not None:
-            try:
-                if isinstance(found, Answered):
-                    answer = await self._journal.answer(scope, found.number)
-                else:
-                    answer = await asyncio.shield(found.answer)
-            except (Refused, KeyError):
-                continue  # it came to nothing: there may be another one, or this one is new
-            return await self._replayed(request, answer)
-        guest, pending = _Guest(request), calls.begin(claims.attempt, wanted)
+        known = frozenset(claims.known)
+        found = await self._calls.claim(
+            scope, claims.attempt, lambda words: fingerprint(path, body, known | words), claims.until
+        )
+        if isinstance(found, Answer):
+            return await self._replayed(request, found)
         wanted_of = ModelRequest(
             path=path,
             headers=request.headers,
@@ -184,9 +183,9 @@ class Gateway:
             execution=claims.execution,
             until=claims.until,
         )
-        task = asyncio.create_task(self._live(wanted_of, calls, pending, guest))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        task = asyncio.create_task(self._live(wanted_of, found, _Guest(request)))
+        self._making.add(task)
+        task.add_done_callback(self._making.discard)
         return await asyncio.shield(task)
 
     async def _replayed(self, request: web.Request, answer: Answer) -> web.StreamResponse:
@@ -194,34 +193,29 @@ class Gateway:
         await guest.begin(answer.content_type)
         return await guest.finish(answer, answer.body, replayed=True)
 
-    async def _live(
-        self,
-        request: ModelRequest,
-        calls: ExecutionCalls,
-        pending: Pending,
-        guest: _Guest,
-    ) -> web.StreamResponse:
+    async def _live(self, request: ModelRequest, begun: Begun, guest: _Guest) -> web.StreamResponse:
         """Call the upstream, record what it answers, and only then let the guest see the end of it."""
         assert self._session is not None
         with self._buffers.account(request.tenant) as account:
             try:
                 served = await self.dispatcher.call(self._session, request, guest, account)
-                if served.usable:
-                    made = Answered(
-                        number=0,
-                        attempt=pending.attempt,
-                        exact=pending.fingerprint.exact,
-                        loose=pending.fingerprint.loose,
-                        words=_words_of(request.path, served.answer),
-                    )
-                    recorded = await self._journal.record(calls.scope, made, served.answer)
-                    calls.end(pending, recorded, served.answer)
-                else:
-                    calls.end(pending, None, Refused(502, b""))
-            except BaseException as error:
-                calls.end(pending, None, error if isinstance(error, Refused) else Refused(503, b""))
+                self._check_size(served)
+            except BaseException:
+                await self._calls.release(begun)
                 raise
+            if served.usable:
+                await self._calls.record(begun, served.answer, _words_of(request.path, served.answer))
+            else:
+                await self._calls.release(begun)
             return await guest.finish(served.answer, served.rest)
+
+    def _check_size(self, served: Served) -> None:
+        size, limit = len(served.answer.body), self._settings.limits.answer_bytes
+        if size > limit:
+            raise refusal(
+                502,
+                f"the answer of {size} bytes is longer than the {limit} that the journal keeps: `answer_bytes`",
+            )
 
 
 async def _content(request: web.Request, account: Account) -> bytes:
@@ -253,14 +247,9 @@ def _words_of(path: str, answer: Answer) -> frozenset[str]:
 
 def _claims(request: web.Request, secret: bytes) -> tokens.Claims:
     try:
-        return tokens.read(secret, _bearer(request))
+        return tokens.read(secret, tokens.bearer(request.headers))
     except tokens.BadToken as error:
         raise refusal(401, str(error)) from error
-
-
-def _bearer(request: web.Request) -> str:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else ""
 
 
 @web.middleware
@@ -271,7 +260,11 @@ async def _told(request: web.Request, handler: _Handler) -> web.StreamResponse:
     except Refused as error:
         return _refused(error)
     except JournalUnavailable as error:
-        return _refused(refusal(503, str(error)))
+        return _refused(refusal(503, str(error), code="journal_unavailable"))
+    except Superseded as error:
+        return _refused(refusal(409, str(error), code="superseded"))
+    except StillPending as error:
+        return _refused(refusal(504, str(error), code="still_pending"))
     except web.HTTPException as error:
         if error.status < 400:
             raise

@@ -1,62 +1,125 @@
 """The journal in an SQLite file, which gateways of one machine may share."""
 
+import sqlite3
 import time
-import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator_gateway.journal import Answer, Answered, Scope
+from orchestrator_gateway.claims import Row, decide
+from orchestrator_gateway.journal import Answer, Asked, Claimed, JournalLimits, Scope, Superseded, Words
+from orchestrator_gateway.payloads import packed, packed_text, unpacked, unpacked_text
+from orchestrator_gateway.process_names import is_gone, own_name
 from orchestrator_gateway.sqlite_database import SqliteDatabase
-from orchestrator_runtimes.messages import Usage
+from orchestrator_runtimes.messages import Step, StepLookup, StepRecord, Usage
 
-_LEVEL: Final = 1
+VERSION: Final = 2
+"""Of the schema. Calls were only answered ones in the first."""
+
+# numbers are never used again: one that is waited for must not turn into another call
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS calls (
-    number INTEGER PRIMARY KEY,
-    tenant TEXT NOT NULL, execution TEXT NOT NULL, agent TEXT NOT NULL, attempt TEXT NOT NULL,
-    exact TEXT NOT NULL, loose TEXT NOT NULL, words TEXT NOT NULL,
-    content_type TEXT NOT NULL, body BLOB NOT NULL,
-    input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, recorded REAL NOT NULL
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    tenant TEXT NOT NULL, execution TEXT NOT NULL, agent TEXT NOT NULL,
+    attempt TEXT NOT NULL, request TEXT NOT NULL, exact TEXT NOT NULL, loose TEXT NOT NULL,
+    holder TEXT NOT NULL, lease REAL, recorded REAL NOT NULL, words TEXT NOT NULL DEFAULT '',
+    input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, content_type TEXT, body BLOB
 );
 CREATE INDEX IF NOT EXISTS calls_of_execution ON calls (tenant, execution, agent);
+CREATE INDEX IF NOT EXISTS calls_with_words ON calls (tenant, execution, agent) WHERE words <> '';
 CREATE INDEX IF NOT EXISTS calls_by_age ON calls (recorded);
+CREATE TABLE IF NOT EXISTS given (
+    number INTEGER NOT NULL REFERENCES calls ON DELETE CASCADE,
+    attempt TEXT NOT NULL, request TEXT NOT NULL, PRIMARY KEY (number, attempt)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS steps (
+    tenant TEXT NOT NULL, execution TEXT NOT NULL, step TEXT NOT NULL, occurrence INTEGER NOT NULL,
+    recorded REAL NOT NULL, result BLOB, PRIMARY KEY (tenant, execution, step, occurrence)
+);
+CREATE INDEX IF NOT EXISTS steps_by_age ON steps (recorded)
 """
-_ALL: Final = "tenant = ? AND execution = ? AND agent = ?"
+_SCOPE: Final = "tenant = ? AND execution = ? AND agent = ?"
+_EQUAL: Final = f"""
+SELECT calls.number, calls.request, calls.attempt, exact, loose, lease, holder, given.request FROM calls
+LEFT JOIN given ON given.number = calls.number AND given.attempt = ? WHERE {_SCOPE}
+AND (exact = ? OR loose = ? OR calls.request = ? OR given.request = ?) ORDER BY calls.number
+"""
 
 
 class SqliteJournal:
-    """See `journal.Journal`."""
+    """See `journal.Journal`.
 
-    def __init__(self, file: Path) -> None:
+    What `claim` writes outlives its gateway, not a power cut, which the try that it is about does not outlive either.
+    """
+
+    def __init__(self, file: Path, limits: JournalLimits | None = None) -> None:
         """Open a database, made when missing.
 
         Raises:
             JournalUnavailable: It cannot be opened.
         """
-        self._database = SqliteDatabase(file, _SCHEMA)
+        self._limits = limits or JournalLimits()
+        self._database = SqliteDatabase(file, _SCHEMA, version=VERSION)
+        self._holder = own_name()
 
-    async def answered(self, scope: Scope) -> Sequence[Answered]:
-        """Return the calls of a scope that were answered, in order."""
-        rows = await self._database.do(
+    async def words(self, scope: Scope) -> Words:
+        """Return what the answers of a scope were about."""
+        found = await self._database.do(
             lambda database: database.execute(
-                f"SELECT number, attempt, exact, loose, words FROM calls WHERE {_ALL} ORDER BY number",
-                _key(scope),
-            ).fetchall()
+                f"SELECT words FROM calls WHERE {_SCOPE} AND words <> ''", _key(scope)
+            ).fetchall(),
+            durable=False,
         )
-        return [
-            Answered(number=number, attempt=attempt, exact=exact, loose=loose, words=frozenset(words.split()))
-            for number, attempt, exact, loose, words in rows
-        ]
+        return Words(
+            answers=len(found), digests=frozenset(word for (words,) in found for word in words.split())
+        )
+
+    async def claim(self, scope: Scope, asked: Asked) -> Claimed:
+        """Decide what a call is to get."""
+        return await self._database.do(lambda database: self._claim(database, scope, asked), durable=False)
+
+    def _claim(self, database: sqlite3.Connection, scope: Scope, asked: Asked) -> Claimed:
+        now = time.time()
+        (answers,) = database.execute(
+            f"SELECT count(*) FROM calls WHERE {_SCOPE} AND words <> ''", _key(scope)
+        ).fetchone()
+        decision = decide(_rows(database, scope, asked, now), asked, answers)
+        database.executemany("DELETE FROM calls WHERE number = ?", [(number,) for number in decision.lapsed])
+        claimed = decision.claimed
+        if decision.given:
+            database.execute(
+                "INSERT INTO given VALUES (?, ?, ?)", (claimed.number, asked.attempt, asked.request)
+            )
+        if claimed.state != "new" or claimed.number is not None:
+            return claimed
+        values = (asked.attempt, asked.request, asked.exact, asked.loose, self._holder)
+        begun = database.execute(
+            "INSERT INTO calls (tenant, execution, agent, attempt, request, exact, loose, holder, lease, recorded)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (*_key(scope), *values, now + self._limits.lease_seconds, now),
+        )
+        return Claimed(state="new", number=begun.lastrowid)
+
+    async def renew(self, numbers: Collection[int]) -> None:
+        """Give a sign of life for calls that are on their way."""
+        until = time.time() + self._limits.lease_seconds
+        rows = [(until, number) for number in numbers]
+        await self._database.do(
+            lambda database: database.executemany(
+                "UPDATE calls SET lease = ? WHERE number = ? AND lease IS NOT NULL", rows
+            ),
+            durable=False,
+        )
 
     async def answer(self, scope: Scope, number: int) -> Answer:
         """Return an answer."""
         row = await self._database.do(
             lambda database: database.execute(
                 "SELECT content_type, body, input_tokens, output_tokens, cached_tokens FROM calls"
-                f" WHERE {_ALL} AND number = ?",
+                f" WHERE {_SCOPE} AND number = ? AND lease IS NULL",
                 (*_key(scope), number),
-            ).fetchone()
+            ).fetchone(),
+            durable=False,
         )
         if row is None:
             raise KeyError(number)
@@ -64,65 +127,127 @@ class SqliteJournal:
         usage = None
         if input_tokens is not None:
             usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens, cached_tokens=cached_tokens)
-        return Answer(content_type=content_type, body=zlib.decompress(body), usage=usage)
+        return Answer(content_type=content_type, body=await unpacked(body), usage=usage)
 
-    async def record(self, scope: Scope, call: Answered, answer: Answer) -> Answered:
-        """Remember an answer; durable when this returns."""
+    async def record(
+        self, scope: Scope, number: int, request: str, answer: Answer, words: frozenset[str]
+    ) -> None:
+        """Remember the answer to a call; durable when this returns."""
         usage = answer.usage
         tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens) if usage else (None,) * 3
         values = (
-            *_key(scope),
-            call.attempt,
-            call.exact,
-            call.loose,
-            " ".join(sorted(call.words)),
-            answer.content_type,
-            zlib.compress(answer.body, _LEVEL),
-            *tokens,
             time.time(),
+            " ".join(sorted(words)),
+            *tokens,
+            answer.content_type,
+            await packed(answer.body),
         )
-        number = await self._database.do(
+        changed = await self._database.do(
             lambda database: (
                 database.execute(
-                    "INSERT INTO calls (tenant, execution, agent, attempt, exact, loose, words, content_type, body,"
-                    " input_tokens, output_tokens, cached_tokens, recorded) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                    values,
-                ).lastrowid
+                    "UPDATE calls SET lease = NULL, recorded = ?, words = ?, input_tokens = ?, output_tokens = ?,"
+                    f" cached_tokens = ?, content_type = ?, body = ? WHERE {_SCOPE} AND number = ? AND request = ?",
+                    (*values, *_key(scope), number, request),
+                ).rowcount
             )
         )
-        return Answered(
-            number=int(number or 0),
-            attempt=call.attempt,
-            exact=call.exact,
-            loose=call.loose,
-            words=call.words,
+        if not changed:
+            raise Superseded("the call belongs to another gateway by now")
+
+    async def release(self, scope: Scope, number: int, request: str) -> None:
+        """Drop a call that came to nothing."""
+        await self._database.do(
+            lambda database: database.execute(
+                f"DELETE FROM calls WHERE {_SCOPE} AND number = ? AND request = ? AND lease IS NOT NULL",
+                (*_key(scope), number, request),
+            ),
+            durable=False,
+        )
+
+    async def lookup(self, tenant: str, step: StepLookup) -> Step:
+        """Say what is known of a tool call, and mark one that may run only once as started."""
+        key = (tenant, step.execution, step.step, step.occurrence)
+
+        def work(database: sqlite3.Connection) -> tuple[bytes | None] | None:
+            row: tuple[bytes | None] | None = database.execute(
+                "SELECT result FROM steps WHERE tenant = ? AND execution = ? AND step = ? AND occurrence = ?",
+                key,
+            ).fetchone()
+            if row is None and step.once:
+                database.execute("INSERT INTO steps VALUES (?, ?, ?, ?, ?, NULL)", (*key, time.time()))
+            return row
+
+        found = await self._database.do(work, durable=step.once)
+        if found is None:
+            return Step(state="new")
+        if found[0] is None:
+            return Step(state="started")
+        return Step(state="finished", result=await unpacked_text(found[0]))
+
+    async def record_step(self, tenant: str, step: StepRecord) -> None:
+        """Remember a tool call's result; durable when this returns."""
+        row = (
+            tenant,
+            step.execution,
+            step.step,
+            step.occurrence,
+            time.time(),
+            await packed_text(step.result),
+        )
+        await self._database.do(
+            lambda database: database.execute("INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?)", row)
         )
 
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:
-        """Drop the calls of executions whose results are stored elsewhere."""
+        """Drop the calls and steps of executions whose results are stored elsewhere."""
         rows = [(tenant, execution) for execution in executions]
-        await self._database.do(
-            lambda database: database.executemany(
-                "DELETE FROM calls WHERE tenant = ? AND execution = ?", rows
-            )
-        )
+
+        def work(database: sqlite3.Connection) -> None:
+            for table in ("calls", "steps"):
+                database.executemany(f"DELETE FROM {table} WHERE tenant = ? AND execution = ?", rows)
+
+        await self._database.do(work, durable=False)
 
     async def purge(self, tenant: str | None, older_than: float) -> int:
-        """Drop calls that were recorded before a Unix time; of every tenant where it is None."""
-        return int(
-            await self._database.do(
-                lambda database: (
-                    database.execute(
-                        "DELETE FROM calls WHERE recorded < ? AND (? IS NULL OR tenant = ?)",
-                        (older_than, tenant, tenant),
-                    ).rowcount
-                )
+        """Drop executions of which nothing was recorded since a Unix time; of every tenant where it is None."""
+        since = {"older": older_than, "tenant": tenant}
+
+        def work(database: sqlite3.Connection) -> int:
+            return sum(
+                database.execute(
+                    f"DELETE FROM {table} WHERE recorded < :older AND (:tenant IS NULL OR tenant = :tenant) AND"
+                    f" NOT EXISTS (SELECT 1 FROM {table} AS later WHERE later.tenant = {table}.tenant"
+                    f" AND later.execution = {table}.execution AND later.recorded >= :older)",
+                    since,
+                ).rowcount
+                for table in ("calls", "steps")
             )
-        )
+
+        return await self._database.do(work)
 
     async def close(self) -> None:
         """Do what was asked for, and release the database."""
         await self._database.close()
+
+
+def _rows(database: sqlite3.Connection, scope: Scope, asked: Asked, now: float) -> list[Row]:
+    found = database.execute(
+        _EQUAL,
+        (asked.attempt, *_key(scope), asked.exact, asked.loose, asked.request, asked.request),
+    )
+    return [
+        Row(
+            number=number,
+            request=request,
+            attempt=attempt,
+            exact=exact,
+            loose=loose,
+            answered=lease is None,
+            lapsed=lease is not None and (lease < now or is_gone(holder)),
+            had={asked.attempt: given} if given is not None else {},
+        )
+        for number, request, attempt, exact, loose, lease, holder, given in found
+    ]
 
 
 def _key(scope: Scope) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -98,6 +99,12 @@ def read(secret: bytes, token: str, *, now: float | None = None) -> Claims:
     if read_claims.expires < (time.time() if now is None else now):
         raise BadToken("the token has expired: the execution is over")
     return read_claims
+
+
+def bearer(headers: Mapping[str, str]) -> str:
+    """Return the bearer token of a request's headers; nothing where it has none."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
 
 
 def _signature(secret: bytes, body: str) -> bytes:

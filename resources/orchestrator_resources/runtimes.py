@@ -80,7 +80,7 @@ class Runtimes:
         self._tell = tell
         self._loop = LoopThread("agent-runtimes")
         self._pools: dict[str, GuestPool] = {}
-        self._steps = SqliteSteps(settings.state / "tool_calls.db")
+        self._steps = SqliteSteps(settings.state / "steps.db")
         self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
@@ -176,7 +176,7 @@ class Runtimes:
         if model is None or not self._settings.gateway:
             return None
         if model not in self._gateways:
-            self._gateways[model] = LocalGateway(self._settings.state / "model_calls.db", model)
+            self._gateways[model] = LocalGateway(self._settings.state / "journal.db", model)
         return self._gateways[model]
 
     def _finished(self) -> FinishedExecutions:

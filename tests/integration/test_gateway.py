@@ -191,6 +191,43 @@ def test_let_go_it_records_what_is_on_its_way(state: Path, upstream: ModelEndpoi
         assert ask(attempt(gateway), "hi").replayed
 
 
+def test_a_call_that_one_gateway_still_makes_another_waits_for(state: Path, upstream: ModelEndpoint) -> None:
+    slow = upstream.script("slow", Script(latency=3.0))
+    with started(state, slow) as next_one, started(state, slow) as gateway, ThreadPoolExecutor(1) as threads:
+        address, again = attempt(gateway), attempt(next_one)
+        told = threads.submit(ask, address, "hi")
+        wait_until(lambda: upstream.count == 1, "the call is on its way")
+        gateway.close()
+        answer = ask(again, "hi")
+        assert answer.replayed and answer.body == told.result().body and upstream.count == 1
+
+
+def test_a_call_of_a_gateway_that_was_killed_is_made_anew(state: Path, upstream: ModelEndpoint) -> None:
+    slow = upstream.script("slow", Script(latency=1.0))
+    with started(state, slow) as next_one, started(state, slow) as gateway, ThreadPoolExecutor(1) as threads:
+        told = threads.submit(ask, attempt(gateway), "hi")
+        wait_until(lambda: upstream.count == 1, "the call is on its way")
+        os.kill(gateway.pid, signal.SIGKILL)
+        assert isinstance(told.exception(), (OSError, http.client.HTTPException))
+        wait_until(lambda: not gateway.running, "it is killed")
+        assert ask(attempt(next_one), "hi").status == 200 and upstream.count == 2
+        assert ask(attempt(next_one), "hi").replayed and upstream.count == 2
+
+
+def test_a_try_goes_on_where_it_was_with_another_gateway(state: Path, upstream: ModelEndpoint) -> None:
+    with started(state, upstream.base_url) as gateway:
+        address = attempt(gateway)
+        assert {ask(address, "hi").status for _ in range(2)} == {200} and upstream.count == 2
+        again = attempt(gateway)
+        assert ask(again, "hi").replayed
+        os.kill(gateway.pid, signal.SIGKILL)
+        wait_until(lambda: not gateway.running, "it is killed")
+        gateway.ready()
+        moved = ModelAddress(base_url=attempt(gateway).base_url, api_key=again.api_key)
+        assert [ask(moved, "hi").replayed for _ in range(3)] == [True, False, False]
+        assert upstream.count == 4
+
+
 def test_killed_it_has_lost_nothing_that_was_told(state: Path, upstream: ModelEndpoint) -> None:
     gateway = LocalGateway(state, ModelAddress(base_url=upstream.base_url))
     gateway.ready()

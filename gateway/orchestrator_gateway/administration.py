@@ -1,0 +1,101 @@
+"""What the trusted side asks of a gateway: tool calls of its executions, and which calls are to be dropped."""
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from orchestrator_gateway.calls import Calls
+from orchestrator_gateway.journal import Journal
+from orchestrator_gateway.refusals import refusal
+from orchestrator_gateway.tokens import bearer
+from orchestrator_runtimes.codec import InvalidMessage, decode, encode
+from orchestrator_runtimes.json_values import NotJson, parse
+from orchestrator_runtimes.messages import StepLookup, StepRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forget:
+    """`/admin/forget`: the results of executions are stored elsewhere."""
+
+    tenant: str
+    executions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purge:
+    """`/admin/purge`: executions of which nothing was recorded for some seconds; of every tenant where it is None."""
+
+    older_than_seconds: float
+    tenant: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """`/admin/steps/lookup`: what is known of a tool call? The answer is a `Step`."""
+
+    tenant: str
+    step: StepLookup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """`/admin/steps/record`: a tool call finished."""
+
+    tenant: str
+    step: StepRecord
+
+
+class Administration:
+    """Endpoints below `/admin`, for whoever knows the gateway's secret."""
+
+    def __init__(self, secret: bytes, journal: Journal, calls: Calls) -> None:
+        """Serve what these hold."""
+        self._secret = secret
+        self._journal = journal
+        self._calls = calls
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the endpoints to a server's."""
+        for path, kind, work in (
+            ("forget", Forget, self._forget),
+            ("purge", Purge, self._purge),
+            ("steps/lookup", Lookup, self._lookup),
+            ("steps/record", Record, self._record),
+        ):
+            router.add_post(f"/admin/{path}", self._handler(kind, work))
+
+    def _handler(
+        self, kind: type[T], work: Callable[[Any], Awaitable[object]]
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            if not hmac.compare_digest(bearer(request.headers).encode(), self._secret.hex().encode()):
+                raise refusal(401, "only the trusted side may ask for this")
+            try:
+                wanted = decode(kind, parse(await request.read()))
+            except (NotJson, InvalidMessage) as error:
+                raise refusal(400, str(error)) from error
+            return web.json_response(await work(wanted))
+
+        return handle
+
+    async def _forget(self, wanted: Forget) -> object:
+        await self._journal.forget(wanted.tenant, wanted.executions)
+        self._calls.forget(wanted.tenant, wanted.executions)
+        return {}
+
+    async def _purge(self, wanted: Purge) -> object:
+        before = time.time() - wanted.older_than_seconds
+        return {"dropped": await self._journal.purge(wanted.tenant, before)}
+
+    async def _lookup(self, wanted: Lookup) -> object:
+        return encode(await self._journal.lookup(wanted.tenant, wanted.step))
+
+    async def _record(self, wanted: Record) -> object:
+        await self._journal.record_step(wanted.tenant, wanted.step)
+        return {}

@@ -1,8 +1,9 @@
 """`python -m orchestrator_gateway`: a gateway for the process that starts it, which it does not outlive for long.
 
 Standard input: one line of JSON with `secret` (hex), `journal` (path of the SQLite file), `upstream` (`base_url`,
-`api_key`) and `drain_seconds`; keys are neither arguments nor variables, which others might read. Standard output: one
-line of JSON with `address`. When standard input ends, calls on their way are answered and recorded, and it ends.
+`api_key`), `drain_seconds` and `handed_over` (folder of a socket for guests that can reach nothing else, or null); keys
+are neither arguments nor variables, which others might read. Standard output: one line of JSON with `address`. When
+standard input ends, calls on their way are answered and recorded, and it ends.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import contextlib
 import json
 import signal
 import sys
+from pathlib import Path
 
 from orchestrator_gateway.assembly import Parts, serving
 from orchestrator_gateway.dispatch import single
@@ -27,6 +29,7 @@ async def serve() -> int:
         journal=told["journal"],
         routing=single(**told["upstream"]),
         drain_seconds=float(told["drain_seconds"]),
+        handed_over=Path(told["handed_over"]) if told["handed_over"] else None,
     )
     try:
         async with serving(parts) as started:

@@ -4,10 +4,12 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
 from orchestrator_gateway.dispatch import Routing
+from orchestrator_gateway.handed_connections import HandedConnections
 from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.journals import open_journal
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
@@ -25,6 +27,7 @@ class Parts:
         host: Address to listen at.
         port: Port to listen at; 0 takes a free one.
         drain_seconds: How long it stays at the end for calls that are on their way.
+        handed_over: Folder of the socket for guests that can reach nothing else; None makes none.
     """
 
     secret: bytes = field(repr=False)
@@ -34,6 +37,7 @@ class Parts:
     port: int = 0
     drain_seconds: float
     limits: JournalLimits = field(default_factory=JournalLimits)
+    handed_over: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,8 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         await site.start()
         port = running.addresses[0][1]
         host = f"[{parts.host}]" if ":" in parts.host else parts.host
+        if parts.handed_over is not None and running.server is not None:
+            closing.callback(HandedConnections(parts.handed_over / str(port), running.server).close)
         try:
             yield Serving(gateway=gateway, address=f"http://{host}:{port}")
         finally:

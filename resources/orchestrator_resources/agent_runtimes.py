@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
@@ -57,6 +58,11 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         description="How long a guest that was started ahead waits for the next run, which then need not wait until the"
         " framework is imported; 0 starts none. None means ORCHESTRATOR_SPARE_SECONDS, or 300.",
     )
+    network: Literal["open", "gateway"] = Field(
+        default="open",
+        description="What guests can reach: all that this machine can (open), or the gateway alone (gateway; Linux that"
+        " allows user namespaces). With gateway, a tool that calls out must be an MCP server behind the gateway.",
+    )
 
     _runtimes: Runtimes | None = PrivateAttr(default=None)
     _kept: list[_Kept] = PrivateAttr(default_factory=list["_Kept"])
@@ -74,6 +80,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             max_executions=self.max_executions,
             memory_mb=self.memory_mb,
             spare_seconds=self._spare_seconds(),
+            network=self.network,
         )
         tell = log.info if log is not None else print
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:

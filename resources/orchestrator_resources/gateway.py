@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Final
 
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in
 from orchestrator_gateway.tokens import Claims, issue
+from orchestrator_runtimes import closed_networks
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, dump
 from orchestrator_runtimes.messages import ModelAddress
@@ -49,9 +51,11 @@ class LocalGateway:
     Args:
         journal: Database of the answers; gateways of one machine may share it.
         upstream: Where calls go; its key stays with the gateway.
+        handed_over: Folder of the socket at which it takes connections of guests that can reach nothing else; None
+            makes no such socket.
     """
 
-    def __init__(self, journal: Path, upstream: ModelAddress) -> None:
+    def __init__(self, journal: Path, upstream: ModelAddress, *, handed_over: Path | None = None) -> None:
         """Begin to start it; `ready` waits until it serves."""
         self._secret = secrets.token_bytes(32)
         self._settings = {
@@ -59,6 +63,7 @@ class LocalGateway:
             "journal": str(journal),
             "upstream": {"base_url": upstream.base_url, "api_key": upstream.api_key},
             "drain_seconds": DRAIN_SECONDS,
+            "handed_over": None if handed_over is None else str(handed_over),
         }
         self._told: list[str] = []
         self._starts = 0
@@ -87,7 +92,9 @@ class LocalGateway:
         if self._address is None:
             self._address = self._started()
 
-    def model(self, *, execution: str, agent: str, inputs: Json, seconds: float) -> ModelAddress:
+    def model(
+        self, *, execution: str, agent: str, inputs: Json, seconds: float, closed: bool = False
+    ) -> ModelAddress:
         """Return where one try of an execution sends its model calls; only once it is ready.
 
         Args:
@@ -95,6 +102,7 @@ class LocalGateway:
             agent: Digest of the agent.
             inputs: What the agent gets.
             seconds: How long the execution may take.
+            closed: Whether the guest's network holds nothing but the way to gateways.
         """
         until = time.time() + seconds
         words = digests_in(dump(inputs).decode())
@@ -108,7 +116,11 @@ class LocalGateway:
             # of too many to name none may be mistaken for another
             known=tuple(sorted(words)) if len(words) <= _KNOWN_WORDS else (ALL_KNOWN,),
         )
-        return ModelAddress(base_url=f"{self._address}/v1", api_key=issue(self._secret, claims))
+        address = self._address or ""
+        if closed:
+            port = urllib.parse.urlsplit(address).port or 0
+            address = f"http://{closed_networks.host_of(port)}:{closed_networks.PORT}"
+        return ModelAddress(base_url=f"{address}/v1", api_key=issue(self._secret, claims))
 
     def forget(self, executions: Sequence[str]) -> None:
         """Drop the answers of executions whose asset is stored.

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
@@ -19,6 +21,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import Initialized, ModelAddress
+from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
 
@@ -33,6 +36,7 @@ class RuntimeSettings:
         max_executions: Most executions at once in one process.
         memory_mb: Limit of a guest's data in MiB; None sets none.
         spare_seconds: How long a guest that was started ahead waits for the next run; 0 starts none.
+        network: What guests can reach: `open` is what this process can, `gateway` nothing but the gateway.
         gateway: Whether model calls pass the gateway, which journals them; without it a retry repeats them.
         environment: Variables that every guest gets beside those of its framework.
     """
@@ -43,6 +47,7 @@ class RuntimeSettings:
     max_executions: int = 200
     memory_mb: int | None = None
     spare_seconds: float = 0.0
+    network: Literal["open", "gateway"] = "open"
     gateway: bool = True
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -84,6 +89,7 @@ class Runtimes:
         self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
+        self._gateways_folder = _gateways_folder(settings)
 
     def environment(self, profile: FrameworkProfile) -> Environment:
         """Return the environment of a framework; installs it, with progress, when it is missing.
@@ -144,7 +150,11 @@ class Runtimes:
                 return settings.model
             gateway.ready()
             return gateway.model(
-                execution=item.execution, agent=loaded, inputs=item.inputs, seconds=settings.limits.seconds
+                execution=item.execution,
+                agent=loaded,
+                inputs=item.inputs,
+                seconds=settings.limits.seconds,
+                closed=self._gateways_folder is not None,
             )
 
         batch = Batch(agent, items, settings, address_of)
@@ -176,7 +186,9 @@ class Runtimes:
         if model is None or not self._settings.gateway:
             return None
         if model not in self._gateways:
-            self._gateways[model] = LocalGateway(self._settings.state / "journal.db", model)
+            self._gateways[model] = LocalGateway(
+                self._settings.state / "journal.db", model, handed_over=self._gateways_folder
+            )
         return self._gateways[model]
 
     def _finished(self) -> FinishedExecutions:
@@ -192,6 +204,7 @@ class Runtimes:
                 max_executions=self._settings.max_executions,
                 memory_mb=self._settings.memory_mb,
                 spare_seconds=self._settings.spare_seconds,
+                gateways=self._gateways_folder,
             )
             sessions = SqliteSessions(self._settings.state / "sessions.db")
             pool = GuestPool(
@@ -199,6 +212,24 @@ class Runtimes:
             )
             self._pools[environment.digest] = pool
         return self._pools[environment.digest]
+
+
+def _gateways_folder(settings: RuntimeSettings) -> Path | None:
+    """Return where guests find the gateways that are all they can reach; None when they can reach more."""
+    if settings.network == "open":
+        return None
+    if not settings.gateway:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            "network is 'gateway', but there is no gateway: set gateway, or network: open",
+        )
+    folder = private_folder("gateways")
+    if folder is None:
+        raise AgentError(
+            ErrorCode.STATE_UNAVAILABLE,
+            f"no folder of this user alone can be made in {tempfile.gettempdir()!r}: remove what is in its place",
+        )
+    return folder
 
 
 async def _close(pools: list[GuestPool]) -> None:

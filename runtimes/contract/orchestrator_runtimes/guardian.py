@@ -8,11 +8,14 @@ With `--spare PREFIX` the guest waits for a trusted side that is still to come: 
 guest's standard error and a line that says where the guest is, and its connection takes the place of standard input; at
 the end it is told the exit status. With `--shared`, too, everyone who connects has the guest, together with the others.
 Where nobody is there for `--idle-seconds`, the guest is ended.
+
+With `--gateways FOLDER` the guest's network holds nothing but the way to gateways; see closed_networks.py.
 """
 
 import argparse
 import contextlib
 import ctypes
+import importlib.util
 import json
 import os
 import resource
@@ -23,6 +26,7 @@ import socket
 import subprocess
 import sys
 import time
+from types import ModuleType
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -36,6 +40,16 @@ def prctl(option: int, value: int) -> None:
     """Set a process attribute where the system has them; elsewhere the process group alone must do."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def closed_networks() -> ModuleType:
+    """Return the module beside this file, which is not on the path of this program."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "closed_networks.py")
+    spec = importlib.util.spec_from_file_location("closed_networks", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def prepare_guest(memory_mb: int | None, guardian: int) -> None:
@@ -250,6 +264,7 @@ def main() -> int:
         "--idle-seconds", type=float, default=0.0, help="how long the guest waits for somebody"
     )
     parser.add_argument("--folder", default="", help="the guest's folder, removed at the end")
+    parser.add_argument("--gateways", metavar="FOLDER", help="of sockets: all that the guest can reach")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -266,6 +281,14 @@ def main() -> int:
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    networks = closed_networks() if options.gateways else None
+    door = networks.Door(options.gateways) if networks else None
+
+    def prepare() -> None:
+        if networks and door:
+            networks.close_in(door.guest_end)
+        prepare_guest(options.memory_mb, own)  # after it: a new user namespace forgets whose death matters
+
     trusted: StandardInput | Callers = StandardInput()
     if options.spare:
         trusted = Callers(options.spare, options.idle_seconds, options.folder, shared=options.shared)
@@ -275,7 +298,7 @@ def main() -> int:
             stdin=subprocess.DEVNULL,
             stderr=trusted.guest_errors,
             start_new_session=True,
-            preexec_fn=lambda: prepare_guest(options.memory_mb, own),  # noqa: PLW1509 - no thread runs here
+            preexec_fn=prepare,  # noqa: PLW1509 - no thread runs here
         )
     except OSError as error:
         print(error, file=sys.stderr)
@@ -284,8 +307,14 @@ def main() -> int:
     if trusted.guest_errors is not None:
         os.close(trusted.guest_errors)
         trusted.guest_errors = None
+    if door:
+        door.receive()
+    doors = [door.listener] if door and door.listener else []
     while guest.poll() is None and not asked:
-        ready, _, _ = select.select([*trusted.sources(), wake_read], [], [], trusted.patience())
+        ready, _, _ = select.select([*trusted.sources(), *doors, wake_read], [], [], trusted.patience())
+        if door and door.listener in ready:
+            door.let_through()
+            ready.remove(door.listener)
         if wake_read in ready:
             os.read(wake_read, 512)
             ready.remove(wake_read)

@@ -46,6 +46,7 @@ class GuestCommand:
             needs `spare_seconds`.
         replace_above_mb: A guest with more resident memory, in MiB, is replaced when its executions have ended; None:
             never.
+        gateways: Folder of the sockets of the gateways that are all the guest can reach; None leaves its network open.
     """
 
     framework: str
@@ -60,6 +61,7 @@ class GuestCommand:
     spare_seconds: float = 0.0
     shared: bool = False
     replace_above_mb: int | None = None
+    gateways: Path | None = None
 
     @property
     def own(self) -> "GuestCommand":
@@ -111,6 +113,8 @@ def guardian_words(command: GuestCommand, folder: Path, *options: str) -> list[s
     words += ["--grace", str(command.grace_seconds), *options]
     if command.memory_mb is not None:
         words += ["--memory-mb", str(command.memory_mb)]
+    if command.gateways is not None:
+        words += ["--gateways", str(command.gateways)]
     words += ["--", str(command.python), "-P", "-m", command.program, "--adapter", command.adapter]
     words += ["--listen", guest_address(folder), "--folder", str(folder)]
     return [*words, "--max-executions", str(command.max_executions)]

@@ -12,9 +12,7 @@ import json
 import os
 import shutil
 import socket
-import stat
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Generator
@@ -31,6 +29,7 @@ from orchestrator_runtimes.guest_commands import (
     make_guest_folder,
     package_folder,
 )
+from orchestrator_runtimes.private_folders import private_folder
 
 _CLAIM_SECONDS: Final = 2.0
 _SHARE_SECONDS: Final = 5.0
@@ -164,15 +163,7 @@ def _claim(path: Path) -> Spare | None:
 
 
 def _place() -> Path | None:
-    """Return the folder of this user's spares; None when it cannot be trusted to be this user's alone."""
-    place = Path(tempfile.gettempdir()) / f"spare-guests-{os.getuid()}"
-    try:
-        place.mkdir(mode=0o700, exist_ok=True)
-        found = place.lstat()
-    except OSError:
-        return None  # it cannot even be made
-    own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
-    return place if own else None
+    return private_folder("spare-guests")
 
 
 def _kind(command: GuestCommand) -> str:

@@ -9,6 +9,7 @@ import click
 from orchestrator_defs.compat_command import compat
 from orchestrator_defs.conformance_commands import conformance
 from orchestrator_defs.doctor_command import doctor
+from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
 from orchestrator_runtimes.errors import AgentError
 
@@ -51,3 +52,4 @@ runtimes.add_command(doctor)
 runtimes.add_command(remove)
 main.add_command(conformance)
 main.add_command(compat)
+main.add_command(gateway)

@@ -1,18 +1,20 @@
 """A gateway put together: its parts are opened and closed in one order, whoever starts it."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from aiohttp import web
+from typing import Final
 
 from orchestrator_gateway.dispatch import Routing
 from orchestrator_gateway.handed_connections import HandedConnections
 from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.journals import open_journal
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
+
+_BACKLOG: Final = 1_024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +73,16 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         running = runner(gateway)
         closing.push_async_callback(running.cleanup)
         await running.setup()
-        site = web.TCPSite(running, parts.host, parts.port)
-        await site.start()
-        port = running.addresses[0][1]
+        gateway.connections.server = running.server
+        listening = await asyncio.get_running_loop().create_server(
+            gateway.connections, parts.host, parts.port, backlog=_BACKLOG
+        )
+        port = listening.sockets[0].getsockname()[1]
         host = f"[{parts.host}]" if ":" in parts.host else parts.host
-        if parts.handed_over is not None and running.server is not None:
-            closing.callback(HandedConnections(parts.handed_over / str(port), running.server).close)
+        if parts.handed_over is not None:
+            closing.callback(HandedConnections(parts.handed_over / str(port), gateway.connections).close)
         try:
             yield Serving(gateway=gateway, address=f"http://{host}:{port}")
         finally:
-            await site.stop()
+            listening.close()
             await gateway.drain(parts.drain_seconds)

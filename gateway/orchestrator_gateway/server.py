@@ -12,7 +12,9 @@ from aiohttp import web
 from orchestrator_gateway import tokens
 from orchestrator_gateway.administration import Administration
 from orchestrator_gateway.buffers import Account, Buffers, BuffersFull
+from orchestrator_gateway.call_log import FACTS, CallLog
 from orchestrator_gateway.calls import Begun, Calls, StillPending
+from orchestrator_gateway.connections import Connections
 from orchestrator_gateway.dispatch import Dispatcher, ModelRequest, Routing, Served
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in, fingerprint
 from orchestrator_gateway.journal import (
@@ -26,6 +28,7 @@ from orchestrator_gateway.journal import (
 from orchestrator_gateway.model_lists import model_list
 from orchestrator_gateway.refusals import Refused, refusal
 from orchestrator_gateway.request_models import model_of
+from orchestrator_gateway.resolution import Resolved
 from orchestrator_runtimes.json_values import NotJson, parse
 from orchestrator_runtimes.model_answers import ENDPOINTS
 
@@ -36,6 +39,7 @@ REPLAYED: Final = "x-orchestrator-replayed"
 _REQUEST_SECONDS: Final = 120.0
 """How long a request may take to come."""
 
+_READY_SECONDS: Final = 5.0
 _WORDS: Final = 1_000
 _HEADER_BYTES: Final = 16_384
 _END_SECONDS: Final = 2.0
@@ -67,6 +71,7 @@ class _Guest:
 
     def __init__(self, request: web.Request) -> None:
         self._request = request
+        self.facts = request[FACTS]
         self.response: web.StreamResponse | None = None
         self._gone = False
 
@@ -83,20 +88,31 @@ class _Guest:
 
     async def finish(self, answer: Answer, rest: bytes, *, replayed: bool = False) -> web.StreamResponse:
         """Send what is left of an answer."""
+        self.facts.replayed, self.facts.answer = replayed, answer.body
         if self.response is None:
             headers = {"content-type": answer.content_type} | ({REPLAYED: "1"} if replayed else {})
-            return web.Response(body=rest, headers=headers)
-        await self.write(rest)
+            self.response = web.Response(body=rest, headers=headers)
+            await self._do(self.response.prepare(self._request))
+        else:
+            await self.write(rest)
         if not self._gone:
             await self._do(self.response.write_eof())
         return self.response
+
+    def give_up(self) -> None:
+        """Cut off a stream that has begun: its guest must not take it for a whole answer."""
+        if self.response is not None and self._request.transport is not None:
+            self._request.transport.abort()
 
     async def _do(self, work: Awaitable[Any]) -> None:
         try:
             async with asyncio.timeout(_STALL_SECONDS):
                 await work
-        except (ConnectionError, TimeoutError):
-            self._gone = True  # or as good as gone: it does not read
+        except ConnectionError:
+            self._gone = True
+        except TimeoutError:
+            self._gone = True  # as good as: it does not read
+            self.give_up()
 
 
 class Gateway:
@@ -108,6 +124,9 @@ class Gateway:
         self._journal = journal
         self._calls = Calls(journal, settings.limits.lease_seconds)
         self.dispatcher = Dispatcher(settings.routing)
+        self.connections = Connections()
+        self.call_log = CallLog()
+        self._draining = False
         self._buffers = Buffers(settings.buffer_bytes)
         self._making: set[asyncio.Task[Any]] = set()
         self._keeping: asyncio.Task[None] | None = None
@@ -115,19 +134,29 @@ class Gateway:
 
     def app(self) -> web.Application:
         """Return the web application."""
-        app = web.Application(client_max_size=REQUEST_BYTES, middlewares=[_told])
+        middlewares = [self.connections.middleware, self.call_log.middleware, _told]
+        app = web.Application(client_max_size=REQUEST_BYTES, middlewares=middlewares)
         for endpoint in ENDPOINTS:
             app.router.add_post(f"/v1{endpoint}", self._model_call)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/v1/models/{name:.+}", self._models)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/ready", self._ready)
         Administration(self._settings.secret, self._journal, self._calls).add_to(app.router)
         app.on_startup.append(self._open)
         app.on_cleanup.append(self._close)
         return app
 
+    def use(self, resolved: Resolved) -> None:
+        """Use another configuration from now on; its secret and its journal are those of the start."""
+        keys = [upstream.api_key for upstream in resolved.routing.upstreams]
+        self.dispatcher.change(resolved.routing)
+        self.call_log.bodies = resolved.configuration.log_bodies
+        self.call_log.secrets = [key for key in (*keys, resolved.secret.decode()) if key is not None]
+
     async def drain(self, seconds: float) -> None:
         """Let calls that are on their way be answered and recorded, for the next try of their executions."""
+        self._draining = True
         if self._making:
             await asyncio.wait(self._making, timeout=seconds)
         for task in self._making:
@@ -148,6 +177,17 @@ class Gateway:
     async def _health(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"ready": True, **self._calls.counts()})
 
+    async def _ready(self, _request: web.Request) -> web.StreamResponse:
+        """Say whether calls can be served: the journal answers, and the gateway is not about to end."""
+        if self._draining:
+            raise refusal(503, "the gateway is ending")
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._journal.words(Scope(tenant="", execution="", agent=""))
+        except TimeoutError as error:
+            raise refusal(503, "the journal does not answer in time") from error
+        return web.json_response({"ready": True, "upstreams": self.dispatcher.states()})
+
     async def _models(self, request: web.Request) -> web.StreamResponse:
         _claims(request, self._settings.secret)
         assert self._session is not None
@@ -157,7 +197,10 @@ class Gateway:
     async def _model_call(self, request: web.Request) -> web.StreamResponse:
         claims = _claims(request, self._settings.secret)
         with self._buffers.account(claims.tenant) as account:
-            return await self._call_of(request, claims, await _content(request, account))
+            facts = request[FACTS]
+            facts.tenant, facts.execution = claims.tenant, claims.execution
+            facts.request = await _content(request, account)
+            return await self._call_of(request, claims, facts.request)
 
     async def _call_of(
         self, request: web.Request, claims: tokens.Claims, content: bytes
@@ -167,6 +210,7 @@ class Gateway:
         except NotJson as error:
             raise refusal(400, f"the request is not JSON: {error}") from error
         path = request.path_qs.removeprefix("/v1")
+        request[FACTS].model = model_of(body)
         scope = Scope(tenant=claims.tenant, execution=claims.execution, agent=claims.agent)
         known = frozenset(claims.known)
         found = await self._calls.claim(
@@ -183,10 +227,15 @@ class Gateway:
             execution=claims.execution,
             until=claims.until,
         )
-        task = asyncio.create_task(self._live(wanted_of, found, _Guest(request)))
+        guest = _Guest(request)
+        task = asyncio.create_task(self._live(wanted_of, found, guest))
         self._making.add(task)
         task.add_done_callback(self._making.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            guest.give_up()
+            raise
 
     async def _replayed(self, request: web.Request, answer: Answer) -> web.StreamResponse:
         guest = _Guest(request)
@@ -199,6 +248,7 @@ class Gateway:
         with self._buffers.account(request.tenant) as account:
             try:
                 served = await self.dispatcher.call(self._session, request, guest, account)
+                guest.facts.upstream, guest.facts.served = served.upstream, served.model
                 self._check_size(served)
             except BaseException:
                 await self._calls.release(begun)

@@ -1,0 +1,72 @@
+"""A gateway that runs by itself, for many runs and machines: configured by a file, ended by a signal."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Final
+
+from orchestrator_gateway.assembly import Parts, serving
+from orchestrator_gateway.reloading import Reloading
+from orchestrator_gateway.resolution import resolve
+
+LOG: Final = logging.getLogger("orchestrator_gateway")
+
+
+async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
+    """Serve until SIGTERM or SIGINT, and then until the calls that are on their way are recorded.
+
+    Args:
+        file: The configuration file; it is read again when it changes, and on SIGHUP.
+        host: Address to listen at.
+        port: Port to listen at; 0 takes a free one.
+        drain_seconds: How long it stays at the end for calls that are on their way.
+
+    Raises:
+        BadConfiguration: The file cannot be used.
+        JournalUnavailable: The journal cannot be opened.
+        OSError: The address cannot be listened at.
+    """
+    _log_to_standard_error()
+    _allow_many_files()
+    resolved = resolve(file)
+    parts = Parts(
+        secret=resolved.secret,
+        journal=resolved.journal,
+        routing=resolved.routing,
+        host=host,
+        port=port,
+        drain_seconds=drain_seconds,
+    )
+    loop, ending = asyncio.get_running_loop(), asyncio.Event()
+    async with serving(parts) as started:
+        gateway = started.gateway
+        gateway.use(resolved)
+        reloading = Reloading(file, resolved, gateway.use)
+        loop.add_signal_handler(signal.SIGHUP, reloading.look)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, ending.set)
+        watching = asyncio.create_task(reloading.watch())
+        LOG.info("%s: serving at %s", file, started.address)
+        await ending.wait()
+        LOG.info("ending: calls on their way have %.0f s", drain_seconds)
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+def _log_to_standard_error() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+
+
+def _allow_many_files() -> None:
+    """Allow as many connections as the system lets this process have: many systems begin with 1,024 open files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

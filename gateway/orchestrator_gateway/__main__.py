@@ -1,9 +1,10 @@
 """`python -m orchestrator_gateway`: a gateway for the process that starts it, which it does not outlive for long.
 
 Standard input: one line of JSON with `secret` (hex), `journal` (path of the SQLite file), `upstream` (`base_url`,
-`api_key`), `drain_seconds` and `handed_over` (folder of a socket for guests that can reach nothing else, or null); keys
-are neither arguments nor variables, which others might read. Standard output: one line of JSON with `address`. When
-standard input ends, calls on their way are answered and recorded, and it ends.
+`api_key`), `drain_seconds` and `handed_over` (folder of a socket for guests that can reach nothing else, or null), and
+where there are some, `budgets` and `prices` (path of a table); keys are neither arguments nor variables, which others
+might read. Standard output: one line of JSON with `address`. When standard input ends, calls on their way are answered
+and recorded, and it ends.
 """
 
 import asyncio
@@ -14,8 +15,12 @@ import sys
 from pathlib import Path
 
 from orchestrator_gateway.assembly import Parts, serving
+from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.dispatch import single
 from orchestrator_gateway.journal import JournalUnavailable
+from orchestrator_gateway.prices import load_prices
+from orchestrator_gateway.settings_files import BadConfiguration
+from orchestrator_runtimes.codec import decode
 
 
 async def serve() -> int:
@@ -24,14 +29,16 @@ async def serve() -> int:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     told = json.loads(await reader.readline())
-    parts = Parts(
-        secret=bytes.fromhex(told["secret"]),
-        journal=told["journal"],
-        routing=single(**told["upstream"]),
-        drain_seconds=float(told["drain_seconds"]),
-        handed_over=Path(told["handed_over"]) if told["handed_over"] else None,
-    )
     try:
+        parts = Parts(
+            secret=bytes.fromhex(told["secret"]),
+            journal=told["journal"],
+            routing=single(**told["upstream"]),
+            drain_seconds=float(told["drain_seconds"]),
+            budgets=tuple(decode(Budget, budget, "budget") for budget in told.get("budgets", ())),
+            prices=load_prices(Path(told["prices"]) if told.get("prices") else None),
+            handed_over=Path(told["handed_over"]) if told["handed_over"] else None,
+        )
         async with serving(parts) as started:
             print(json.dumps({"address": started.address}), flush=True)
             ending = asyncio.create_task(reader.read())
@@ -39,7 +46,7 @@ async def serve() -> int:
                 loop.add_signal_handler(number, ending.cancel)
             with contextlib.suppress(asyncio.CancelledError):
                 await ending
-    except JournalUnavailable as error:
+    except (JournalUnavailable, BadConfiguration) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -8,9 +8,16 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from orchestrator_gateway.budgets import Budgets
 from orchestrator_gateway.calls import Calls
 from orchestrator_gateway.journal import Journal
 from orchestrator_gateway.refusals import refusal
+from orchestrator_gateway.spending_reports import (
+    AskedExecutions,
+    WrongQuestion,
+    spent_by_day,
+    spent_by_executions,
+)
 from orchestrator_gateway.tokens import bearer
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.json_values import NotJson, parse
@@ -54,8 +61,9 @@ class Record:
 class Administration:
     """Endpoints below `/admin`, for whoever knows the gateway's secret."""
 
-    def __init__(self, secret: bytes, journal: Journal, calls: Calls) -> None:
+    def __init__(self, secret: bytes, journal: Journal, calls: Calls, budgets: Budgets) -> None:
         """Serve what these hold."""
+        self._budgets = budgets
         self._secret = secret
         self._journal = journal
         self._calls = calls
@@ -67,15 +75,16 @@ class Administration:
             ("purge", Purge, self._purge),
             ("steps/lookup", Lookup, self._lookup),
             ("steps/record", Record, self._record),
+            ("spend", AskedExecutions, self._spent_by_executions),
         ):
             router.add_post(f"/admin/{path}", self._handler(kind, work))
+        router.add_get("/admin/spend", self._spent_by_day)
 
     def _handler(
         self, kind: type[T], work: Callable[[Any], Awaitable[object]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            if not hmac.compare_digest(bearer(request.headers).encode(), self._secret.hex().encode()):
-                raise refusal(401, "only the trusted side may ask for this")
+            self._check(request)
             try:
                 wanted = decode(kind, parse(await request.read()))
             except (NotJson, InvalidMessage) as error:
@@ -84,8 +93,23 @@ class Administration:
 
         return handle
 
+    def _check(self, request: web.Request) -> None:
+        if not hmac.compare_digest(bearer(request.headers).encode(), self._secret.hex().encode()):
+            raise refusal(401, "only the trusted side may ask for this")
+
+    async def _spent_by_day(self, request: web.Request) -> web.StreamResponse:
+        self._check(request)
+        try:
+            return web.json_response(await spent_by_day(self._budgets, request.query))
+        except WrongQuestion as error:
+            raise refusal(400, str(error)) from error
+
+    async def _spent_by_executions(self, wanted: AskedExecutions) -> object:
+        return await spent_by_executions(self._budgets, wanted)
+
     async def _forget(self, wanted: Forget) -> object:
         await self._journal.forget(wanted.tenant, wanted.executions)
+        await self._budgets.ledger.forget(wanted.tenant, wanted.executions)
         self._calls.forget(wanted.tenant, wanted.executions)
         return {}
 

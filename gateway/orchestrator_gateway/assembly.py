@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from orchestrator_gateway.budget_settings import Budget
+from orchestrator_gateway.budgets import Budgets
 from orchestrator_gateway.dispatch import Routing
 from orchestrator_gateway.handed_connections import HandedConnections
 from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.journals import open_journal
+from orchestrator_gateway.ledgers import open_ledger, purge_ledger
+from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
 
 _BACKLOG: Final = 1_024
@@ -29,6 +33,8 @@ class Parts:
         host: Address to listen at.
         port: Port to listen at; 0 takes a free one.
         drain_seconds: How long it stays at the end for calls that are on their way.
+        budgets: What agents, code locations and tenants may spend.
+        prices: What models cost; None is the table of the package.
         handed_over: Folder of the socket for guests that can reach nothing else; None makes none.
     """
 
@@ -39,6 +45,8 @@ class Parts:
     port: int = 0
     drain_seconds: float
     limits: JournalLimits = field(default_factory=JournalLimits)
+    budgets: tuple[Budget, ...] = ()
+    prices: PriceTable | None = None
     handed_over: Path | None = None
 
 
@@ -67,9 +75,12 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         journal = await open_journal(parts.journal, parts.limits)
         closing.push_async_callback(journal.close)
         await journal.purge(None, time.time() - parts.limits.retention_seconds)
-        gateway = Gateway(
-            GatewaySettings(secret=parts.secret, routing=parts.routing, limits=parts.limits), journal
-        )
+        ledger = await open_ledger(parts.journal)
+        budgets = Budgets(ledger, parts.prices or load_prices(), parts.budgets)
+        closing.push_async_callback(budgets.close)
+        await purge_ledger(ledger, parts.limits.retention_seconds)
+        settings = GatewaySettings(secret=parts.secret, routing=parts.routing, limits=parts.limits)
+        gateway = Gateway(settings, journal, budgets)
         running = runner(gateway)
         closing.push_async_callback(running.cleanup)
         await running.setup()

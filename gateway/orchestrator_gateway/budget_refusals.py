@@ -6,7 +6,7 @@ from typing import Final
 
 from orchestrator_gateway.ledger import Bound, Measure, Period, UsedUp
 from orchestrator_gateway.prices import dollars_text
-from orchestrator_gateway.refusals import Refused
+from orchestrator_gateway.refusals import Refused, refusal
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.model_answers import BUDGET_EXCEEDED
 
@@ -41,7 +41,14 @@ def used_up(found: UsedUp, now: datetime | None = None) -> Refused:
             f"the budget of the {_WORDS[bound.account.kind]} {name!r} is used up: {spent} of {allowed} {unit}"
             f" in this {bound.per}; it is renewed at {renewed}"
         )
-    return _refused(_STATUS, words, BUDGET_EXCEEDED, facts)
+    error = {
+        "message": words,
+        "type": BUDGET_EXCEEDED,
+        "param": None,
+        "code": BUDGET_EXCEEDED,
+        "budget": facts,
+    }
+    return Refused(_STATUS, json.dumps({"error": error}).encode(), ours=True)
 
 
 def unpriced(model: str, bound: Bound, version: str) -> Refused:
@@ -51,13 +58,13 @@ def unpriced(model: str, bound: Bound, version: str) -> Refused:
         f"the model {model[:_NAME]!r} has no price (table {version}), and the cost of the {whose} is bounded:"
         " add it to the table of prices"
     )
-    return _refused(400, words, "unpriced_model", {})
+    return refusal(400, words, code="unpriced_model")
 
 
 def no_time_left() -> Refused:
     """Return the refusal of a call whose execution is over, by the clock."""
     words = "the time of the execution is over; other calls may hold the rest of a budget"
-    return _refused(504, words, "gateway", {})
+    return refusal(504, words, code="no_time_left")
 
 
 def renewal(per: Period, now: datetime) -> datetime:
@@ -81,8 +88,3 @@ def _shown(measure: Measure, value: int) -> str:
     if measure == "cost":
         return dollars_text(value)
     return str(value / 1000) if measure == "milliseconds" else str(value)
-
-
-def _refused(status: int, words: str, kind: str, facts: dict[str, Json]) -> Refused:
-    error = {"message": words, "type": kind, "code": kind, "param": None, "budget": facts}
-    return Refused(status, json.dumps({"error": error}).encode())

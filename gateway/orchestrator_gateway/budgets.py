@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from types import TracebackType
+from typing import Final, Literal, Self
 
 from orchestrator_gateway.budget_refusals import no_time_left, unpriced, used_up
 from orchestrator_gateway.budget_settings import EVERY, Budget
@@ -70,13 +71,12 @@ class Budgets:
             await self._settle_rest()
         await self.ledger.close()
 
-    async def admit(self, claims: Claims, body: Json, size: int, models: Sequence[str]) -> "Spending":
+    async def hold(self, claims: Claims, usage: Usage, models: Sequence[str]) -> Hold:
         """Hold what a call may spend; wait for calls that are on their way where only they fill a budget.
 
         Args:
             claims: Whose call it is.
-            body: The request.
-            size: Bytes of the request.
+            usage: What it may use.
             models: Names that an upstream may be asked for; what the dearest costs is held.
 
         Raises:
@@ -84,7 +84,7 @@ class Budgets:
                 over while other calls hold the rest of a budget.
             JournalUnavailable: The ledger cannot be written.
         """
-        usage, bounds = estimated(body, size), self._bounds(claims)
+        bounds = self._bounds(claims)
         costs = {model: self.cost(model, usage) for model in models}
         for model, cost in costs.items():
             bound = next((bound for bound in bounds if bound.cost is not None), None)
@@ -96,8 +96,7 @@ class Budgets:
             calls=1,
         )
         asked = _Asked(accounts=_accounts(claims), bounds=tuple(bounds), amount=amount, until=claims.until)
-        hold = await self._hold(asked)
-        return Spending(self, hold, usage)
+        return await self._held(asked)
 
     def cost(self, model: str, usage: Usage) -> int | None:
         """Return what a call costs, in nano-dollars; None when the model has no price."""
@@ -112,7 +111,7 @@ class Budgets:
             self._unsettled.append((hold, spent))  # no more than are on their way: nothing is held meanwhile
         self._settled.set()
 
-    async def _hold(self, asked: "_Asked") -> Hold:
+    async def _held(self, asked: "_Asked") -> Hold:
         if asked.until <= time.time():
             raise no_time_left()
         queued = next((bound.account for bound in asked.bounds if bound.account in self._queues), None)
@@ -199,24 +198,60 @@ class Budgets:
 
 
 class Spending:
-    """What one call holds; settle or release it, once."""
+    """What one call spends, inside `async with`: at its end the call is counted, or what it holds is given back.
 
-    def __init__(self, budgets: Budgets, hold: Hold, expected: Usage) -> None:
-        """Begin to measure the time of the upstream."""
+    Args:
+        budgets: Where it is counted.
+        claims: Whose call it is.
+        body: The request.
+        size: Bytes of the request.
+    """
+
+    def __init__(self, budgets: Budgets, claims: Claims, body: Json, size: int) -> None:
+        """Begin with nothing held."""
         self._budgets = budgets
-        self._hold = hold
-        self._expected = expected
-        self._began = time.monotonic()
+        self._claims = claims
+        self._expected = estimated(body, size)
+        self._hold: Hold | None = None
+        self._began = 0.0
+        self._settling: asyncio.Task[None] | None = None
 
-    async def settle(self, model: str, told: Usage | None) -> None:
-        """Count an answer.
+    async def __aenter__(self) -> Self:
+        """Begin with nothing held."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Return when the call is counted, durably."""
+        if self._settling is not None:
+            await self._settling
+        elif self._hold is not None:
+            await self._budgets.settle(self._hold, None)
+
+    async def hold(self, models: Sequence[str]) -> None:
+        """Hold what the call may spend.
 
         Args:
-            model: That the upstream was asked for.
+            models: Names that an upstream may be asked for.
+
+        Raises:
+            Refused: See `Budgets.hold`.
+            JournalUnavailable: The same.
+        """
+        self._hold = await self._budgets.hold(self._claims, self._expected, models)
+        self._began = time.monotonic()
+
+    def answered(self, model: str | None, told: Usage | None) -> None:
+        """Begin to count an answer, once; other work may go on meanwhile.
+
+        Args:
+            model: That the upstream was asked for; None when the request named none.
             told: What the upstream says of its usage; None when it says nothing that is a count.
         """
+        assert self._hold is not None
         usage, is_estimate = counted(told, self._expected)
-        cost = self._budgets.cost(model, usage)
+        cost = self._budgets.cost(model or "", usage)
         spent = Amount(
             tokens=usage.input_tokens + usage.output_tokens,
             cost=cost or 0,
@@ -225,11 +260,7 @@ class Spending:
             unpriced_calls=int(cost is None),
             estimated_calls=int(is_estimate),
         )
-        await self._budgets.settle(self._hold, spent)
-
-    async def release(self) -> None:
-        """Give back what is held: the upstream did not answer."""
-        await self._budgets.settle(self._hold, None)
+        self._settling = asyncio.create_task(self._budgets.settle(self._hold, spent))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -184,6 +184,14 @@ class Dispatcher:
                 raise told
             await asyncio.sleep(pause)
 
+    def names(self, request: ModelRequest) -> Sequence[str]:
+        """Return what the upstreams that a call may go to call its model; a nameless model is the empty text.
+
+        Raises:
+            Refused: The model is not known.
+        """
+        return list(dict.fromkeys(route.model or request.model or "" for route in self._order(request)))
+
     def _order(self, request: ModelRequest) -> list[Route]:
         """Return the routes of a call: first targets that are free now, then those that are not, then fallbacks."""
         routing = self._routing

@@ -6,6 +6,7 @@ from typing import Final
 
 from orchestrator_gateway.configuration import BadConfiguration, Configuration, JournalSettings, load
 from orchestrator_gateway.dispatch import Routing
+from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.routes import UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
 from orchestrator_gateway.upstream import Upstream
@@ -23,12 +24,14 @@ class Resolved:
         secret: Signs the tokens of guests.
         journal: Path or connection string of the journal.
         routing: Where calls go, with the keys of the upstreams.
+        prices: What models cost.
     """
 
     configuration: Configuration
     secret: bytes = field(repr=False)
     journal: str = field(repr=False)
     routing: Routing
+    prices: PriceTable
 
 
 def resolve(file: Path) -> Resolved:
@@ -54,6 +57,7 @@ def resolve(file: Path) -> Resolved:
             models=configuration.models,
             default=configuration.default,
         ),
+        prices=load_prices(None if configuration.prices is None else file.parent / configuration.prices),
     )
 
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from orchestrator_gateway import tokens
 from orchestrator_gateway.administration import Administration
+from orchestrator_gateway.budgets import Budgets, Spending
 from orchestrator_gateway.buffers import Account, Buffers, BuffersFull
 from orchestrator_gateway.call_log import FACTS, CallLog
 from orchestrator_gateway.calls import Begun, Calls, StillPending
@@ -118,10 +119,11 @@ class _Guest:
 class Gateway:
     """Serves guests and the trusted side until it is drained."""
 
-    def __init__(self, settings: GatewaySettings, journal: Journal) -> None:
+    def __init__(self, settings: GatewaySettings, journal: Journal, budgets: Budgets) -> None:
         """Begin with no call."""
         self._settings = settings
         self._journal = journal
+        self.budgets = budgets
         self._calls = Calls(journal, settings.limits.lease_seconds)
         self.dispatcher = Dispatcher(settings.routing)
         self.connections = Connections()
@@ -142,7 +144,8 @@ class Gateway:
         app.router.add_get("/v1/models/{name:.+}", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
-        Administration(self._settings.secret, self._journal, self._calls).add_to(app.router)
+        administration = Administration(self._settings.secret, self._journal, self._calls, self.budgets)
+        administration.add_to(app.router)
         app.on_startup.append(self._open)
         app.on_cleanup.append(self._close)
         return app
@@ -151,6 +154,7 @@ class Gateway:
         """Use another configuration from now on; its secret and its journal are those of the start."""
         keys = [upstream.api_key for upstream in resolved.routing.upstreams]
         self.dispatcher.change(resolved.routing)
+        self.budgets.configure(resolved.prices, resolved.configuration.budgets)
         self.call_log.bodies = resolved.configuration.log_bodies
         self.call_log.secrets = [key for key in (*keys, resolved.secret.decode()) if key is not None]
 
@@ -166,6 +170,7 @@ class Gateway:
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
         self._keeping = asyncio.create_task(self._calls.keep())
+        self.budgets.start()
 
     async def _close(self, _app: web.Application) -> None:
         await self.drain(0)
@@ -228,7 +233,8 @@ class Gateway:
             until=claims.until,
         )
         guest = _Guest(request)
-        task = asyncio.create_task(self._live(wanted_of, found, guest))
+        spending = Spending(self.budgets, claims, body, len(content))
+        task = asyncio.create_task(self._live(wanted_of, found, guest, spending))
         self._making.add(task)
         task.add_done_callback(self._making.discard)
         try:
@@ -242,21 +248,26 @@ class Gateway:
         await guest.begin(answer.content_type)
         return await guest.finish(answer, answer.body, replayed=True)
 
-    async def _live(self, request: ModelRequest, begun: Begun, guest: _Guest) -> web.StreamResponse:
+    async def _live(
+        self, request: ModelRequest, begun: Begun, guest: _Guest, spending: Spending
+    ) -> web.StreamResponse:
         """Call the upstream, record what it answers, and only then let the guest see the end of it."""
         assert self._session is not None
         with self._buffers.account(request.tenant) as account:
-            try:
-                served = await self.dispatcher.call(self._session, request, guest, account)
-                guest.facts.upstream, guest.facts.served = served.upstream, served.model
-                self._check_size(served)
-            except BaseException:
-                await self._calls.release(begun)
-                raise
-            if served.usable:
-                await self._calls.record(begun, served.answer, _words_of(request.path, served.answer))
-            else:
-                await self._calls.release(begun)
+            async with spending:
+                try:
+                    await spending.hold(self.dispatcher.names(request))
+                    served = await self.dispatcher.call(self._session, request, guest, account)
+                    spending.answered(served.model, served.answer.usage)  # paid, whether it is usable or not
+                    guest.facts.upstream, guest.facts.served = served.upstream, served.model
+                    self._check_size(served)
+                except BaseException:
+                    await self._calls.release(begun)
+                    raise
+                if served.usable:
+                    await self._calls.record(begun, served.answer, _words_of(request.path, served.answer))
+                else:
+                    await self._calls.release(begun)
             return await guest.finish(served.answer, served.rest)
 
     def _check_size(self, served: Served) -> None:

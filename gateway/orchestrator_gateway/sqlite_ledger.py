@@ -3,7 +3,7 @@
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -65,17 +65,17 @@ class SqliteLedger:
 
     Args:
         file: The database; made when missing.
-        lease: Seconds for which a hold counts after the gateway's last sign of life.
+        clock: Unix time in seconds, of which gateways of several machines know the same to some seconds.
 
     Raises:
         JournalUnavailable: It cannot be opened.
     """
 
-    def __init__(self, file: Path, *, lease: float = LEASE_SECONDS) -> None:
+    def __init__(self, file: Path, *, clock: Callable[[], float] = time.time) -> None:
         """Open a database, as a gateway of its own."""
         self._database = SqliteDatabase(file, _SCHEMA)
         self._gateway = secrets.token_hex(8)
-        self._lease = lease
+        self._clock = clock
         self._renewed = 0.0
 
     async def reserve(
@@ -84,8 +84,8 @@ class SqliteLedger:
         """Hold an amount in every account that has a bound, or in none."""
         held_in = tuple(dict.fromkeys(bound.account for bound in bounds))
         hold = Hold(accounts=tuple(accounts), held_in=held_in, day=day, amount=amount)
-        now = time.time()
-        due = now > self._renewed + self._lease / 3
+        now = self._clock()
+        due = now > self._renewed + LEASE_SECONDS / 3
 
         def work(database: sqlite3.Connection) -> Hold | UsedUp:
             if due:
@@ -98,7 +98,7 @@ class SqliteLedger:
             database.executemany(_ADD_HELD, rows)
             return hold
 
-        verdict = await self._database.do(work)
+        verdict = await self._database.do(work, durable=False)
         if due:
             self._renewed = now
         return verdict
@@ -112,15 +112,15 @@ class SqliteLedger:
             database.executemany(_GIVE_BACK, rows)
             database.executemany(_DROP_EMPTY, [row[len(held) :] for row in rows])
             if spent is not None:
-                counted, now = tuple(getattr(spent, count) for count in COUNTS), time.time()
+                counted, now = tuple(getattr(spent, count) for count in COUNTS), self._clock()
                 rows = [(*_key(account), hold.day, *counted, now) for account in hold.accounts]
                 database.executemany(_ADD_SPENT, rows)
 
-        await self._database.do(work)
+        await self._database.do(work, durable=spent is not None)
 
     async def renew(self) -> None:
         """Say that this gateway lives."""
-        await self._database.do(lambda database: self._renew(database, time.time()))
+        await self._database.do(lambda database: self._renew(database, self._clock()), durable=False)
 
     async def executions(self, tenant: str, names: Sequence[str]) -> dict[str, Amount]:
         """Return what executions spent in all their tries, those that spent something."""
@@ -193,7 +193,7 @@ class SqliteLedger:
         spent = database.execute(f"SELECT {_SPENT} FROM spent WHERE {where}", key).fetchone()
         held = database.execute(
             f"SELECT {_SPENT} FROM held JOIN gateways USING (gateway) WHERE {where} AND alive >= ?",
-            (*key, now - self._lease),
+            (*key, now - LEASE_SECONDS),
         ).fetchone()
         reached = [
             UsedUp(bound=bound, measure=measure, spent=spent[number], held=held[number])

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from orchestrator_gateway.budgets import Budgets
 from orchestrator_gateway.dispatch import single
 from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.journals import open_journal
+from orchestrator_gateway.ledgers import open_ledger
+from orchestrator_gateway.prices import load_prices
 from orchestrator_gateway.server import Gateway, GatewaySettings
 
 STEP = {"execution": "e", "step": "s", "occurrence": 0}
@@ -28,14 +31,18 @@ def administered(
         limits = JournalLimits()
         journal = await open_journal(str(folder / "journal.db"), limits)
         settings = GatewaySettings(secret=own, routing=single("http://127.0.0.1:1/v1", None), limits=limits)
+        budgets = Budgets(await open_ledger(str(folder / "journal.db")), load_prices())
         headers = {"authorization": f"Bearer {(secret or own).hex()}"}
-        async with TestClient(TestServer(Gateway(settings, journal).app()), headers=headers) as client:
+        async with TestClient(
+            TestServer(Gateway(settings, journal, budgets).app()), headers=headers
+        ) as client:
 
             async def ask(path: str, body: object) -> tuple[int, Any]:
                 async with client.post(f"/admin/{path}", json=body) as answer:
                     return answer.status, await answer.json()
 
             await work(ask)
+        await budgets.close()
         await journal.close()
 
     asyncio.run(scenario())

@@ -1,6 +1,5 @@
 """What the trusted side asks of a gateway: tool calls of its executions, and which calls are to be dropped."""
 
-import hmac
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from orchestrator_gateway.spending_reports import (
     spent_by_day,
     spent_by_executions,
 )
-from orchestrator_gateway.tokens import bearer
+from orchestrator_gateway.tokens import BadToken, bearer, check_trusted
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.json_values import NotJson, parse
 from orchestrator_runtimes.messages import StepLookup, StepRecord
@@ -94,8 +93,10 @@ class Administration:
         return handle
 
     def _check(self, request: web.Request) -> None:
-        if not hmac.compare_digest(bearer(request.headers).encode(), self._secret.hex().encode()):
-            raise refusal(401, "only the trusted side may ask for this")
+        try:
+            check_trusted(self._secret, bearer(request.headers))
+        except BadToken as error:
+            raise refusal(401, str(error)) from error
 
     async def _spent_by_day(self, request: web.Request) -> web.StreamResponse:
         self._check(request)

@@ -11,7 +11,10 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
 from orchestrator_resources.execution_batches import Item
+from orchestrator_resources.external_gateway import GatewayAddress
+from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -38,6 +41,22 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
     model_key: str | None = Field(
         default=None,
         description="Bearer token for model_url; use EnvVar. None means ORCHESTRATOR_MODEL_KEY, or none.",
+    )
+    gateway_url: str | None = Field(
+        default=None,
+        description="A gateway that was started with `orchestrator gateway`, such as http://gateway:8900; the agents'"
+        " models are its aliases then, and model_url is not used. None means ORCHESTRATOR_GATEWAY_URL, and where that"
+        " is not set either, a gateway for each run.",
+    )
+    gateway_secret: str | None = Field(
+        default=None,
+        description="Secret of the gateway at gateway_url; use EnvVar. None means ORCHESTRATOR_GATEWAY_SECRET, or what"
+        " stands in the file ORCHESTRATOR_GATEWAY_SECRET_FILE.",
+    )
+    tenant: str | None = Field(
+        default=None,
+        description="Whose the executions are, for the limits and the journal of the gateway at gateway_url. None means"
+        " ORCHESTRATOR_TENANT, or local.",
     )
     processes: int | None = Field(
         default=None,
@@ -81,6 +100,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             memory_mb=self.memory_mb,
             spare_seconds=self._spare_seconds(),
             network=self.network,
+            external_gateway=self._gateway(),
         )
         tell = log.info if log is not None else print
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:
@@ -125,6 +145,22 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
                 f"ORCHESTRATOR_SPARE_SECONDS is {text!r}; it must be a number of seconds, 0 or more",
             )
         return seconds
+
+    def _gateway(self) -> GatewayAddress | None:
+        url = self.gateway_url or os.environ.get("ORCHESTRATOR_GATEWAY_URL")
+        if not url:
+            return None
+        secret = self.gateway_secret or os.environ.get("ORCHESTRATOR_GATEWAY_SECRET")
+        file = os.environ.get("ORCHESTRATOR_GATEWAY_SECRET_FILE")
+        if not secret and file:
+            try:
+                secret = SecretSource(file=file).read(Path.cwd())
+            except SecretMissing as error:
+                raise AgentError(
+                    ErrorCode.INVALID_INPUT, f"ORCHESTRATOR_GATEWAY_SECRET_FILE: {error}"
+                ) from error
+        tenant = self.tenant or os.environ.get("ORCHESTRATOR_TENANT") or TENANT
+        return GatewayAddress(url=url, secret=secret or "", tenant=tenant)
 
     def _address(self) -> ModelAddress | None:
         url = self.model_url or os.environ.get("ORCHESTRATOR_MODEL_URL")

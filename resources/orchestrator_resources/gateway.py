@@ -10,12 +10,13 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in
-from orchestrator_gateway.tokens import Claims, issue
+from orchestrator_gateway.tokens import Claims, issue, issue_trusted
 from orchestrator_runtimes import closed_networks
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, dump
@@ -45,7 +46,90 @@ def gateway_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _PASSED if name in os.environ}
 
 
-class LocalGateway:
+class ModelGateway(ABC):
+    """A gateway as a run uses it: it issues the tokens of guests, and says which answers are not needed any more.
+
+    Args:
+        secret: The gateway's.
+        tenant: Whose the executions are.
+    """
+
+    def __init__(self, secret: bytes, tenant: str) -> None:
+        """Begin with a gateway that nobody has asked yet."""
+        self.secret = secret
+        self.tenant = tenant
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """Its base URL, without `/v1`; empty where it is not known yet."""
+
+    @abstractmethod
+    def ready(self) -> None:
+        """Return when it serves.
+
+        Raises:
+            AgentError: `model_unavailable` when it does not.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let it go."""
+
+    def model(
+        self, *, execution: str, agent: str, inputs: Json, seconds: float, closed: bool = False
+    ) -> ModelAddress:
+        """Return where one try of an execution sends its model calls; only once it is ready.
+
+        Args:
+            execution: Id of the execution, the same in each try.
+            agent: Digest of the agent.
+            inputs: What the agent gets.
+            seconds: How long the execution may take.
+            closed: Whether the guest's network holds nothing but the way to gateways.
+        """
+        until = time.time() + seconds
+        words = digests_in(dump(inputs).decode())
+        claims = Claims(
+            tenant=self.tenant,
+            execution=execution,
+            attempt=secrets.token_hex(8),
+            agent=agent,
+            until=until,
+            expires=until + _TOKEN_SPARE_SECONDS,
+            # of too many to name none may be mistaken for another
+            known=tuple(sorted(words)) if len(words) <= _KNOWN_WORDS else (ALL_KNOWN,),
+        )
+        address = self.address
+        if closed:
+            port = urllib.parse.urlsplit(address).port or 0
+            address = f"http://{closed_networks.host_of(port)}:{closed_networks.PORT}"
+        return ModelAddress(base_url=f"{address}/v1", api_key=issue(self.secret, claims))
+
+    def forget(self, executions: Sequence[str]) -> None:
+        """Drop the answers of executions whose asset is stored.
+
+        Raises:
+            AgentError: `state_unavailable` when the journal does not answer.
+        """
+        self.ready()
+        request = urllib.request.Request(
+            f"{self.address}/admin/forget",
+            data=json.dumps({"tenant": self.tenant, "executions": list(executions)}).encode(),
+            headers={
+                "authorization": f"Bearer {issue_trusted(self.secret)}",
+                "content-type": "application/json",
+            },
+        )
+        try:
+            urllib.request.urlopen(request, timeout=_ASK_SECONDS).close()
+        except OSError as error:
+            raise AgentError(
+                ErrorCode.STATE_UNAVAILABLE, "the gateway does not forget answers", cause=str(error)
+            ) from error
+
+
+class LocalGateway(ModelGateway):
     """A gateway in a process of its own, which ends with this one.
 
     Args:
@@ -57,9 +141,9 @@ class LocalGateway:
 
     def __init__(self, journal: Path, upstream: ModelAddress, *, handed_over: Path | None = None) -> None:
         """Begin to start it; `ready` waits until it serves."""
-        self._secret = secrets.token_bytes(32)
+        super().__init__(secrets.token_bytes(32), TENANT)
         self._settings = {
-            "secret": self._secret.hex(),
+            "secret": self.secret.hex(),
             "journal": str(journal),
             "upstream": {"base_url": upstream.base_url, "api_key": upstream.api_key},
             "drain_seconds": DRAIN_SECONDS,
@@ -80,6 +164,11 @@ class LocalGateway:
         """True while its process lives."""
         return self._process.poll() is None
 
+    @property
+    def address(self) -> str:
+        """Its base URL; empty until it has started."""
+        return self._address or ""
+
     def ready(self) -> None:
         """Return when it serves; one that has ended is started again, with what its journal holds.
 
@@ -91,58 +180,6 @@ class LocalGateway:
             self._address, self._process = None, self._spawned()
         if self._address is None:
             self._address = self._started()
-
-    def model(
-        self, *, execution: str, agent: str, inputs: Json, seconds: float, closed: bool = False
-    ) -> ModelAddress:
-        """Return where one try of an execution sends its model calls; only once it is ready.
-
-        Args:
-            execution: Id of the execution, the same in each try.
-            agent: Digest of the agent.
-            inputs: What the agent gets.
-            seconds: How long the execution may take.
-            closed: Whether the guest's network holds nothing but the way to gateways.
-        """
-        until = time.time() + seconds
-        words = digests_in(dump(inputs).decode())
-        claims = Claims(
-            tenant=TENANT,
-            execution=execution,
-            attempt=secrets.token_hex(8),
-            agent=agent,
-            until=until,
-            expires=until + _TOKEN_SPARE_SECONDS,
-            # of too many to name none may be mistaken for another
-            known=tuple(sorted(words)) if len(words) <= _KNOWN_WORDS else (ALL_KNOWN,),
-        )
-        address = self._address or ""
-        if closed:
-            port = urllib.parse.urlsplit(address).port or 0
-            address = f"http://{closed_networks.host_of(port)}:{closed_networks.PORT}"
-        return ModelAddress(base_url=f"{address}/v1", api_key=issue(self._secret, claims))
-
-    def forget(self, executions: Sequence[str]) -> None:
-        """Drop the answers of executions whose asset is stored.
-
-        Raises:
-            AgentError: `state_unavailable` when the journal does not answer.
-        """
-        self.ready()
-        request = urllib.request.Request(
-            f"{self._address}/admin/forget",
-            data=json.dumps({"tenant": TENANT, "executions": list(executions)}).encode(),
-            headers={
-                "authorization": f"Bearer {self._secret.hex()}",
-                "content-type": "application/json",
-            },
-        )
-        try:
-            urllib.request.urlopen(request, timeout=_ASK_SECONDS).close()
-        except OSError as error:
-            raise AgentError(
-                ErrorCode.STATE_UNAVAILABLE, "the gateway does not forget answers", cause=str(error)
-            ) from error
 
     def close(self) -> None:
         """Let it go; an idle one has ended when this returns, another one when the calls on their way are recorded.

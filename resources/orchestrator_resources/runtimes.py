@@ -11,8 +11,9 @@ from typing import Literal
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row
+from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_resources.finished_executions import FinishedExecutions
-from orchestrator_resources.gateway import LocalGateway
+from orchestrator_resources.gateway import LocalGateway, ModelGateway
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.sessions import SqliteSessions
@@ -37,7 +38,8 @@ class RuntimeSettings:
         memory_mb: Limit of a guest's data in MiB; None sets none.
         spare_seconds: How long a guest that was started ahead waits for the next run; 0 starts none.
         network: What guests can reach: `open` is what this process can, `gateway` nothing but the gateway.
-        gateway: Whether model calls pass the gateway, which journals them; without it a retry repeats them.
+        gateway: Whether model calls pass a gateway, which journals them; without it a retry repeats them.
+        external_gateway: A gateway that others run; None starts one for this process.
         environment: Variables that every guest gets beside those of its framework.
     """
 
@@ -49,6 +51,7 @@ class RuntimeSettings:
     spare_seconds: float = 0.0
     network: Literal["open", "gateway"] = "open"
     gateway: bool = True
+    external_gateway: GatewayAddress | None = None
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -85,7 +88,14 @@ class Runtimes:
         self._tell = tell
         self._loop = LoopThread("agent-runtimes")
         self._pools: dict[str, GuestPool] = {}
-        self._steps = SqliteSteps(settings.state / "steps.db")
+        self._external = None
+        if settings.external_gateway is not None:
+            self._external = ExternalGateway(settings.external_gateway)
+        self._steps = (
+            SqliteSteps(settings.state / "steps.db")
+            if self._external is None
+            else GatewaySteps(self._external)
+        )
         self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
@@ -107,6 +117,9 @@ class Runtimes:
         Raises:
             AgentError: `model_unavailable` when it does not start.
         """
+        if self._external is not None:
+            self._external.ready()
+            return ModelAddress(base_url=f"{self._external.address}/v1")
         if self._model is None:
             embedded = EmbeddedModel(self._settings.home, progress=self._tell)
             address = self._leases.enter_context(embedded.acquire())
@@ -165,7 +178,7 @@ class Runtimes:
         executions = [item.execution for item in items]
         self._finished().forget(executions)
         self._loop.run(self._steps.forget(executions))
-        for gateway in self._gateways.values():
+        for gateway in self._all_gateways():
             try:
                 gateway.forget(executions)
             except AgentError as error:  # the asset is stored; what is kept too long harms nothing
@@ -176,13 +189,18 @@ class Runtimes:
         pools, self._pools = list(self._pools.values()), {}
         self._loop.run(_close(pools))
         self._loop.run(self._steps.close())
-        for gateway in self._gateways.values():
+        for gateway in self._all_gateways():
             gateway.close()
         self._loop.close()
         self._leases.close()
 
-    def _gateway_to(self, model: ModelAddress | None) -> LocalGateway | None:
+    def _all_gateways(self) -> list[ModelGateway]:
+        return [*self._gateways.values(), *([] if self._external is None else [self._external])]
+
+    def _gateway_to(self, model: ModelAddress | None) -> ModelGateway | None:
         """Return the gateway to an endpoint; it starts while the guests do."""
+        if self._external is not None:
+            return self._external
         if model is None or not self._settings.gateway:
             return None
         if model not in self._gateways:
@@ -222,6 +240,12 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
         raise AgentError(
             ErrorCode.INVALID_INPUT,
             "network is 'gateway', but there is no gateway: set gateway, or network: open",
+        )
+    if settings.external_gateway is not None:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            "network is 'gateway' only with the gateway that a run starts itself: leave gateway_url out, or close the"
+            " guests' network around the machine",
         )
     folder = private_folder("gateways")
     if folder is None:

@@ -16,6 +16,7 @@ from orchestrator_gateway.journals import open_journal
 from orchestrator_gateway.ledgers import open_ledger
 from orchestrator_gateway.prices import load_prices
 from orchestrator_gateway.server import Gateway, GatewaySettings
+from orchestrator_gateway.tokens import issue_trusted
 
 STEP = {"execution": "e", "step": "s", "occurrence": 0}
 Ask = Callable[[str, object], Awaitable[tuple[int, Any]]]
@@ -32,7 +33,7 @@ def administered(
         journal = await open_journal(str(folder / "journal.db"), limits)
         settings = GatewaySettings(secret=own, routing=single("http://127.0.0.1:1/v1", None), limits=limits)
         budgets = Budgets(await open_ledger(str(folder / "journal.db")), load_prices())
-        headers = {"authorization": f"Bearer {(secret or own).hex()}"}
+        headers = {"authorization": f"Bearer {issue_trusted(secret or own)}"}
         async with TestClient(
             TestServer(Gateway(settings, journal, budgets).app()), headers=headers
         ) as client:

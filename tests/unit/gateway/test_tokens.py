@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator_gateway.tokens import TOKEN_CHARACTERS, BadToken, Claims, issue, read
+from orchestrator_gateway.tokens import (
+    TOKEN_CHARACTERS,
+    BadToken,
+    Claims,
+    check_trusted,
+    issue,
+    issue_trusted,
+    read,
+)
 
 SECRET = b"s" * 32
 CLAIMS = Claims(tenant="t", execution="e", attempt="a", agent="d", until=1e9, expires=2e9, known=("k",))
@@ -58,3 +66,32 @@ def test_any_text_is_refused_by_name(text: str) -> None:
 def test_a_token_that_is_not_good_is_refused_by_name(token: str, words: str) -> None:
     with pytest.raises(BadToken, match=words):
         read(SECRET, token)
+
+
+def test_the_trusted_sides_token_is_good_for_a_while() -> None:
+    token = issue_trusted(SECRET, now=1_000.0)
+    check_trusted(SECRET, token, now=1_299.0)
+    with pytest.raises(BadToken, match="expired: compare the clocks"):
+        check_trusted(SECRET, token, now=1_301.0)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        issue(SECRET, CLAIMS),
+        issue_trusted(b"o" * 32),
+        issue_trusted(SECRET).replace(".1", ".2", 1),
+        SECRET.hex(),
+        "",
+        "trusted1.x.",
+    ],
+    ids=["a guest's", "another gateway's", "later", "the secret", "none", "unsigned"],
+)
+def test_no_other_token_is_the_trusted_sides(token: str) -> None:
+    with pytest.raises(BadToken, match="trusted side"):
+        check_trusted(SECRET, token)
+
+
+def test_the_trusted_sides_token_makes_no_model_calls() -> None:
+    with pytest.raises(BadToken):
+        read(SECRET, issue_trusted(SECRET))

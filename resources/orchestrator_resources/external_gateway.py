@@ -1,0 +1,167 @@
+"""A gateway that others run: this process only knows its address and its secret."""
+
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import aiohttp
+
+from orchestrator_gateway.tokens import issue_trusted
+from orchestrator_resources.gateway import TENANT, ModelGateway
+from orchestrator_runtimes.codec import InvalidMessage, decode, encode
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
+from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
+
+LEAST_SECRET_CHARACTERS: Final = 32
+_READY_SECONDS: Final = 30.0
+"""How long a run waits for a gateway that is about to start or to be replaced."""
+
+_PAUSE_SECONDS: Final = 0.5
+_ASK_SECONDS: Final = 5.0
+_STEP_SECONDS: Final = aiohttp.ClientTimeout(total=30.0)
+_SHOWN: Final = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayAddress:
+    """Where a gateway is.
+
+    Attributes:
+        url: Its base URL, without `/v1`.
+        secret: What it signs tokens with; guests never see it.
+        tenant: Whose the executions of this process are.
+    """
+
+    url: str
+    secret: str = field(repr=False)
+    tenant: str = TENANT
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be an address or a secret.
+
+        Raises:
+            AgentError: `invalid_input`.
+        """
+        parts = urllib.parse.urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                f"gateway_url is {self.url!r}; it must be such as http://gateway:8900, without /v1",
+            )
+        if len(self.secret) < LEAST_SECRET_CHARACTERS:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                f"the gateway's secret must have {LEAST_SECRET_CHARACTERS} characters at least: set gateway_secret,"
+                " ORCHESTRATOR_GATEWAY_SECRET or ORCHESTRATOR_GATEWAY_SECRET_FILE",
+            )
+        if not self.tenant:
+            raise AgentError(ErrorCode.INVALID_INPUT, "the tenant is empty: set tenant or leave it out")
+
+
+class ExternalGateway(ModelGateway):
+    """A gateway at an address; it was there before this process and stays after it."""
+
+    def __init__(self, address: GatewayAddress) -> None:
+        """Begin without asking it."""
+        super().__init__(address.secret.strip().encode(), address.tenant)
+        self._url = address.url.rstrip("/")
+        self._was_ready = False
+
+    @property
+    def address(self) -> str:
+        """Its base URL."""
+        return self._url
+
+    def ready(self) -> None:
+        """Return when it has said once that it serves; later its calls say what is wrong with it.
+
+        Raises:
+            AgentError: `model_unavailable` when it does not.
+        """
+        if self._was_ready:
+            return
+        end = time.monotonic() + _READY_SECONDS
+        while True:
+            cause = self._fault()
+            if cause is None:
+                self._was_ready = True
+                return
+            if time.monotonic() > end:
+                message = f"the gateway at {self._url} does not serve: set another gateway_url, or start it"
+                raise AgentError(ErrorCode.MODEL_UNAVAILABLE, message, cause=cause)
+            time.sleep(_PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """Leave it as it is."""
+
+    def _fault(self) -> str | None:
+        """Return why it does not serve; None when it does."""
+        try:
+            urllib.request.urlopen(f"{self._url}/ready", timeout=_ASK_SECONDS).close()
+        except urllib.error.HTTPError as error:
+            with error:
+                return f"{error.code}: {error.read(_SHOWN).decode(errors='replace')}"
+        except OSError as error:
+            return str(error)
+        return None
+
+
+class GatewaySteps:
+    """Finished tool calls in the gateway's journal, where a retry finds them on any machine; see `client.StepJournal`.
+
+    Raises:
+        AgentError: `state_unavailable`, from every method, when the gateway does not answer.
+    """
+
+    def __init__(self, gateway: ModelGateway) -> None:
+        """Begin without a connection."""
+        self._gateway = gateway
+        self._session: aiohttp.ClientSession | None = None
+
+    async def lookup(self, request: StepLookup) -> Step:
+        """Say what is known of a step, and mark one that may run only once as started."""
+        answer = await self._ask("lookup", encode(request))
+        try:
+            return decode(Step, answer)
+        except InvalidMessage as error:
+            raise _unavailable(str(error)) from error
+
+    async def record(self, request: StepRecord) -> None:
+        """Remember a step's result; durable when this returns."""
+        await self._ask("record", encode(request))
+
+    async def forget(self, executions: Sequence[str]) -> None:
+        """Do nothing: the gateway forgets steps with the calls of the same executions."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _ask(self, what: str, step: dict[str, Json]) -> Json:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=_STEP_SECONDS)
+        headers: dict[str, Any] = {
+            "authorization": f"Bearer {issue_trusted(self._gateway.secret)}",
+            "content-type": "application/json",
+        }
+        body = dump({"tenant": self._gateway.tenant, "step": step})
+        try:
+            async with self._session.post(
+                f"{self._gateway.address}/admin/steps/{what}", data=body, headers=headers
+            ) as answer:
+                content = await answer.read()
+                if answer.status != 200:
+                    raise _unavailable(f"{answer.status}: {content[:_SHOWN].decode(errors='replace')}")
+                return parse(content)
+        except (TimeoutError, aiohttp.ClientError, NotJson) as error:
+            raise _unavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _unavailable(cause: str) -> AgentError:
+    return AgentError(ErrorCode.STATE_UNAVAILABLE, "tool calls cannot be journaled", cause=cause)

@@ -37,6 +37,7 @@ def gateway(file: Path, host: str, port: int, drain_seconds: float, check: bool)
     from orchestrator_gateway.journal import JournalUnavailable
     from orchestrator_gateway.resolution import resolve
     from orchestrator_gateway.service import serve
+    from orchestrator_gateway.telemetry import TelemetryUnavailable
 
     try:
         if check:
@@ -44,5 +45,5 @@ def gateway(file: Path, host: str, port: int, drain_seconds: float, check: bool)
             click.echo(f"{file}: can be used")
             return
         asyncio.run(serve(file, host, port, drain_seconds))
-    except (BadConfiguration, JournalUnavailable) as error:
+    except (BadConfiguration, JournalUnavailable, TelemetryUnavailable) as error:
         raise click.ClickException(str(error)) from error

@@ -34,6 +34,11 @@ from orchestrator_runtimes.profiles import FrameworkProfile
 RESOURCE: Final = "agent_runtimes"
 """Key under which agent assets find `AgentRuntimes`."""
 
+TRACEPARENT_TAG: Final = "traceparent"
+"""Tag of a run that belongs to a trace of whoever asked for it: W3C trace context, as in the HTTP header."""
+
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
 NOT_CODE: Final = frozenset({"defs.yaml", "component.yaml", "component.py"})
 """Files of a component's folder that are no part of the agent: changing them makes nothing stale by itself."""
 
@@ -194,6 +199,13 @@ def _code_version(agent: AgentSpec, digest: str, environment: str) -> str:
     return hashlib.sha256(dump(parts)).hexdigest()[:16]
 
 
+def _traceparent(caller: str | None) -> str:
+    """Return the trace context of a step: that of whoever asked for the run, or the begin of a trace of its own."""
+    if caller is not None and _TRACEPARENT.fullmatch(caller):
+        return caller
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
 def _materialize(
     context: dg.AssetExecutionContext,
     spec: AgentSpec,
@@ -216,7 +228,7 @@ def _materialize(
         owner=asset_key.to_user_string(),
     )
     host = runtimes.runtimes
-    trace_id = secrets.token_hex(16)
+    traceparent = _traceparent(context.run.tags.get(TRACEPARENT_TAG))
     settings = BatchSettings(
         limits=spec.limits.limits(),
         model=host.model(),
@@ -225,7 +237,8 @@ def _materialize(
         output_schema=spec.output_schema,
         stream=spec.stream,
         journal=True,
-        traceparent=f"00-{trace_id}-{secrets.token_hex(8)}-01",
+        traceparent=traceparent,
+        run=context.run.run_id,
     )
     began = time.monotonic()
     with Progress(len(items), context.log.info) as progress:
@@ -240,6 +253,11 @@ def _materialize(
     runtimes.forget_once_stored(items, asset_key, partition)
     return dg.MaterializeResult(
         value=value,
-        metadata=run_metadata(rows, seconds=time.monotonic() - began, trace_id=trace_id, described=described),
+        metadata=run_metadata(
+            rows,
+            seconds=time.monotonic() - began,
+            trace_id=traceparent.split("-")[1],
+            described=described,
+        ),
         data_version=data_version(value),
     )

@@ -17,6 +17,7 @@ from orchestrator_gateway.journals import open_journal
 from orchestrator_gateway.ledgers import open_ledger, purge_ledger
 from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
+from orchestrator_gateway.telemetry import TelemetrySettings, open_telemetry
 
 _BACKLOG: Final = 1_024
 
@@ -36,6 +37,7 @@ class Parts:
         budgets: What agents, code locations and tenants may spend.
         prices: What models cost; None is the table of the package.
         handed_over: Folder of the socket for guests that can reach nothing else; None makes none.
+        telemetry: Who is told of calls.
     """
 
     secret: bytes = field(repr=False)
@@ -48,6 +50,7 @@ class Parts:
     budgets: tuple[Budget, ...] = ()
     prices: PriceTable | None = None
     handed_over: Path | None = None
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,12 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
     Raises:
         JournalUnavailable: The journal cannot be opened.
         OSError: The address cannot be listened at.
+        TelemetryUnavailable: What the settings say of telemetry cannot be had.
     """
     async with contextlib.AsyncExitStack() as closing:
+        telemetry = open_telemetry(parts.telemetry)
+        closing.push_async_callback(telemetry.close)
+        await telemetry.open()
         journal = await open_journal(parts.journal, parts.limits)
         closing.push_async_callback(journal.close)
         await journal.purge(None, time.time() - parts.limits.retention_seconds)
@@ -80,7 +87,7 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         closing.push_async_callback(budgets.close)
         await purge_ledger(ledger, parts.limits.retention_seconds)
         settings = GatewaySettings(secret=parts.secret, routing=parts.routing, limits=parts.limits)
-        gateway = Gateway(settings, journal, budgets)
+        gateway = Gateway(settings, journal, budgets, telemetry)
         running = runner(gateway)
         closing.push_async_callback(running.cleanup)
         await running.setup()

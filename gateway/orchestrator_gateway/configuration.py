@@ -13,6 +13,7 @@ from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.routes import Default, Model, UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretSource
 from orchestrator_gateway.settings_files import BadConfiguration, read_settings
+from orchestrator_gateway.telemetry import TelemetrySettings
 
 __all__ = ["BadConfiguration", "Configuration", "JournalSettings", "load"]
 
@@ -49,6 +50,7 @@ class Configuration:
         prices: Path of a table of prices, relative to the configuration file; None uses the one of the package.
         log_bodies: Whether requests and answers are logged, with what looks like a key left out. They hold what users
             wrote, so they are not unless somebody looks for a fault.
+        telemetry: Who is told of calls; the default tells nobody.
     """
 
     secret: SecretSource
@@ -59,6 +61,7 @@ class Configuration:
     budgets: tuple[Budget, ...] = ()
     prices: str | None = None
     log_bodies: bool = False
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def __post_init__(self) -> None:
         """Refuse names that nothing has."""

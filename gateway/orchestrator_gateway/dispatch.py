@@ -15,6 +15,7 @@ from orchestrator_gateway.journal import Answer
 from orchestrator_gateway.refusals import Refused, error_body, refusal
 from orchestrator_gateway.request_models import with_model
 from orchestrator_gateway.routes import Default, Model, Route, UpstreamSettings, routes
+from orchestrator_gateway.telemetry import CallWatch
 from orchestrator_gateway.turns import QueueFull, TurnLimits, Turns, WaitedInVain
 from orchestrator_gateway.upstream import Listener, Taken, Upstream, ask
 
@@ -65,6 +66,7 @@ class ModelRequest:
         tenant: Whose it is.
         execution: Which execution makes it.
         until: Unix time at which nobody waits for the answer any more; nothing is tried again after it.
+        watch: Is told who is asked.
     """
 
     path: str
@@ -74,6 +76,7 @@ class ModelRequest:
     tenant: str
     execution: str
     until: float
+    watch: CallWatch = field(default_factory=CallWatch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +224,7 @@ class Dispatcher:
         if endpoint.breaker.seconds_left() > 0:
             raise _left_alone(endpoint)
         content, upstream = request.content, endpoint.upstream
+        request.watch.asks(upstream.settings.base_url, route.model)
         if route.model is not None:
             content = with_model(content, route.model)
         try:

@@ -30,7 +30,8 @@ from orchestrator_gateway.model_lists import model_list
 from orchestrator_gateway.refusals import Refused, refusal
 from orchestrator_gateway.request_models import model_of
 from orchestrator_gateway.resolution import Resolved
-from orchestrator_runtimes.json_values import NotJson, parse
+from orchestrator_gateway.telemetry import CallWatch, Telemetry
+from orchestrator_runtimes.json_values import Json, NotJson, parse
 from orchestrator_runtimes.model_answers import ENDPOINTS
 
 REQUEST_BYTES: Final = 64 * 2**20
@@ -70,8 +71,9 @@ class GatewaySettings:
 class _Guest:
     """The guest that waits for an answer; when it goes away the call goes on, for its next try."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, watch: CallWatch) -> None:
         self._request = request
+        self._watch = watch
         self.facts = request[FACTS]
         self.response: web.StreamResponse | None = None
         self._gone = False
@@ -84,6 +86,7 @@ class _Guest:
 
     async def write(self, data: bytes) -> None:
         """Send a piece of a stream."""
+        self._watch.first_piece()
         if self.response is not None and not self._gone:
             await self._do(self.response.write(data))
 
@@ -119,8 +122,15 @@ class _Guest:
 class Gateway:
     """Serves guests and the trusted side until it is drained."""
 
-    def __init__(self, settings: GatewaySettings, journal: Journal, budgets: Budgets) -> None:
-        """Begin with no call."""
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        journal: Journal,
+        budgets: Budgets,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        """Begin with no call. `telemetry` is told of each; None tells nobody."""
+        self._telemetry = telemetry or Telemetry()
         self._settings = settings
         self._journal = journal
         self.budgets = budgets
@@ -133,11 +143,12 @@ class Gateway:
         self._making: set[asyncio.Task[Any]] = set()
         self._keeping: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._telemetry.watch_upstreams(self.dispatcher.states)
 
     def app(self) -> web.Application:
         """Return the web application."""
-        middlewares = [self.connections.middleware, self.call_log.middleware, _told]
-        app = web.Application(client_max_size=REQUEST_BYTES, middlewares=middlewares)
+        watching = [*self._telemetry.middlewares(), self.connections.middleware, self.call_log.middleware]
+        app = web.Application(client_max_size=REQUEST_BYTES, middlewares=[*watching, _told])
         for endpoint in ENDPOINTS:
             app.router.add_post(f"/v1{endpoint}", self._model_call)
         app.router.add_get("/v1/models", self._models)
@@ -216,23 +227,42 @@ class Gateway:
             raise refusal(400, f"the request is not JSON: {error}") from error
         path = request.path_qs.removeprefix("/v1")
         request[FACTS].model = model_of(body)
+        watch = self._telemetry.model_call(path, body, claims, request.headers)
+        try:
+            return await self._answered(request, path, content, body, claims, watch)
+        except BaseException as error:
+            watch.failed(error)
+            raise
+
+    async def _answered(
+        self,
+        request: web.Request,
+        path: str,
+        content: bytes,
+        body: Json,
+        claims: tokens.Claims,
+        watch: CallWatch,
+    ) -> web.StreamResponse:
+        """Answer a model call from the journal, or else from an upstream."""
         scope = Scope(tenant=claims.tenant, execution=claims.execution, agent=claims.agent)
         known = frozenset(claims.known)
         found = await self._calls.claim(
             scope, claims.attempt, lambda words: fingerprint(path, body, known | words), claims.until
         )
         if isinstance(found, Answer):
+            watch.answered(found, replayed=True)
             return await self._replayed(request, found)
         wanted_of = ModelRequest(
             path=path,
-            headers=request.headers,
+            headers=watch.headers(request.headers),
             content=content,
             model=model_of(body),
             tenant=claims.tenant,
             execution=claims.execution,
             until=claims.until,
+            watch=watch,
         )
-        guest = _Guest(request)
+        guest = _Guest(request, watch)
         spending = Spending(self.budgets, claims, body, len(content))
         task = asyncio.create_task(self._live(wanted_of, found, guest, spending))
         self._making.add(task)
@@ -244,7 +274,7 @@ class Gateway:
             raise
 
     async def _replayed(self, request: web.Request, answer: Answer) -> web.StreamResponse:
-        guest = _Guest(request)
+        guest = _Guest(request, CallWatch())
         await guest.begin(answer.content_type)
         return await guest.finish(answer, answer.body, replayed=True)
 
@@ -265,9 +295,12 @@ class Gateway:
                     await self._calls.release(begun)
                     raise
                 if served.usable:
-                    await self._calls.record(begun, served.answer, _words_of(request.path, served.answer))
+                    words = _words_of(request.path, served.answer)
+                    with self._telemetry.journal_write():
+                        await self._calls.record(begun, served.answer, words)
                 else:
                     await self._calls.release(begun)
+            request.watch.answered(served.answer, usable=served.usable)
             return await guest.finish(served.answer, served.rest)
 
     def _check_size(self, served: Served) -> None:

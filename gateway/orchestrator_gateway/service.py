@@ -29,6 +29,7 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
         BadConfiguration: The file cannot be used.
         JournalUnavailable: The journal cannot be opened.
         OSError: The address cannot be listened at.
+        TelemetryUnavailable: What the file says of telemetry cannot be had; a change of it needs a new start.
     """
     _log_to_standard_error()
     _allow_many_files()
@@ -40,6 +41,7 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
         host=host,
         port=port,
         drain_seconds=drain_seconds,
+        telemetry=resolved.configuration.telemetry,
     )
     loop, ending = asyncio.get_running_loop(), asyncio.Event()
     async with serving(parts) as started:

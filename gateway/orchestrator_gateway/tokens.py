@@ -61,6 +61,8 @@ class Claims:
         location: The code location that it belongs to; empty where it is not known.
         budget: What the execution may spend.
         known: Digests of the volatile-looking words of the inputs (`fingerprints.digest_of`), which are not volatile.
+        traceparent: W3C trace context that the execution belongs to; None when it belongs to none.
+        run: Id of the Dagster run; None outside of any.
     """
 
     tenant: str
@@ -73,6 +75,8 @@ class Claims:
     location: str = ""
     budget: ExecutionBudget = field(default_factory=ExecutionBudget)
     known: tuple[str, ...] = ()
+    traceparent: str | None = None
+    run: str | None = None
 
 
 def issue(secret: bytes, claims: Claims) -> str:

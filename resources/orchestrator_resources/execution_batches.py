@@ -96,6 +96,7 @@ class BatchSettings:
         stream: True asks for tokens.
         journal: Whether tool calls are journaled, so that a retry does not make finished ones again.
         traceparent: W3C trace context of the step; None starts none.
+        run: Id of the Dagster run; None outside of any.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -106,6 +107,7 @@ class BatchSettings:
     stream: bool = False
     journal: bool = False
     traceparent: str | None = None
+    run: str | None = None
 
 
 class BatchFailed(AgentError):

@@ -42,8 +42,8 @@ _PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR
 
 
 def gateway_environment() -> dict[str, str]:
-    """Return the whole environment of a gateway: what it knows it is told."""
-    return {name: os.environ[name] for name in _PASSED if name in os.environ}
+    """Return the whole environment of a gateway: what it knows it is told, but for the standard ones of telemetry."""
+    return {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("OTEL_")}
 
 
 class ModelGateway(ABC):
@@ -77,7 +77,15 @@ class ModelGateway(ABC):
         """Let it go."""
 
     def model(
-        self, *, execution: str, agent: str, inputs: Json, seconds: float, closed: bool = False
+        self,
+        *,
+        execution: str,
+        agent: str,
+        inputs: Json,
+        seconds: float,
+        closed: bool = False,
+        traceparent: str | None = None,
+        run: str | None = None,
     ) -> ModelAddress:
         """Return where one try of an execution sends its model calls; only once it is ready.
 
@@ -87,6 +95,8 @@ class ModelGateway(ABC):
             inputs: What the agent gets.
             seconds: How long the execution may take.
             closed: Whether the guest's network holds nothing but the way to gateways.
+            traceparent: W3C trace context that its calls belong to; None begins a trace with each.
+            run: Id of the Dagster run; None outside of any.
         """
         until = time.time() + seconds
         words = digests_in(dump(inputs).decode())
@@ -99,6 +109,8 @@ class ModelGateway(ABC):
             expires=until + _TOKEN_SPARE_SECONDS,
             # of too many to name none may be mistaken for another
             known=tuple(sorted(words)) if len(words) <= _KNOWN_WORDS else (ALL_KNOWN,),
+            traceparent=traceparent,
+            run=run,
         )
         address = self.address
         if closed:

@@ -168,6 +168,8 @@ class Runtimes:
                 inputs=item.inputs,
                 seconds=settings.limits.seconds,
                 closed=self._gateways_folder is not None,
+                traceparent=settings.traceparent,
+                run=settings.run,
             )
 
         batch = Batch(agent, items, settings, address_of)

@@ -29,8 +29,11 @@ PACKAGES = {
     **{f"runtimes/{name}": (f"orchestrator_{name}",) for name in FRAMEWORKS},
 }
 ADAPTERS = tuple(f"orchestrator_{name}." for name in FRAMEWORKS)
-ELSEWHERE = {"orchestrator_resources.embedded_model.server": "front"}
-"""Scripts that run in environments of their own, and what they miss here."""
+ELSEWHERE = {
+    "orchestrator_resources.embedded_model.server": "front",
+    "orchestrator_gateway.opentelemetry_export": "opentelemetry",
+}
+"""A script that runs in an environment of its own, and what comes with an extra; and what they miss here."""
 
 OF_THIS_SESSION = re.compile("PYTHON|PYTEST|COVERAGE|COV_|VIRTUAL_ENV|ORCHESTRATOR|DAGSTER_HOME")
 SECONDS = 300

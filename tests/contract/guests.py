@@ -18,6 +18,7 @@ from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.conformance.target import MARKER
 from orchestrator_runtimes.messages import (
+    CONTRACT_VERSION,
     MESSAGE_BYTES,
     AgentSource,
     FinishReason,
@@ -144,8 +145,8 @@ async def guest_that(
         request = await peer.hear()
         assert request is not None and request["method"] == "initialize"
         answer = Initialized(
-            contract="1.0", framework="odd", framework_version="1", python="3", capabilities={}, max_executions=9,
-            cancel="task",
+            contract=CONTRACT_VERSION, framework="odd", framework_version="1", python="3", capabilities={},
+            max_executions=9, cancel="task",
         )  # fmt: skip
         try:
             await peer.say({"jsonrpc": "2.0", "id": request["id"], "result": {**encode(answer), **told}})

@@ -11,7 +11,7 @@ from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.connection import METHOD_NOT_FOUND
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event, Started, Token
-from orchestrator_runtimes.messages import Run
+from orchestrator_runtimes.messages import CONTRACT_VERSION, AgentSource, PortableAgent, Run, ToolSource
 from tests.contract.guests import (
     KINDS,
     SOURCE,
@@ -118,7 +118,7 @@ def test_a_newer_host_may_ask_more_than_its_guest_understands(
             peer = await raw(address, initialize=False)
             await peer.ask(1, "initialize", {"contract": "1.7", "message_bytes": 10**6, "region": "eu"})
             answer = await peer.answer(1)
-            assert answer is not None and answer["result"]["contract"] == "1.0"
+            assert answer is not None and answer["result"]["contract"] == CONTRACT_VERSION
             await peer.say({"jsonrpc": "2.0", "method": "prices", "params": {"per_token": 1}})
             await peer.ask(2, "explain", {})
             assert ((await peer.answer(2)) or {})["error"]["code"] == METHOD_NOT_FOUND
@@ -145,8 +145,24 @@ def test_a_guest_of_another_major_version_is_refused_by_name(tmp_path: Path) -> 
 
     async def scenario() -> None:
         async with guest_that(talk, tmp_path, contract="2.0") as address:
-            with pytest.raises(AgentError, match=r"speaks contract '2\.0', this side 1\.0") as caught:
+            with pytest.raises(AgentError, match=r"speaks contract '2\.0', this side 1\.\d") as caught:
                 await RuntimeClient.connect(address)
             assert caught.value.code is ErrorCode.RUNTIME_CRASHED
+
+    bounded(scenario)
+
+
+def test_an_older_guest_is_not_given_tools_that_it_would_run_unasked(tmp_path: Path) -> None:
+    async def talk(peer: RawPeer) -> None:
+        assert await peer.hear() is None, "nothing is sent"
+
+    async def scenario() -> None:
+        async with guest_that(talk, tmp_path, contract="1.0") as address:
+            client = await RuntimeClient.connect(address)
+            tools = (ToolSource(function="t:f", approval=True),)
+            agent = PortableAgent(name="a", instructions="i", model="m", tools=tools)
+            with pytest.raises(AgentError, match=r"contract '1\.0' and would run tools .* needs 1\.1"):
+                await client.load(AgentSource(portable=agent))
+            await client.close()
 
     bounded(scenario)

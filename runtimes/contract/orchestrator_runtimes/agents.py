@@ -129,14 +129,14 @@ class AgentLoader:
         tools: list[PortableTool] = []
         for source in agent.tools:
             if source.mcp is not None:
-                tools += await mcp_tools(source.mcp, once=source.once)
+                tools += await mcp_tools(source.mcp, once=source.once, approval=source.approval)
             elif source.function is not None:
                 function = self._import(source.function, bundle)
                 if not callable(function):
                     raise AgentError(
                         ErrorCode.AGENT_LOAD_FAILED, f"tool {source.function!r} is not a function"
                     )
-                tools.append(function_tool(function, once=source.once))
+                tools.append(function_tool(function, once=source.once, approval=source.approval))
         names = [tool.name for tool in tools]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise AgentError(

@@ -16,6 +16,8 @@ from orchestrator_runtimes.messages import (
     CONTRACT_VERSION,
     MESSAGE_BYTES,
     AgentSource,
+    Approval,
+    ApprovalAsk,
     Cancel,
     Cancelled,
     Done,
@@ -40,6 +42,9 @@ LOAD_SECONDS: Final = 180.0
 SHUTDOWN_SECONDS: Final = 5.0
 ANSWER_GRACE_SECONDS: Final = 15.0
 """How long beyond its limit an execution's answer may take before the guest counts as hung."""
+
+APPROVALS_SINCE: Final = "1.1"
+"""First contract whose guests ask before they run a tool that is marked `approval`."""
 
 _GUEST_REQUESTS: Final = 1_024
 _RETRY_SECONDS: Final = 0.02
@@ -72,6 +77,14 @@ class StepJournal(Protocol):
 
     async def record(self, request: StepRecord) -> None:
         """Remember a step's result; durable when this returns."""
+        ...
+
+
+class ApprovalDesk(Protocol):
+    """Keeps what tool calls ask people, and their decisions."""
+
+    async def ask(self, request: ApprovalAsk) -> Approval:
+        """Say what was decided about a tool call; what is asked for the first time waits from now on."""
         ...
 
 
@@ -110,10 +123,12 @@ class RuntimeClient:
         writer: asyncio.StreamWriter,
         sessions: SessionStore | None,
         journal: StepJournal | None,
+        approvals: ApprovalDesk | None = None,
     ) -> None:
         """See `connect`."""
         self._sessions = sessions
         self._journal = journal
+        self._approvals = approvals
         self._executions: dict[str, _Execution] = {}
         self._connection = Connection(
             reader,
@@ -123,6 +138,7 @@ class RuntimeClient:
                 "state.put": self._state_put,
                 "step.lookup": self._step_lookup,
                 "step.record": self._step_record,
+                "approval.ask": self._approval_ask,
             },
             notifications={"event": self._event},
             message_bytes=MESSAGE_BYTES,
@@ -137,6 +153,7 @@ class RuntimeClient:
         *,
         sessions: SessionStore | None = None,
         journal: StepJournal | None = None,
+        approvals: ApprovalDesk | None = None,
         timeout: float = CONNECT_SECONDS,
     ) -> "RuntimeClient":
         """Connect to a guest and agree on the contract.
@@ -145,6 +162,7 @@ class RuntimeClient:
             address: `unix:PATH` or `tcp:HOST:PORT`.
             sessions: Answers `state.*`; None makes sessions unavailable.
             journal: Answers `step.*`; None switches the journal of tool calls off.
+            approvals: Answers `approval.ask`; None makes tools that wait for a decision fail.
             timeout: Seconds until the guest must have answered; its framework is imported meanwhile.
 
         Raises:
@@ -152,7 +170,7 @@ class RuntimeClient:
         """
         try:
             async with asyncio.timeout(timeout):
-                client = cls(*await _open(address), sessions, journal)
+                client = cls(*await _open(address), sessions, journal, approvals)
         except TimeoutError:
             raise AgentError(
                 ErrorCode.RUNTIME_CRASHED, f"no runtime listens on {address!r} after {timeout} s"
@@ -188,6 +206,12 @@ class RuntimeClient:
         Raises:
             AgentError: As the guest says; `runtime_crashed` when it is gone.
         """
+        if _asks(source) and _version(self.runtime.contract) < _version(APPROVALS_SINCE):
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"the runtime speaks contract {self.runtime.contract!r:.20} and would run tools marked `approval`"
+                f" unasked; it needs {APPROVALS_SINCE}",
+            )
         request = Load(source=source, bundle=bundle.digest if bundle else None)
         loaded = await self._connection.call("load", request, Loaded, timeout=LOAD_SECONDS)
         if loaded.agent is None and bundle is not None:
@@ -311,6 +335,23 @@ class RuntimeClient:
         request = decode(StepRecord, params, "step.record")
         await self._journal_of(request.execution).record(request)
         return Done()
+
+    async def _approval_ask(self, params: Json) -> Approval:
+        request = decode(ApprovalAsk, params, "approval.ask")
+        if self._approvals is None or request.execution not in self._executions:
+            raise AgentError(
+                ErrorCode.STATE_UNAVAILABLE,
+                f"nobody can be asked for the execution {request.execution!r:.100}",
+            )
+        return await self._approvals.ask(request)
+
+
+def _asks(source: AgentSource) -> bool:
+    return source.portable is not None and any(tool.approval for tool in source.portable.tools)
+
+
+def _version(contract: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in contract.split(".")[:2])
 
 
 def _check_contract(version: str) -> None:

@@ -1,13 +1,14 @@
 """One execution as the guest sees it: its request, its limits, its usage, and the way to tell what happens."""
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import count
-from typing import Final, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from orchestrator_runtimes.connection import Connection
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -21,7 +22,7 @@ from orchestrator_runtimes.events import (
     StateSaved,
     ToolCall,
 )
-from orchestrator_runtimes.messages import Done, Run, State, StateGet, StatePut, Usage
+from orchestrator_runtimes.messages import Done, Run, State, StateGet, StatePut, ToolApproval, Usage
 
 STATE_SECONDS: Final = 30.0
 LOG_LINES: Final = 1_000
@@ -41,6 +42,10 @@ class ExecutionStopped(BaseException):
         """Stop because of `error`."""
         super().__init__(error)
         self.error = error
+
+
+class WaitsForDecision(AgentError):
+    """Stops an execution whose tools wait for people's decisions: no failure, but its end for now."""
 
 
 @dataclass
@@ -80,6 +85,9 @@ class Execution:
         self._half_lines: dict[int, str] = {}
         self._state_version = 0
         self._step_counts: dict[str, int] = {}
+        self._tools_running = 0
+        self._tools_ended = asyncio.Event()
+        self._requests: list[ToolApproval] = []
 
     @property
     def usage(self) -> Usage:
@@ -100,6 +108,11 @@ class Execution:
     def stopped(self) -> AgentError | None:
         """Why the execution must end; None while it may go on."""
         return self._stopped
+
+    @property
+    def requests(self) -> Sequence[ToolApproval]:
+        """The tool calls that wait for decisions."""
+        return self._requests
 
     @property
     def model_fault(self) -> AgentError | None:
@@ -200,6 +213,34 @@ class Execution:
         if error is not None:
             self.failed_tools[name] = error
         return ToolCall(name=name, seconds=seconds, error=error and error[:LOG_CHARACTERS], replayed=replayed)
+
+    @contextlib.contextmanager
+    def tool_running(self) -> Generator[None]:
+        """Note that a portable tool is running, on the worker's loop."""
+        self._tools_running += 1
+        try:
+            yield
+        finally:
+            self._tools_running -= 1
+            self._tools_ended.set()
+
+    async def wait_for_decision(self, request: ToolApproval) -> NoReturn:
+        """End the execution as interrupted, once the tools that run beside this one have ended and are recorded.
+
+        Raises:
+            ExecutionStopped: Always.
+        """
+        self._requests.append(request)
+        self._tools_ended.set()  # those that wait already need not wait for this one
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.seconds_left):
+                while self._tools_running > len(self._requests) and self._stopped is None:
+                    self._tools_ended.clear()
+                    await self._tools_ended.wait()
+        if self.seconds_left > 0:
+            self.stop(WaitsForDecision(ErrorCode.CANCELLED, "the execution waits for a decision"))
+        self.check()
+        raise AssertionError("a stopped execution raises")
 
     def next_occurrence(self, step: str) -> int:
         """Return how often `step` was asked for before in this execution, and count it."""

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_runtimes import guardian, spares
-from orchestrator_runtimes.client import CONNECT_SECONDS, RuntimeClient, SessionStore, StepJournal
+from orchestrator_runtimes.client import (
+    CONNECT_SECONDS,
+    ApprovalDesk,
+    RuntimeClient,
+    SessionStore,
+    StepJournal,
+)
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guardians import LINE_BYTES, ChildGuardian, ClaimedGuardian, Guardian
 from orchestrator_runtimes.guest_commands import (
@@ -53,6 +59,7 @@ class GuestProcess:
         *,
         sessions: SessionStore | None = None,
         journal: StepJournal | None = None,
+        approvals: ApprovalDesk | None = None,
         timeout: float = CONNECT_SECONDS,
     ) -> "GuestProcess":
         """Start a guest and connect to it; a spare one is used where there is one.
@@ -63,7 +70,11 @@ class GuestProcess:
         guest = await cls._claimed(command) or await cls._started(command)
         connecting = asyncio.create_task(
             RuntimeClient.connect(
-                guest_address(guest.folder), sessions=sessions, journal=journal, timeout=timeout
+                guest_address(guest.folder),
+                sessions=sessions,
+                journal=journal,
+                approvals=approvals,
+                timeout=timeout,
             )
         )
         try:

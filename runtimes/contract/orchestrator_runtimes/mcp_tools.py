@@ -18,7 +18,7 @@ from orchestrator_runtimes.tools import PortableTool, ToolFailure
 MCP_SECONDS: Final = 30.0
 
 
-async def mcp_tools(server: McpServer, *, once: bool) -> list[PortableTool]:
+async def mcp_tools(server: McpServer, *, once: bool, approval: bool = False) -> list[PortableTool]:
     """Return the tools that an MCP server offers.
 
     Raises:
@@ -38,10 +38,10 @@ async def mcp_tools(server: McpServer, *, once: bool) -> list[PortableTool]:
             ErrorCode.AGENT_LOAD_FAILED,
             f"the MCP server {where!r} has no tool {missing[0]!r}; it has {', '.join(sorted(offered)) or 'none'}",
         )
-    return [_tool(server, offered[name], once) for name in (server.include or offered)]
+    return [_tool(server, offered[name], once, approval) for name in (server.include or offered)]
 
 
-def _tool(server: McpServer, offered: Any, once: bool) -> PortableTool:
+def _tool(server: McpServer, offered: Any, once: bool, approval: bool) -> PortableTool:
     async def call(arguments: Mapping[str, Json]) -> object:
         async with _session(server) as session:
             result = await session.call_tool(offered.name, dict(arguments))
@@ -56,6 +56,7 @@ def _tool(server: McpServer, offered: Any, once: bool) -> PortableTool:
         parameters=offered.inputSchema,
         call=call,
         once=once,
+        approval=approval,
     )
 
 

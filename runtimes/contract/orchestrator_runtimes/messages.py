@@ -9,7 +9,7 @@ from orchestrator_runtimes.capabilities import Support
 from orchestrator_runtimes.errors import ErrorCode
 from orchestrator_runtimes.json_values import Json
 
-CONTRACT_VERSION: Final = "1.0"
+CONTRACT_VERSION: Final = "1.1"
 """Major and minor. Peers of one major version work together; a new minor only adds optional keys and messages."""
 
 MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -93,11 +93,13 @@ class ToolSource:
         function: `module:name`; None when `mcp` is set.
         mcp: The server; None when `function` is set.
         once: True when a finished call must never be repeated by a retry.
+        approval: True when each call waits for a person's decision before it runs. Since contract 1.1.
     """
 
     function: str | None = None
     mcp: McpServer | None = None
     once: bool = False
+    approval: bool = False
 
     def __post_init__(self) -> None:
         """Require exactly one source."""
@@ -297,8 +299,11 @@ class Result:
     """Answer to `run` and `resume`.
 
     Attributes:
-        output: The agent's output; text unless it has an output schema or its native output is structured.
-        finish_reason: `completed`, or `interrupted` when it waits for a decision.
+        output: The agent's output; text unless it has an output schema or its native output is structured. Of an
+            interrupted execution, what it waits for: a list of `ToolApproval` where tools wait, else the request of the
+            framework's own interrupt.
+        finish_reason: `completed`, or `interrupted` when it waits for a decision. One whose tools wait is run again
+            after the decision, by `run` with the same id; one that the framework interrupted goes on by `resume`.
         usage: What it consumed.
         seconds: Wall time in the guest.
         native: The framework's own metrics, for people.
@@ -386,6 +391,55 @@ class StepRecord:
     result: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ApprovalAsk:
+    """`approval.ask`, from the guest: may this tool call run? Since contract 1.1.
+
+    Attributes:
+        execution: Whose call it is.
+        step: As in `StepLookup`.
+        occurrence: As there.
+        tool: Name of the tool.
+        arguments: What it would be called with, whole: they are what a person decides about.
+    """
+
+    execution: str
+    step: str
+    occurrence: int
+    tool: str
+    arguments: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """Answer to `approval.ask`.
+
+    Attributes:
+        id: Names the request to people; the same in each try.
+        state: `waiting` when nobody has decided yet.
+        reason: Why it was rejected; None when nothing was said.
+    """
+
+    id: str
+    state: Literal["waiting", "approved", "rejected"]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolApproval:
+    """A tool call that waits: one of the output of an execution that was interrupted by its tools.
+
+    Attributes:
+        approval: `id` of the `Approval`.
+        tool: Name of the tool.
+        arguments: What it would be called with.
+    """
+
+    approval: str
+    tool: str
+    arguments: Mapping[str, Json]
+
+
 METHODS: Final[Mapping[str, tuple[type[object], type[object]]]] = {
     "initialize": (Initialize, Initialized),
     "load": (Load, Loaded),
@@ -397,5 +451,6 @@ METHODS: Final[Mapping[str, tuple[type[object], type[object]]]] = {
     "state.put": (StatePut, Done),
     "step.lookup": (StepLookup, Step),
     "step.record": (StepRecord, Done),
+    "approval.ask": (ApprovalAsk, Approval),
 }
 """Parameters and answer of each request."""

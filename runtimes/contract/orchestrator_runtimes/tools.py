@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.execution import CURRENT, Execution
+from orchestrator_runtimes.execution import CURRENT, Execution, ExecutionStopped
 from orchestrator_runtimes.function_schemas import parameters_schema
 from orchestrator_runtimes.json_values import Json, NotJson, dump, whole_characters
-from orchestrator_runtimes.messages import Done, Step, StepLookup, StepRecord
+from orchestrator_runtimes.messages import (
+    Approval,
+    ApprovalAsk,
+    Done,
+    Step,
+    StepLookup,
+    StepRecord,
+    ToolApproval,
+)
 from orchestrator_runtimes.output_schemas import mismatch
 
 RESULT_CHARACTERS: Final = 200_000
@@ -35,6 +43,7 @@ class PortableTool:
         parameters: JSON Schema of an object.
         call: The code behind it; gets the arguments, returns JSON or text, raises what it likes.
         once: True when a finished call must not be repeated by a retry.
+        approval: True when each call waits for a person's decision before it runs.
     """
 
     name: str
@@ -42,6 +51,7 @@ class PortableTool:
     parameters: Mapping[str, Json]
     call: Call
     once: bool = False
+    approval: bool = False
 
     async def run(self, arguments: Mapping[str, Json]) -> str:
         """Call the tool for the current execution and return the text for the model.
@@ -50,7 +60,7 @@ class PortableTool:
         model can react: the same in every framework.
 
         Raises:
-            ExecutionStopped: A limit was crossed or the execution was cancelled.
+            ExecutionStopped: A limit was crossed, the execution was cancelled, or it waits for a decision.
             AgentError: `tool_failed` when the journal says that a `once` tool was started before and its result is
                 unknown; `runtime_crashed` when the trusted side is gone.
         """
@@ -60,6 +70,10 @@ class PortableTool:
                 ErrorCode.TOOL_FAILED, f"the tool {self.name!r} was called outside of any execution"
             )
         execution.begin_tool_call(self.name)
+        with execution.tool_running():
+            return await self._run(execution, arguments)
+
+    async def _run(self, execution: Execution, arguments: Mapping[str, Json]) -> str:
         began = time.monotonic()
         error: str | None
         if wrong := mismatch(self.parameters, dict(arguments)):
@@ -76,11 +90,19 @@ class PortableTool:
         self, execution: Execution, arguments: Mapping[str, Json]
     ) -> tuple[str, str | None, bool]:
         """Return the text, the error if any, and whether an earlier try's result was taken."""
-        if not execution.run.journal:
+        if not execution.run.journal and not self.approval:
             return *await self._call(execution, arguments), False
         identity = hashlib.sha256(dump([self.name, _sorted(arguments)])).hexdigest()
         occurrence = execution.next_occurrence(identity)
         name = execution.run.execution
+        if self.approval:
+            ask = ApprovalAsk(
+                execution=name, step=identity, occurrence=occurrence, tool=self.name, arguments=arguments
+            )
+            if (refusal := await _refusal(execution, ask)) is not None:
+                return f"error: {refusal}", refusal, False
+        if not execution.run.journal:
+            return *await self._call(execution, arguments), False
         lookup = StepLookup(execution=name, step=identity, occurrence=occurrence, once=self.once)
         step = await execution.call_host("step.lookup", lookup, Step)
         if step.state == "finished":
@@ -109,6 +131,23 @@ class PortableTool:
         return f"error: {reason}", reason
 
 
+async def _refusal(execution: Execution, ask: ApprovalAsk) -> str | None:
+    """Return why a call must not run; None when it may. It does not return while nobody has decided."""
+    try:
+        answer = await execution.call_host("approval.ask", ask, Approval)
+    except (
+        AgentError
+    ) as error:  # some frameworks would tell it to the model, and the model might try another way
+        execution.stop(error)
+        raise ExecutionStopped(error) from error
+    if answer.state == "waiting":
+        request = ToolApproval(approval=answer.id, tool=ask.tool, arguments=ask.arguments)
+        await execution.wait_for_decision(request)
+    if answer.state == "rejected":
+        return "a person refused this call" + (f": {answer.reason}" if answer.reason else "")
+    return None
+
+
 def _sorted(value: Json) -> Json:
     if isinstance(value, Mapping):
         return {key: _sorted(value[key]) for key in sorted(value)}
@@ -129,7 +168,9 @@ def as_text(result: object) -> str:
     return text
 
 
-def function_tool(function: Callable[..., object], *, once: bool = False) -> PortableTool:
+def function_tool(
+    function: Callable[..., object], *, once: bool = False, approval: bool = False
+) -> PortableTool:
     """Make a tool of a Python function with type hints; its docstring's first paragraph is the description.
 
     A synchronous function runs in a thread, so that it blocks no other execution.
@@ -147,5 +188,10 @@ def function_tool(function: Callable[..., object], *, once: bool = False) -> Por
 
     description = (inspect.getdoc(function) or name).split("\n\n")[0]
     return PortableTool(
-        name=name, description=description, parameters=parameters_schema(function, name), call=call, once=once
+        name=name,
+        description=description,
+        parameters=parameters_schema(function, name),
+        call=call,
+        once=once,
+        approval=approval,
     )

@@ -13,11 +13,11 @@ from typing import Any, Final
 from orchestrator_runtimes import attribution, model_calls
 from orchestrator_runtimes.adapter import Adapter, Outcome
 from orchestrator_runtimes.agents import AgentLoader, LoadedAgent
-from orchestrator_runtimes.codec import decode
+from orchestrator_runtimes.codec import decode, encode
 from orchestrator_runtimes.connection import BUSY, INVALID_REQUEST, Connection, Refused, UsageError
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import ApprovalRequested, Failed, Finished, Started
-from orchestrator_runtimes.execution import CURRENT, Execution, ExecutionStopped
+from orchestrator_runtimes.execution import CURRENT, Execution, ExecutionStopped, WaitsForDecision
 from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 from orchestrator_runtimes.messages import (
     CONTRACT_VERSION,
@@ -210,6 +210,9 @@ class Worker:
         if execution.stopped is not None:
             if inner.done() and not inner.cancelled():
                 inner.exception()  # seen, so that asyncio does not report it as lost
+            if isinstance(execution.stopped, WaitsForDecision):
+                waiting = [encode(request) for request in execution.requests]
+                return Outcome(output=waiting, finish_reason=FinishReason.INTERRUPTED)
             raise execution.stopped
         if inner.cancelled():
             raise AgentError(ErrorCode.FRAMEWORK_ERROR, "the agent cancelled its own task")
@@ -242,7 +245,10 @@ class Worker:
 
     async def _finish(self, agent: LoadedAgent, execution: Execution, outcome: Outcome) -> Result:
         output = _checked_output(agent, execution.run, outcome)
-        if outcome.finish_reason is FinishReason.INTERRUPTED:
+        if execution.requests and outcome.finish_reason is FinishReason.INTERRUPTED:
+            for request in execution.requests:
+                await execution.emit(ApprovalRequested(request=encode(request)))
+        elif outcome.finish_reason is FinishReason.INTERRUPTED:
             if execution.run.session is None:
                 raise AgentError(
                     ErrorCode.INVALID_INPUT,

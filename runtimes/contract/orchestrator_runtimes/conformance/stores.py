@@ -1,7 +1,9 @@
-"""Session store and step journal in memory: for the suite, and as what durable ones must do."""
+"""Session store, step journal and approvals in memory: for the suite, and as what durable ones must do."""
+
+from typing import Literal
 
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.messages import State, Step, StepLookup, StepRecord
+from orchestrator_runtimes.messages import Approval, ApprovalAsk, State, Step, StepLookup, StepRecord
 
 
 class MemorySessions:
@@ -46,3 +48,26 @@ class MemoryJournal:
         self.steps[request.execution, request.step, request.occurrence] = Step(
             state="finished", result=request.result
         )
+
+
+class MemoryApprovals:
+    """Keeps what tool calls ask, and the decisions, by the id of the request; refuses every question while `closed`."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.closed = False
+        self.asked: dict[str, ApprovalAsk] = {}
+        self.decisions: dict[str, Approval] = {}
+
+    async def ask(self, request: ApprovalAsk) -> Approval:
+        """Say what was decided about a tool call; what is asked for the first time waits from now on."""
+        if self.closed:
+            raise AgentError(ErrorCode.STATE_UNAVAILABLE, "nobody can be asked now")
+        name = f"{request.execution}/{request.step[:12]}/{request.occurrence}"
+        self.asked.setdefault(name, request)
+        return self.decisions.get(name, Approval(id=name, state="waiting"))
+
+    def decide(self, name: str, *, approved: bool, reason: str | None = None) -> None:
+        """Decide about a request."""
+        state: Literal["approved", "rejected"] = "approved" if approved else "rejected"
+        self.decisions[name] = Approval(id=name, state=state, reason=reason)

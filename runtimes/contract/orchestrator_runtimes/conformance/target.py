@@ -16,7 +16,7 @@ from orchestrator_runtimes.capabilities import Capability
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
-from orchestrator_runtimes.conformance.stores import MemoryJournal, MemorySessions
+from orchestrator_runtimes.conformance.stores import MemoryApprovals, MemoryJournal, MemorySessions
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
@@ -109,6 +109,7 @@ class Target:
         self.endpoint = endpoint
         self.sessions = MemorySessions()
         self.journal = MemoryJournal()
+        self.approvals = MemoryApprovals()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -120,7 +121,9 @@ class Target:
         self.guest = self.call(self._start())
 
     async def _start(self) -> GuestProcess:
-        return await GuestProcess.start(self.command, sessions=self.sessions, journal=self.journal)
+        return await GuestProcess.start(
+            self.command, sessions=self.sessions, journal=self.journal, approvals=self.approvals
+        )
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float = 2 * SECONDS) -> T:
         """Run a coroutine on the target's loop and return what it returns."""

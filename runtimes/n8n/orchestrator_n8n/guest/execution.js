@@ -9,6 +9,13 @@ const LOG_LINES = 1000;
 /** As `orchestrator_runtimes.messages.Limits`, for a trusted side that leaves some out. */
 const LIMITS = { steps: 50, tool_calls: 100, seconds: 600, tokens: null, output_bytes: 8 * 1024 * 1024 };
 
+/** Stops an execution whose tools wait for people's decisions: no failure, but its end for now. */
+class WaitsForDecision extends AgentError {
+	constructor() {
+		super('cancelled', 'the execution waits for a decision');
+	}
+}
+
 /**
  * What the host asked for and what became of it.
  *
@@ -46,6 +53,11 @@ class Execution {
 		this._stateVersion = 0;
 		/** @type {Map<string, number>} */
 		this._steps = new Map();
+		/** @type {object[]} The tool calls that wait for decisions. */
+		this.requests = [];
+		this._toolsRunning = 0;
+		/** @type {(() => void)[]} */
+		this._toolsEnded = [];
 		const late = () => {
 			const what = `the execution ran longer than its limit of ${this.limits.seconds} s`;
 			this.stop(new AgentError('timeout', what));
@@ -137,6 +149,37 @@ class Execution {
 		await this.emit({ kind: 'tool_call', name, seconds, replayed, ...told });
 	}
 
+	/** @template T @param {() => Promise<T>} call Of a tool, which runs meanwhile. @returns {Promise<T>} */
+	async running(call) {
+		this._toolsRunning++;
+		try {
+			return await call();
+		} finally {
+			this._toolsRunning--;
+			this._look();
+		}
+	}
+
+	/**
+	 * End the execution as interrupted, once the tools that run beside the one that asks have ended and are recorded.
+	 *
+	 * @param {object[]} requests What it waits for. @returns {Promise<never>}
+	 */
+	async waitForDecision(requests) {
+		this.requests.push(...requests);
+		this._look();
+		while (this._toolsRunning > this.requests.length && this.stopped === null) {
+			await new Promise((resolve) => this._toolsEnded.push(() => resolve(null)));
+		}
+		this.stop(new WaitsForDecision());
+		throw this.stopped;
+	}
+
+	/** Let those look again that wait for tools. */
+	_look() {
+		for (const look of this._toolsEnded.splice(0)) look();
+	}
+
 	/** @param {string} step @returns {number} How often it was asked for before in this execution. */
 	nextOccurrence(step) {
 		const occurrence = this._steps.get(step) ?? 0;
@@ -209,4 +252,4 @@ class Execution {
 	}
 }
 
-module.exports = { Execution };
+module.exports = { Execution, WaitsForDecision };

@@ -30,7 +30,7 @@ class ToolGuest {
 		this._process = spawn(python, words, { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder });
 		this._leaving = false;
 		for (const event of ['exit', 'error']) this._process.once(event, (why) => this._ended(why));
-		/** @type {Map<string, {execution: Execution, occurrence: number}>} */
+		/** @type {Map<string, {execution: Execution, occurrence: number | null}>} Its occurrence, once it is known. */
 		this._calls = new Map();
 		this._number = 0;
 		this._connecting = this._connect();
@@ -55,6 +55,7 @@ class ToolGuest {
 			handlers: {
 				'step.lookup': (params) => this._lookUp(params),
 				'step.record': (params) => this._record(params),
+				'approval.ask': (params) => this._ask(params),
 			},
 			notified: (method, params) => this._take(method, params),
 			requests: 10_000,
@@ -118,13 +119,18 @@ class ToolGuest {
 			journal: execution.run.journal === true,
 			limits: { seconds: Math.max(0.001, seconds - execution.seconds) },
 		};
-		this._calls.set(id, { execution, occurrence: 0 });
+		this._calls.set(id, { execution, occurrence: null });
 		const cancel = () => void connection.call('cancel', { execution: id }).catch(() => {});
 		execution.stopping.signal.addEventListener('abort', cancel);
 		try {
-			return (await connection.call('run', run)).output;
+			return await execution.running(async () => {
+				const { output, finish_reason: reason } = await connection.call('run', run);
+				return reason === 'interrupted' ? await execution.waitForDecision(output) : output;
+			});
 		} catch (error) {
 			if (this._leaving) execution.stop(toldToStop());
+			// what a tool raises is a text by now: this is no fault of the tool, and n8n would tell it to the model
+			if (error instanceof AgentError) execution.stop(error);
 			execution.check();
 			throw error;
 		} finally {
@@ -142,11 +148,24 @@ class ToolGuest {
 		else if (kind === 'tool_call') await execution.endToolCall(name, rest);
 	}
 
-	/** @param {any} params Of `step.lookup`: equal calls are counted over the whole execution. */
+	/** @param {any} params Of `approval.ask`. */
+	async _ask({ execution: id, step, tool, arguments: values }) {
+		const { execution } = this._callOf(id);
+		const occurrence = this._occurrence(id, step);
+		return await execution.callHost('approval.ask', { step, occurrence, tool, arguments: values });
+	}
+
+	/** @param {any} params Of `step.lookup`. */
 	async _lookUp({ execution: id, step, once }) {
+		const { execution } = this._callOf(id);
+		return await execution.callHost('step.lookup', { step, once, occurrence: this._occurrence(id, step) });
+	}
+
+	/** @param {string} id @param {string} step @returns {number} Equal calls are counted over the whole execution. */
+	_occurrence(id, step) {
 		const call = this._callOf(id);
-		call.occurrence = call.execution.nextOccurrence(step);
-		return await call.execution.callHost('step.lookup', { step, once, occurrence: call.occurrence });
+		call.occurrence ??= call.execution.nextOccurrence(step);
+		return call.occurrence;
 	}
 
 	/** @param {any} params Of `step.record`. */

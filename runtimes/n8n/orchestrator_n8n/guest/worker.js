@@ -5,10 +5,10 @@ const { createHash } = require('node:crypto');
 
 const { BUSY, Connection, INVALID_PARAMS, INVALID_REQUEST, MESSAGE_BYTES } = require('./connection');
 const { AgentError, Refused, toldToStop, words } = require('./errors');
-const { Execution } = require('./execution');
+const { Execution, WaitsForDecision } = require('./execution');
 const { mismatch } = require('./schemas');
 
-const CONTRACT_VERSION = '1.0';
+const CONTRACT_VERSION = '1.1';
 const SPARE_REQUESTS = 32;
 const STOP_SECONDS = 5;
 
@@ -137,6 +137,7 @@ class Worker {
 			await execution.emit({ kind: 'started' });
 			return await this._result(loaded, execution, resumed);
 		} catch (error) {
+			if (execution.stopped instanceof WaitsForDecision) return await waiting(execution);
 			const told = this._error(error, execution);
 			await execution.emit({ kind: 'failed', code: told.code, message: told.message, usage: execution.usage });
 			throw Object.assign(told, { usage: execution.usage });
@@ -182,6 +183,14 @@ class Worker {
 		execution?.stop(new AgentError('cancelled', 'the execution was cancelled'));
 		return execution !== undefined;
 	}
+}
+
+/** @param {Execution} execution Whose tools wait. @returns {Promise<Record<string, unknown>>} Its result for now. */
+async function waiting(execution) {
+	const { requests, usage, seconds } = execution;
+	for (const request of requests) await execution.emit({ kind: 'approval_requested', request });
+	await execution.emit({ kind: 'finished', finish_reason: 'interrupted', usage });
+	return { output: requests, finish_reason: 'interrupted', usage, seconds, native: {} };
 }
 
 /** @param {{size: number}} waited @param {number} seconds Most that it takes. */

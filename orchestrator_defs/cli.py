@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from orchestrator_defs.approvals_commands import approvals
 from orchestrator_defs.compat_command import compat
 from orchestrator_defs.conformance_commands import conformance
 from orchestrator_defs.doctor_command import doctor
@@ -33,7 +34,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("agent-orchestrator"), prog_name="orchestrator")
 def main() -> None:
-    """Agents of any framework as Dagster assets: the runtimes that they need, and proof of what each can do."""
+    """Agents of any framework as Dagster assets: their runtimes, proof of what each can do, what they ask people."""
 
 
 @main.group(cls=_Commands)
@@ -50,6 +51,7 @@ runtimes.add_command(install)
 runtimes.add_command(compare)
 runtimes.add_command(doctor)
 runtimes.add_command(remove)
+main.add_command(approvals)
 main.add_command(conformance)
 main.add_command(compat)
 main.add_command(gateway)

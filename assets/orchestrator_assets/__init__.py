@@ -10,14 +10,18 @@ from orchestrator_assets.agent_specs import (
     PortableSpec,
     ToolSpec,
 )
+from orchestrator_assets.approval_definitions import ApprovalsComponent, approval_decision, approval_sensor
 
 __all__ = [
     "AgentComponent",
     "AgentSpec",
+    "ApprovalsComponent",
     "ForEachSpec",
     "InputSpec",
     "LimitsSpec",
     "PortableSpec",
     "ToolSpec",
     "agent_asset",
+    "approval_decision",
+    "approval_sensor",
 ]

@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from orchestrator_assets.agent_inputs import make_items
 from orchestrator_assets.agent_specs import AgentSpec, WrongValue
 from orchestrator_assets.materialization import data_version, row_value, run_metadata
 from orchestrator_assets.progress import Progress
-from orchestrator_resources.agent_runtimes import AgentRuntimes
+from orchestrator_assets.waiting_steps import WaitingStep, decisions_metadata
+from orchestrator_resources.agent_runtimes import AgentRuntimes, state_folder
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
 from orchestrator_resources.guest_pool import Agent
@@ -24,9 +25,10 @@ from orchestrator_resources.runtime_profiles import load_profile, lock_file
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.agents import agent_digest
+from orchestrator_runtimes.capabilities import Capability
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.codec import encode
-from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import dump
 from orchestrator_runtimes.messages import CONTRACT_VERSION
 from orchestrator_runtimes.profiles import FrameworkProfile
@@ -101,9 +103,12 @@ def agent_asset(
         kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
     )
 
+    # what waits for a decision has no value yet: its step ends without one, and what is downstream is passed over
+    waits = _may_wait(agent, runtime)
+
     @dg.multi_asset(
         name=name,
-        outs={"result": dg.AssetOut.from_spec(spec, io_manager_key=io_manager_key)},
+        outs={"result": dg.AssetOut.from_spec(spec, io_manager_key=io_manager_key, is_required=not waits)},
         ins=ins,
         deps=[dep for dep in asset.deps if dep.asset_key not in upstream],
         partitions_def=asset.partitions_def,
@@ -111,9 +116,9 @@ def agent_asset(
     )
     def execute(
         context: dg.AssetExecutionContext, config: AgentRunConfig, **values: Any
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         try:
-            return _materialize(
+            made = _materialize(
                 context, agent, runtime, Agent(source=source, bundle=bundle), described, config, values
             )
         except AgentError as error:
@@ -122,8 +127,17 @@ def agent_asset(
             # no RetryPolicy: with one, Dagster retries a step that was terminated
             delay = agent.retries.delay_seconds * 2**context.retry_number
             raise dg.RetryRequested(max_retries=agent.retries.max, seconds_to_wait=delay) from failure(error)
+        if made is not None:
+            yield made
 
     return execute
+
+
+def _may_wait(agent: AgentSpec, runtime: FrameworkProfile) -> bool:
+    """Return whether the agent can ask people: by tools, or by its framework's own interrupt."""
+    if agent.portable is not None:
+        return any(tool.approval for tool in agent.portable.tools)
+    return runtime.capabilities[Capability.APPROVAL].supported
 
 
 def _runtime(agent: AgentSpec, profile: Path | None) -> FrameworkProfile:
@@ -214,14 +228,15 @@ def _materialize(
     described: Mapping[str, Any],
     config: AgentRunConfig,
     values: Mapping[str, Any],
-) -> dg.MaterializeResult[Any]:
+) -> dg.MaterializeResult[Any] | None:
+    """Run the step's executions and return the asset's value; None when some of them wait for a decision."""
     runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
     asset_key = context.assets_def.key
     partition = context.partition_key if context.has_partition_key else None
-    root = context.run.root_run_id or context.run.run_id
+    step = WaitingStep(context, state_folder(context.instance))
     items = make_items(
         spec,
-        scope=f"{root}/{asset_key.to_user_string()}/{partition}/{described['agent']}",
+        scope=f"{step.root}/{asset_key.to_user_string()}/{partition}/{described['agent']}",
         upstream=values,
         overrides=config.inputs,
         partition_key=partition,
@@ -242,7 +257,22 @@ def _materialize(
     )
     began = time.monotonic()
     with Progress(len(items), context.log.info) as progress:
-        rows = host.run(runtime, agent, items, settings, on_event=progress.on_event, on_row=progress.on_row)
+        rows = host.run(
+            runtime,
+            agent,
+            items,
+            settings,
+            on_event=progress.on_event,
+            on_row=progress.on_row,
+            askers=step.askers(items, spec.approval_seconds),
+        )
+    if any(row.waiting for row in rows):
+        if not _may_wait(spec, runtime):
+            raise AgentError(
+                ErrorCode.FRAMEWORK_ERROR, "the agent waits for a decision that it has no way to ask for"
+            )
+        step.leave(rows)
+        return None
     if spec.for_each is None:
         value = rows[0].result.output if rows[0].result is not None else None
     else:
@@ -258,6 +288,7 @@ def _materialize(
             seconds=time.monotonic() - began,
             trace_id=traceparent.split("-")[1],
             described=described,
-        ),
+        )
+        | decisions_metadata(step.decided(items)),
         data_version=data_version(value),
     )

@@ -25,6 +25,10 @@ FUNCTION: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*
 FILE: Final = r"^\w[\w-]*(/\w[\w-]*)*\.json$"
 
 
+LONGEST_APPROVAL_SECONDS: Final = 28 * 24 * 3600.0
+"""Less than answers are kept, so that an execution that goes on repeats no call."""
+
+
 class WrongValue(ValueError):
     """A value that could only fail later.
 
@@ -118,6 +122,9 @@ class ToolSpec(dg.Model, dg.Resolvable):
     once: Flag = Field(
         default=False, description="True for tools with side effects that a retry must never repeat."
     )
+    approval: Flag = Field(
+        default=False, description="True for tools of which each call waits until a person approves it."
+    )
 
     @model_validator(mode="after")
     def one_source(self) -> "ToolSpec":
@@ -133,7 +140,7 @@ class ToolSpec(dg.Model, dg.Resolvable):
         mcp = self.mcp and McpServer(
             command=tuple(self.mcp.command), url=self.mcp.url, include=tuple(self.mcp.include)
         )
-        return ToolSource(function=self.function, mcp=mcp or None, once=self.once)
+        return ToolSource(function=self.function, mcp=mcp or None, once=self.once, approval=self.approval)
 
 
 class PortableSpec(dg.Model, dg.Resolvable):
@@ -329,6 +336,15 @@ class AgentSpec(dg.Model, dg.Resolvable):
         examples=["support/{key}"],
     )
     stream: Flag = Field(default=False, description="True asks the model for tokens.")
+    approval_seconds: Annotated[
+        float,
+        _plain(float, "number", exclusiveMinimum=0, maximum=LONGEST_APPROVAL_SECONDS),
+        _bounded("a number of seconds above 0, at most 28 days", above=0, most=LONGEST_APPROVAL_SECONDS),
+    ] = Field(
+        default=7 * 24 * 3600.0,
+        description="How long a request for approval waits; then it counts as rejected. At most 28 days, as long as the"
+        " journal keeps what the agent did before.",
+    )
     retries: RetrySpec = Field(default=RetrySpec(), description="Retries of the step.")
 
     @field_validator("framework")

@@ -20,7 +20,7 @@ def row_value(row: Row) -> dict[str, Json]:
     usage = row.usage
     return {
         "key": row.key,
-        "status": str(row.result.finish_reason) if row.result else "failed",
+        "status": status_of(row),
         "output": row.result.output if row.result else None,
         "error": str(row.error) if row.error else None,
         "error_code": row.error.code.value if row.error else None,
@@ -30,6 +30,13 @@ def row_value(row: Row) -> dict[str, Json]:
         "tool_calls": usage.tool_calls,
         "seconds": round(row.result.seconds, 3) if row.result else None,
     }
+
+
+def status_of(row: Row) -> str:
+    """Return how an execution ended, in a word: `waiting`, `failed`, or its finish reason."""
+    if row.waiting:
+        return "waiting"
+    return str(row.result.finish_reason) if row.result else "failed"
 
 
 def total_usage(rows: Sequence[Row]) -> Usage:
@@ -82,16 +89,17 @@ def run_metadata(
 def _outcome(rows: Sequence[Row]) -> dict[str, Any]:
     if len(rows) == 1 and rows[0].result is not None:
         return {"output": dg.MetadataValue.md(f"```\n{_cell(rows[0].result.output, 2_000)}\n```")}
-    return {"rows": _table(rows)}
+    return {"rows": rows_table(rows)}
 
 
-def _table(rows: Sequence[Row]) -> dg.TableMetadataValue:
-    failed_first = sorted(rows, key=lambda row: row.error is None)[:SAMPLE_ROWS]
+def rows_table(rows: Sequence[Row]) -> dg.TableMetadataValue:
+    """Return a sample of rows: first those that failed, then those that wait."""
+    failed_first = sorted(rows, key=lambda row: (row.error is None, not row.waiting))[:SAMPLE_ROWS]
     records = [
         dg.TableRecord(
             {
                 "key": row.key,
-                "status": str(row.result.finish_reason) if row.result else "failed",
+                "status": status_of(row),
                 "output or error": _cell(row.result.output if row.result else str(row.error), _CELL),
                 "tokens": row.usage.input_tokens + row.usage.output_tokens,
             }

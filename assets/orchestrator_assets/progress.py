@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from orchestrator_resources.execution_batches import Item, Row
-from orchestrator_runtimes.events import Event, Log, Message, ModelCall, ToolCall
+from orchestrator_runtimes.events import ApprovalRequested, Event, Log, Message, ModelCall, ToolCall
+from orchestrator_runtimes.json_values import dump
 
 ROWS: Final = 60
 """Most lines of single events that one step tells."""
@@ -43,7 +44,7 @@ class Progress:
         self._teller = threading.Thread(target=self._drain, name="progress", daemon=True)
         self._lock = threading.Lock()
         self._events = 0
-        self._done = self._failed = self._replayed = self._tokens = 0
+        self._done = self._failed = self._waiting = self._replayed = self._tokens = 0
         self._last = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -94,6 +95,7 @@ class Progress:
         with self._lock:
             self._done += 1
             self._failed += row.error is not None
+            self._waiting += bool(row.waiting)
             self._replayed += row.replayed
             self._tokens += row.usage.input_tokens + row.usage.output_tokens
             now = time.monotonic()
@@ -102,8 +104,9 @@ class Progress:
                 self._last = now
         if due and self._total > 1:
             replayed = f", {self._replayed} from an earlier try" if self._replayed else ""
+            waiting = f", {self._waiting} wait for a decision" if self._waiting else ""
             self._tell(
-                f"{self._done} of {self._total} executions ended, {self._failed} failed{replayed},"
+                f"{self._done} of {self._total} executions ended, {self._failed} failed{waiting}{replayed},"
                 f" {self._tokens} tokens"
             )
 
@@ -116,4 +119,6 @@ def _line(event: Event) -> str | None:
         return f"tool {event.name} ({event.seconds:.2f} s): {event.error or 'done'}"
     if isinstance(event, Message):
         return f"{event.agent or 'agent'} said: {' '.join(event.text.split())}"
+    if isinstance(event, ApprovalRequested):
+        return f"asks for a decision: {dump(event.request).decode()}"
     return f"log: {event.text}" if isinstance(event, Log) else None

@@ -16,7 +16,8 @@ from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.external_gateway import GatewayAddress
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.homes import home_folder
-from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
+from orchestrator_resources.runtimes import APPROVALS_FILE, Runtimes, RuntimeSettings, open_runtimes
+from orchestrator_resources.waiting_assets import WaitingAssets
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ModelAddress
 
@@ -28,6 +29,13 @@ class _Kept:
     items: list[Item]
     asset: dg.AssetKey
     partition: str | None
+
+
+def state_folder(instance: dg.DagsterInstance | None) -> Path:
+    """Return where an instance keeps the agents' state; below the home folder for None."""
+    return (
+        Path(instance.storage_directory()) if instance is not None else home_folder() / "state"
+    ) / "agents"
 
 
 class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
@@ -90,11 +98,11 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["AgentRuntimes"]:
         """Open the runtimes for a step or a run; end every guest after it."""
         instance = context.instance
-        state = Path(instance.storage_directory()) if instance is not None else home_folder() / "state"
+        state = state_folder(instance)
         log = context.log
         settings = RuntimeSettings(
             home=home_folder(),
-            state=state / "agents",
+            state=state,
             processes=self.processes,
             max_executions=self.max_executions,
             memory_mb=self.memory_mb,
@@ -130,6 +138,8 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             latest = instance.fetch_materializations(records, limit=1).records
             if latest and latest[0].run_id == run_id:
                 self.runtimes.forget(kept.items)
+                waiting = WaitingAssets(state_folder(instance) / APPROVALS_FILE)
+                waiting.end(kept.asset.to_user_string(), kept.partition)
 
     def _spare_seconds(self) -> float:
         if self.spare_seconds is not None:

@@ -5,17 +5,18 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orchestrator_resources.approvals import Request
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_runtimes.client import OnEvent
-from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.messages import Limits, ModelAddress, Result, Run, Usage
+from orchestrator_runtimes.messages import FinishReason, Limits, ModelAddress, Result, Resume, Run, Usage
 
 AddressOf = Callable[["Item", str], ModelAddress | None]
 """Where one try of an item's execution sends its model calls, given the loaded agent's digest; None for nowhere."""
 
-RunExecution = Callable[[Agent, Callable[[str], Run], OnEvent], Awaitable[Result]]
+RunExecution = Callable[[Agent, Callable[[str], Run | Resume], OnEvent], Awaitable[Result]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,21 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """How one execution ended: `result` or `error`. `replayed` was finished by an earlier try of the step."""
+    """How one execution ended.
+
+    Attributes:
+        key: Of its item.
+        result: None where it failed.
+        error: None where it did not fail.
+        replayed: True when an earlier try of the step has finished it.
+        waiting: The decisions that it waits for; empty for one that has ended for good.
+    """
 
     key: str
     result: Result | None = None
     error: AgentError | None = None
     replayed: bool = False
+    waiting: Sequence[Request] = ()
 
     @property
     def usage(self) -> Usage:
@@ -79,6 +89,18 @@ class FinishedStore(Protocol):
 
     def put(self, results: Mapping[str, Result]) -> None:
         """Remember results, by execution; durable when this returns."""
+        ...
+
+
+class Questions(Protocol):
+    """What executions ask people; see `approval_desk.Questions`."""
+
+    def standing(self, executions: Sequence[str]) -> Mapping[str, Sequence[Request]]:
+        """Return what executions asked before, by execution."""
+        ...
+
+    def waiting(self, execution: str, output: Json) -> Sequence[Request]:
+        """Return what an execution waits for that ended as interrupted with this output."""
         ...
 
 
@@ -179,9 +201,20 @@ class Batch:
         items: Sequence[Item],
         settings: BatchSettings,
         address_of: AddressOf | None = None,
+        questions: Questions | None = None,
     ) -> None:
-        """Prepare; `run` does the work. `address_of` is asked for each try; None means `settings.model` for all."""
+        """Prepare; `run` does the work.
+
+        Args:
+            agent: What to run.
+            items: The executions.
+            settings: How.
+            address_of: Asked for each try; None means `settings.model` for all.
+            questions: What executions ask; None makes one that is interrupted a failed one.
+        """
         self._address_of = address_of
+        self._questions = questions
+        self._asked: Mapping[str, Sequence[Request]] = {}
         self._agent = agent
         self._items = items
         self._settings = settings
@@ -211,6 +244,9 @@ class Batch:
         for index, item in enumerate(self._items):
             if item.execution in known:
                 self._note(index, Row(key=item.key, result=known[item.execution], replayed=True), on_row)
+        open_items = [item.execution for index, item in enumerate(self._items) if index not in self.rows]
+        if self._questions is not None:
+            self._asked = await asyncio.to_thread(self._questions.standing, open_items)
         keeper = _Keeper(finished)
         waiting = iter([index for index in range(len(self._items)) if index not in self.rows])
         workers = [
@@ -251,20 +287,41 @@ class Batch:
             async def tell(event: Event, item: Item = item) -> None:
                 on_event(item, event)
 
-            def request(agent: str, item: Item = item) -> Run:
+            def request(agent: str, item: Item = item) -> Run | Resume:
                 return self._request(agent, item)
 
+            open_requests = [r for r in self._asked.get(item.execution, ()) if r.decision is None]
+            if open_requests:
+                self._note(index, _waiting_row(item, open_requests), on_row)
+                continue
+            waits: Sequence[Request] = ()
             try:
                 result = await run_execution(self._agent, request, tell)
+                if result.finish_reason is FinishReason.INTERRUPTED:
+                    waits = await self._waits(item, result)
             except AgentError as error:
                 self._note(index, Row(key=item.key, error=error), on_row)
                 if self.failed > self._settings.failures.allowed(len(self._items)):
                     raise _Enough from error
                 continue
-            self._note(index, Row(key=item.key, result=result), on_row)
+            self._note(index, Row(key=item.key, result=result, waiting=waits), on_row)
+            if waits:
+                continue  # it has not finished
             await keeper.keep(item.execution, result)  # its faults are the batch's, not the item's
 
-    def _request(self, agent: str, item: Item) -> Run:
+    async def _waits(self, item: Item, result: Result) -> Sequence[Request]:
+        if self._questions is None:
+            raise AgentError(
+                ErrorCode.FRAMEWORK_ERROR, "the agent waits for a decision, and nobody can be asked"
+            )
+        return await asyncio.to_thread(self._questions.waiting, item.execution, result.output)
+
+    def _request(self, agent: str, item: Item) -> Run | Resume:
+        run = self._run(agent, item)
+        native = [asked for asked in self._asked.get(item.execution, ()) if asked.kind == "native"]
+        return Resume(run=run, decision=_told(native[-1])) if native else run
+
+    def _run(self, agent: str, item: Item) -> Run:
         settings = self._settings
         return Run(
             execution=item.execution,
@@ -302,3 +359,19 @@ class Batch:
             )
         told.rows = tuple(rows)
         return told
+
+
+def _waiting_row(item: Item, waits: Sequence[Request]) -> Row:
+    """Return the row of an execution that an earlier run left waiting: nothing is run for it."""
+    output = [request.question for request in waits]
+    result = Result(output=output, finish_reason=FinishReason.INTERRUPTED, usage=Usage(), seconds=0.0)
+    return Row(key=item.key, result=result, waiting=waits)
+
+
+def _told(asked: Request) -> Json:
+    """Return what a framework's own interrupt is answered with."""
+    decision = asked.decision
+    assert decision is not None  # one that waits is not run
+    if decision.answer is not None:
+        return decision.answer
+    return {"approved": decision.verdict == "approved", "reason": decision.reason}

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from orchestrator_runtimes import spares
-from orchestrator_runtimes.client import Bundle, OnEvent, SessionStore, StepJournal
+from orchestrator_runtimes.client import ApprovalDesk, Bundle, OnEvent, SessionStore, StepJournal
 from orchestrator_runtimes.connection import BUSY
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
-from orchestrator_runtimes.messages import AgentSource, Initialized, Loaded, Result, Run
+from orchestrator_runtimes.messages import AgentSource, Initialized, Loaded, Result, Resume, Run
 
 SPREAD_AT: Final = 32
 """Executions at once for each process: of the costliest framework (about 80 ms of CPU each), so many keep a core busy
@@ -45,6 +45,7 @@ class GuestPool:
         processes: Most guest processes at once; None means one for each core.
         sessions: Keeps the state of sessions; None makes them unavailable.
         journal: Keeps finished tool calls; None makes requests with a journal fail.
+        approvals: Keeps what tool calls ask people; None makes tools that ask fail.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class GuestPool:
         processes: int | None = None,
         sessions: SessionStore | None = None,
         journal: StepJournal | None = None,
+        approvals: ApprovalDesk | None = None,
     ) -> None:
         """Begin with no guest."""
         self._command = command
         self._processes = processes or os.cpu_count() or 1
         self._sessions = sessions
         self._journal = journal
+        self._approvals = approvals
         self._guests: list[GuestProcess] = []
         self._outgrown: list[GuestProcess] = []
         self._ending: set[asyncio.Task[None]] = set()
@@ -98,14 +101,14 @@ class GuestPool:
         async with self._place() as guest:
             return await self._load(guest, agent)
 
-    async def run(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+    async def run(self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent) -> Result:
         """Run one execution; waits while every process is full.
 
         A guest that crashes takes its executions with it; they are tried again in another one, last of all alone.
 
         Args:
             agent: What to run.
-            make_run: Makes the request, given the loaded agent's digest.
+            make_run: Makes the request, given the loaded agent's digest; of an execution that waited, to go on.
             on_event: Awaited for each event.
 
         Raises:
@@ -129,7 +132,9 @@ class GuestPool:
         if guests and not self._crashes and not self._command.shared:
             await asyncio.to_thread(spares.leave, self._command)
 
-    async def _tried(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+    async def _tried(
+        self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent
+    ) -> Result:
         for _ in range(ATTEMPTS - 1):
             try:
                 async with self._place() as guest:
@@ -140,7 +145,11 @@ class GuestPool:
         return await self._run_alone(agent, make_run, on_event)
 
     async def _run_in(
-        self, guest: GuestProcess, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent
+        self,
+        guest: GuestProcess,
+        agent: Agent,
+        make_run: Callable[[str], Run | Resume],
+        on_event: OnEvent,
     ) -> Result:
         try:
             loaded = await self._load(guest, agent)
@@ -154,22 +163,29 @@ class GuestPool:
                 raise await self._drop(guest, error) from error  # it does not even answer: it hangs
             raise
 
-    async def _once_taken(self, guest: GuestProcess, run: Run, on_event: OnEvent) -> Result:
+    async def _once_taken(self, guest: GuestProcess, request: Run | Resume, on_event: OnEvent) -> Result:
         """Run an execution, which waits while a shared guest is full of other runs' executions."""
         until = asyncio.get_running_loop().time() + _FULL_SECONDS
         while True:
             try:
-                return await guest.client.run(run, on_event)
+                if isinstance(request, Resume):
+                    return await guest.client.resume(request.run, request.decision, on_event)
+                return await guest.client.run(request, on_event)
             except AgentError as error:
                 full = guest.shared and error.detail.get("jsonrpc") == str(BUSY)
                 if not full or asyncio.get_running_loop().time() > until:
                     raise
             await asyncio.sleep(_FULL_PAUSE_SECONDS)
 
-    async def _run_alone(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+    async def _run_alone(
+        self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent
+    ) -> Result:
         async with self._alone:
             guest = await GuestProcess.start(
-                replace(self._command.own, max_executions=1), sessions=self._sessions, journal=self._journal
+                replace(self._command.own, max_executions=1),
+                sessions=self._sessions,
+                journal=self._journal,
+                approvals=self._approvals,
             )
             try:
                 return await self._run_in(guest, agent, make_run, on_event)
@@ -276,7 +292,9 @@ class GuestPool:
         return self._command.own if self._command.shared and taken else self._command
 
     async def _start(self, command: GuestCommand) -> None:
-        guest = await GuestProcess.start(command, sessions=self._sessions, journal=self._journal)
+        guest = await GuestProcess.start(
+            command, sessions=self._sessions, journal=self._journal, approvals=self._approvals
+        )
         self._guests.append(guest)  # the list may be another one by now
 
     def _started(self, task: "asyncio.Task[None]") -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from orchestrator_resources.approval_desk import ApprovalDesk
+from orchestrator_resources.approvals import Approvals, Asker
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row
@@ -24,6 +26,9 @@ from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import Initialized, ModelAddress
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
+
+APPROVALS_FILE: Final = "approvals.db"
+"""In the folder of the state: `approvals.Approvals` and `waiting_assets.WaitingAssets`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,7 @@ class Runtimes:
             if self._external is None
             else GatewaySteps(self._external)
         )
+        self._approvals = ApprovalDesk(Approvals(settings.state / APPROVALS_FILE))
         self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
@@ -140,6 +146,7 @@ class Runtimes:
         *,
         on_event: Callable[[Item, Event], None],
         on_row: Callable[[Row], None],
+        askers: Mapping[str, Asker] | None = None,
     ) -> list[Row]:
         """Run a batch of executions; one execution is a batch of one.
 
@@ -150,6 +157,7 @@ class Runtimes:
             settings: How.
             on_event: Called on the loop's thread for each event; must not block.
             on_row: Called there when an execution has ended; must not block.
+            askers: Who asks people, by execution; None lets no execution ask.
 
         Raises:
             BatchFailed: More failed than the policy allows.
@@ -172,8 +180,9 @@ class Runtimes:
                 run=settings.run,
             )
 
-        batch = Batch(agent, items, settings, address_of)
-        return self._loop.run(batch.run(pool.run, self._finished(), on_event, on_row))
+        with self._approvals.open(askers or {}) as questions:
+            batch = Batch(agent, items, settings, address_of, questions)
+            return self._loop.run(batch.run(pool.run, self._finished(), on_event, on_row))
 
     def forget(self, items: list[Item]) -> None:
         """Drop the results that were kept for a retry, once they are stored as an asset."""
@@ -228,7 +237,11 @@ class Runtimes:
             )
             sessions = SqliteSessions(self._settings.state / "sessions.db")
             pool = GuestPool(
-                command, processes=self._settings.processes, sessions=sessions, journal=self._steps
+                command,
+                processes=self._settings.processes,
+                sessions=sessions,
+                journal=self._steps,
+                approvals=self._approvals,
             )
             self._pools[environment.digest] = pool
         return self._pools[environment.digest]

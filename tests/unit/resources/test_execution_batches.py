@@ -3,11 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator_resources.approval_desk import ApprovalDesk
+from orchestrator_resources.approvals import Approvals, Asker
 from orchestrator_resources.execution_batches import (
     Batch,
     BatchFailed,
@@ -20,7 +23,7 @@ from orchestrator_resources.guest_pool import Agent
 from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Started
-from orchestrator_runtimes.messages import AgentSource, FinishReason, Result, Run, Usage
+from orchestrator_runtimes.messages import AgentSource, ApprovalAsk, FinishReason, Result, Resume, Run, Usage
 
 AGENT = Agent(source=AgentSource(entrypoint="a:b"))
 
@@ -47,8 +50,11 @@ class Runner:
         self.running = self.peak = 0
         self.ran: list[str] = []
 
-    async def __call__(self, agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
-        run = make_run("digest")
+    async def __call__(
+        self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent
+    ) -> Result:
+        asked = make_run("digest")
+        run = asked.run if isinstance(asked, Resume) else asked
         self.ran.append(run.execution)
         self.running += 1
         self.peak = max(self.peak, self.running)
@@ -129,7 +135,7 @@ def test_one_execution_fails_with_its_own_words() -> None:
 
 
 def test_a_fault_that_is_no_agents_is_not_hidden() -> None:
-    async def broken(agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+    async def broken(agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent) -> Result:
         raise ZeroDivisionError
 
     batch = Batch(AGENT, items(3), BatchSettings())
@@ -165,3 +171,76 @@ def test_results_that_cannot_be_kept_fail_the_batch_and_no_item() -> None:
     with pytest.raises(AgentError, match="the disk is full"):
         asyncio.run(batch.run(Runner(), Full(), lambda _item, _event: None, told.append))
     assert all(row.error is None for row in told)
+
+
+class Asking:
+    """Executions that their framework interrupts once; they tell what they were answered."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    async def __call__(
+        self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent
+    ) -> Result:
+        asked = make_run("digest")
+        self.ran.append(asked.run.execution if isinstance(asked, Resume) else asked.execution)
+        if isinstance(asked, Resume):
+            return Result(
+                output=asked.decision, finish_reason=FinishReason.COMPLETED, usage=Usage(), seconds=0.0
+            )
+        return Result(
+            output={"publish": True}, finish_reason=FinishReason.INTERRUPTED, usage=Usage(), seconds=0.0
+        )
+
+
+def askers(count: int) -> dict[str, Asker]:
+    return {
+        item.execution: Asker(asset="a", partition=None, item=item.key, run="r", seconds=60.0)
+        for item in items(count)
+    }
+
+
+def test_what_waits_is_not_kept_as_finished_and_goes_on_with_its_decision(tmp_path: Path) -> None:
+    approvals, finished = Approvals(tmp_path / "approvals.db"), Memory()
+
+    def once() -> tuple[list[Row], list[str]]:
+        runner = Asking()
+        with ApprovalDesk(approvals).open(askers(3)) as questions:
+            batch = Batch(AGENT, items(3), BatchSettings(), None, questions)
+            return asyncio.run(batch.run(runner, finished, lambda _i, _e: None, lambda _r: None)), runner.ran
+
+    rows, _ = once()
+    requests = [request for row in rows for request in row.waiting]
+    assert len(requests) == 3 and not finished.results
+    approvals.decide(requests[0].id, "approved", by="anna", answer={"text": "yes"})
+    approvals.decide(requests[1].id, "rejected", by="anna", reason="too early")
+    rows, ran = once()
+    assert [row.result and row.result.output for row in rows[:2]] == [
+        {"text": "yes"},
+        {"approved": False, "reason": "too early"},
+    ]
+    assert [request.id for request in rows[2].waiting] == [requests[2].id]
+    assert len(ran) == 2, "nothing is run for the one that still waits"
+    assert len(finished.results) == 2
+    _, ran = once()
+    assert ran == []
+
+
+def test_where_nobody_can_be_asked_an_interrupted_execution_has_failed() -> None:
+    with pytest.raises(BatchFailed, match="nobody can be asked"):
+        asyncio.run(
+            Batch(AGENT, items(1), BatchSettings()).run(
+                Asking(), Memory(), lambda _i, _e: None, lambda _r: None
+            )
+        )
+
+
+def test_an_execution_that_no_asset_is_known_of_cannot_ask(tmp_path: Path) -> None:
+    desk = ApprovalDesk(Approvals(tmp_path / "approvals.db"))
+    ask = ApprovalAsk(execution="e0", step="s", occurrence=0, tool="t")
+    with desk.open(askers(1)):
+        assert asyncio.run(desk.ask(ask)).state == "waiting"
+    with pytest.raises(AgentError, match="has no asset to ask for"):
+        asyncio.run(desk.ask(ask))
+    with desk.open({}) as questions, pytest.raises(AgentError, match="no asset to ask for"):
+        questions.waiting("e1", {"publish": True})

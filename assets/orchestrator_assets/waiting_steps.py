@@ -1,0 +1,177 @@
+"""A step whose executions wait for people: it ends, with what it asks in the UI, and a later run goes on from there."""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+
+from orchestrator_assets.materialization import rows_table
+from orchestrator_resources.approvals import Approvals, Asker, Request
+from orchestrator_resources.execution_batches import Item, Row
+from orchestrator_resources.runtimes import APPROVALS_FILE
+from orchestrator_resources.waiting_assets import WaitingAsset, WaitingAssets
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.json_values import Json, dump
+
+WAITING_TAG: Final = "orchestrator/waiting"
+"""Tag of a run that ended with executions waiting: how many decisions they wait for."""
+
+SHOWN: Final = 20
+_QUESTION: Final = 400
+
+
+class WaitingStep:
+    """One step of an agent asset, which may be left waiting and gone on with.
+
+    Args:
+        context: Of the step.
+        state: Folder of the agents' state.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, state: Path) -> None:
+        """Find out which executions this step goes on with.
+
+        Raises:
+            AgentError: `invalid_input` when another run goes on with them now.
+        """
+        self._context = context
+        self._file = state / APPROVALS_FILE
+        self._waiting = WaitingAssets(self._file)
+        self._asset = context.assets_def.key.to_user_string()
+        self._partition = context.partition_key if context.has_partition_key else None
+        self.root = self._found_root()
+
+    def askers(self, items: Sequence[Item], seconds: float) -> Mapping[str, Asker]:
+        """Return who asks, by execution; `seconds` is how long a request waits."""
+        return {
+            item.execution: Asker(
+                asset=self._asset,
+                partition=self._partition,
+                item=item.key,
+                run=self._context.run.run_id,
+                seconds=seconds,
+            )
+            for item in items
+        }
+
+    def leave(self, rows: Sequence[Row]) -> None:
+        """Note that the step ends with some of its rows waiting, and show what they ask."""
+        context = self._context
+        requests = [request for row in rows for request in row.waiting]
+        self._waiting.wait(self._asset, self._partition, root=self.root, run=context.run.run_id)
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=context.assets_def.key,
+                partition=self._partition,
+                description="waits for a decision",
+                metadata=waiting_metadata(rows, requests),
+            )
+        )
+        asked = {
+            request.id for request in Approvals(self._file).of_run(context.run.run_id) if not request.decision
+        }
+        context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: str(len(asked))})
+        for request in requests[:SHOWN]:
+            context.log.info(
+                f"waits for a decision: {told(request)}; orchestrator approvals show {request.id}"
+            )
+
+    def decided(self, items: Sequence[Item]) -> Sequence[Request]:
+        """Return what the step's executions asked and was decided."""
+        return Approvals(self._file).of_executions([item.execution for item in items])
+
+    def _found_root(self) -> str:
+        run = self._context.run
+        own: str = run.root_run_id or run.run_id
+        found = self._waiting.find(self._asset, self._partition)
+        if found is None:
+            return own
+        if self._stored(found):
+            self._waiting.end(self._asset, self._partition)
+            return own
+        if found.resumed_by not in (None, run.run_id):
+            other = self._context.instance.get_run_by_id(str(found.resumed_by))
+            if other is not None and not other.is_finished:
+                raise AgentError(
+                    ErrorCode.INVALID_INPUT,
+                    f"the run {found.resumed_by} goes on with what waits of {self._asset!r}: wait until it has ended",
+                )
+        self._waiting.resume(self._asset, self._partition, run.run_id)
+        self._context.log.info(f"goes on with what the run {found.run} left waiting")
+        return found.root
+
+    def _stored(self, found: WaitingAsset) -> bool:
+        """Whether the value is there since, from a run that ended before it could say so."""
+        if found.resumed_by is None:
+            return False
+        partitions = [found.partition] if found.partition is not None else None
+        records = dg.AssetRecordsFilter(asset_key=self._context.assets_def.key, asset_partitions=partitions)
+        latest = self._context.instance.fetch_materializations(records, limit=1).records
+        return bool(latest) and latest[0].run_id == found.resumed_by
+
+
+def told(request: Request) -> str:
+    """Return a question in one line for people."""
+    question: Json = request.question
+    if request.kind == "tool" and isinstance(question, Mapping):
+        return f"{question['tool']} with {_short(question['arguments'])}"
+    return _short(question)
+
+
+def _short(value: Json) -> str:
+    text = value if isinstance(value, str) else dump(value).decode()
+    return text if len(text) <= _QUESTION else f"{text[:_QUESTION]}…"
+
+
+def waiting_metadata(rows: Sequence[Row], requests: Sequence[Request]) -> dict[str, Any]:
+    """Return what the UI shows of a step that waits."""
+    records = [
+        dg.TableRecord(
+            {
+                "approval": request.id,
+                "item": request.asker.item,
+                "question": told(request),
+                "until": datetime.fromtimestamp(request.expires, UTC).isoformat(timespec="minutes"),
+            }
+        )
+        for request in requests[:SHOWN]
+    ]
+    columns = [dg.TableColumn(name) for name in ("approval", "item", "question", "until")]
+    name = requests[0].id if len(requests) == 1 else "APPROVAL"
+    shown: dict[str, Any] = {
+        "status": f"waits for {len(requests)} decisions" if len(requests) > 1 else "waits for a decision",
+        "decide": dg.MetadataValue.md(
+            f"`orchestrator approvals approve {name}` or `orchestrator approvals reject {name} --reason TEXT`"
+        ),
+        "requests": dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns)),
+        "waiting": sum(bool(row.waiting) for row in rows),
+        "failed": sum(row.error is not None for row in rows),
+        "finished": sum(row.result is not None and not row.waiting for row in rows),
+    }
+    return shown | ({"rows": rows_table(rows)} if len(rows) > 1 else {})
+
+
+def decisions_metadata(requests: Sequence[Request]) -> dict[str, Any]:
+    """Return who decided what, for a materialization; empty where nobody was asked."""
+    decided = [(request, request.decision) for request in requests if request.decision is not None]
+    if not decided:
+        return {}
+    return {
+        "approvals": dg.MetadataValue.json(
+            [
+                {
+                    "approval": request.id,
+                    "item": request.asker.item,
+                    "question": told(request),
+                    "verdict": decision.verdict,
+                    "by": decision.by,
+                    "reason": decision.reason,
+                    "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(decision.at)),
+                }
+                for request, decision in decided[:SHOWN]
+            ]
+        )
+    }

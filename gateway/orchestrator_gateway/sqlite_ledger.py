@@ -19,7 +19,11 @@ from orchestrator_gateway.ledger import (
     UsedUp,
     span,
 )
+from orchestrator_gateway.process_names import is_gone, own_name
 from orchestrator_gateway.sqlite_database import SqliteDatabase
+
+VERSION: Final = 1
+"""Of the schema."""
 
 _COUNTED: Final = ", ".join(f"{count} INTEGER NOT NULL" for count in COUNTS)
 _HELD: Final = ", ".join(f"{measure} INTEGER NOT NULL" for measure in MEASURES)
@@ -34,7 +38,9 @@ CREATE TABLE IF NOT EXISTS held (
     {_HELD},
     PRIMARY KEY (tenant, kind, name, day, gateway)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gateways (gateway TEXT PRIMARY KEY, alive REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gateways (
+    gateway TEXT PRIMARY KEY, process TEXT NOT NULL, alive REAL NOT NULL
+) WITHOUT ROWID
 """
 _KEY: Final = "tenant = ? AND kind = ? AND name = ?"
 _SPENT: Final = ", ".join(f"COALESCE(SUM({measure}), 0)" for measure in MEASURES)
@@ -73,7 +79,7 @@ class SqliteLedger:
 
     def __init__(self, file: Path, *, clock: Callable[[], float] = time.time) -> None:
         """Open a database, as a gateway of its own."""
-        self._database = SqliteDatabase(file, _SCHEMA)
+        self._database = SqliteDatabase(file, _SCHEMA, version=VERSION)
         self._gateway = secrets.token_hex(8)
         self._clock = clock
         self._renewed = 0.0
@@ -90,9 +96,11 @@ class SqliteLedger:
         def work(database: sqlite3.Connection) -> Hold | UsedUp:
             if due:
                 self._renew(database, now)
-            for bound in bounds:
-                if (used_up := self._used_up(database, bound, day, now)) is not None:
-                    return used_up
+            used_up = self._first_used_up(database, bounds, day, now)
+            if used_up is not None and not used_up.final and _drop_gone(database):
+                used_up = self._first_used_up(database, bounds, day, now)
+            if used_up is not None:
+                return used_up
             held = tuple(getattr(amount, measure) for measure in MEASURES)
             rows = [(*_key(account), day, self._gateway, *held) for account in held_in]
             database.executemany(_ADD_HELD, rows)
@@ -181,10 +189,18 @@ class SqliteLedger:
         await self._database.close()
 
     def _renew(self, database: sqlite3.Connection, now: float) -> None:
-        database.execute("INSERT OR REPLACE INTO gateways VALUES (?, ?)", (self._gateway, now))
+        row = (self._gateway, own_name(), now)
+        database.execute("INSERT OR REPLACE INTO gateways VALUES (?, ?, ?)", row)
         dead = "SELECT gateway FROM gateways WHERE alive < ?"
         database.execute(f"DELETE FROM held WHERE gateway IN ({dead})", (now - _DEAD_SECONDS,))
         database.execute("DELETE FROM gateways WHERE alive < ?", (now - _DEAD_SECONDS,))
+
+    def _first_used_up(
+        self, database: sqlite3.Connection, bounds: Sequence[Bound], day: str, now: float
+    ) -> UsedUp | None:
+        """Return a bound that is reached; one for which no waiting helps before others."""
+        found = [reached for bound in bounds if (reached := self._used_up(database, bound, day, now))]
+        return next((reached for reached in found if reached.final), None) or next(iter(found), None)
 
     def _used_up(self, database: sqlite3.Connection, bound: Bound, day: str, now: float) -> UsedUp | None:
         days = span(bound.per, day)
@@ -201,6 +217,15 @@ class SqliteLedger:
             if (allowed := bound.allowed(measure)) is not None and spent[number] + held[number] >= allowed
         ]
         return next((found for found in reached if found.final), None) or next(iter(reached), None)
+
+
+def _drop_gone(database: sqlite3.Connection) -> bool:
+    """Drop what gateways hold that have ended for sure, without waiting for their lease; False when there are none."""
+    known = database.execute("SELECT gateway, process FROM gateways").fetchall()
+    gone = [(gateway,) for gateway, process in known if is_gone(process)]
+    for table in ("held", "gateways"):
+        database.executemany(f"DELETE FROM {table} WHERE gateway = ?", gone)
+    return bool(gone)
 
 
 def _key(account: Account) -> tuple[str, str, str]:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator_gateway.journal import JournalUnavailable
 from orchestrator_gateway.ledger import LEASE_SECONDS, Account, Amount, Bound, Hold, Ledger, Spent, UsedUp
 from orchestrator_gateway.sqlite_ledger import SqliteLedger
 
@@ -289,9 +288,3 @@ def test_it_agrees_with_a_model_of_it(steps: list[tuple[str, int, int]], allowed
 
     with tempfile.TemporaryDirectory() as folder:
         with_ledgers(Path(folder), work)
-
-
-def test_a_database_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "spending.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(JournalUnavailable, match=r"spending\.db.*is not available"):
-        SqliteLedger(tmp_path / "spending.db")

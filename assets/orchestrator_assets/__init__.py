@@ -4,6 +4,7 @@ from orchestrator_assets.agent_assets import agent_asset
 from orchestrator_assets.agent_component import AgentComponent
 from orchestrator_assets.agent_specs import (
     AgentSpec,
+    BudgetSpec,
     ForEachSpec,
     InputSpec,
     LimitsSpec,
@@ -16,6 +17,7 @@ __all__ = [
     "AgentComponent",
     "AgentSpec",
     "ApprovalsComponent",
+    "BudgetSpec",
     "ForEachSpec",
     "InputSpec",
     "LimitsSpec",

@@ -220,6 +220,12 @@ def _traceparent(caller: str | None) -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
+def _code_location(context: dg.AssetExecutionContext) -> str:
+    """Return the code location that a run belongs to; empty where it was not launched from one, as in tests."""
+    origin = context.run.remote_job_origin
+    return "" if origin is None else origin.location_name
+
+
 def _materialize(
     context: dg.AssetExecutionContext,
     spec: AgentSpec,
@@ -246,6 +252,9 @@ def _materialize(
     traceparent = _traceparent(context.run.tags.get(TRACEPARENT_TAG))
     settings = BatchSettings(
         limits=spec.limits.limits(),
+        name=asset_key.to_user_string(),
+        location=_code_location(context),
+        budget=spec.execution_budget(),
         model=host.model(),
         in_flight=spec.for_each.in_flight if spec.for_each else 1,
         failures=spec.for_each.policy() if spec.for_each else BatchSettings().failures,

@@ -49,7 +49,7 @@ class AgentComponent(AgentSpec, dg.Component):
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
         """Return what the YAML is checked against."""
-        whole = ("asset", "inputs", "for_each", "limits", "retries")
+        whole = ("asset", "inputs", "for_each", "limits", "budget", "retries")
         return told_to_users(cls.model(), specs=(cls, *SPECS), whole=whole)
 
     @classmethod

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 import dagster as dg
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from orchestrator_gateway.prices import nanodollars
+from orchestrator_gateway.tokens import ExecutionBudget
 from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.messages import (
@@ -79,6 +81,16 @@ PositiveInt = Annotated[
 ]
 PositiveFloat = Annotated[
     float, _plain(float, "number", exclusiveMinimum=0), _bounded("a number above 0", above=0)
+]
+OptionalPositiveInt = Annotated[
+    int | None,
+    _plain(int | None, "integer", "null", exclusiveMinimum=0),
+    _bounded("a whole number above 0", above=0),
+]
+OptionalPositiveFloat = Annotated[
+    float | None,
+    _plain(float | None, "number", "null", exclusiveMinimum=0),
+    _bounded("a number above 0", above=0),
 ]
 Flag = Annotated[bool, _plain(bool, "boolean"), AfterValidator(_flag)]
 OptionalText = Annotated[str | None, _plain(str | None, "string", "null")]
@@ -261,11 +273,9 @@ class LimitsSpec(dg.Model, dg.Resolvable):
     steps: PositiveInt = Field(default=Limits().steps, description="Model calls.")
     tool_calls: PositiveInt = Field(default=Limits().tool_calls, description="Tool calls.")
     seconds: PositiveFloat = Field(default=Limits().seconds, description="Wall time in seconds.")
-    tokens: Annotated[
-        int | None,
-        _plain(int | None, "integer", "null", exclusiveMinimum=0),
-        _bounded("a whole number above 0", above=0),
-    ] = Field(default=None, description="Input and output tokens together; None sets no bound.")
+    tokens: OptionalPositiveInt = Field(
+        default=None, description="Input and output tokens together; None sets no bound."
+    )
     output_bytes: PositiveInt = Field(
         default=Limits().output_bytes, description="Size of the output as JSON."
     )
@@ -279,6 +289,26 @@ class LimitsSpec(dg.Model, dg.Resolvable):
             tokens=self.tokens,
             output_bytes=self.output_bytes,
         )
+
+
+class BudgetSpec(dg.Model, dg.Resolvable):
+    """What one execution may spend in all its tries together, counted by the gateway."""
+
+    tokens: OptionalPositiveInt = Field(
+        default=None, description="Input and output tokens together; None means limits.tokens."
+    )
+    cost_usd: OptionalPositiveFloat = Field(
+        default=None,
+        description="US dollars, by the gateway's table of prices; models without a price are refused then."
+        " None sets no bound.",
+    )
+    calls: OptionalPositiveInt = Field(
+        default=None, description="Model calls that are answered; None means limits.steps."
+    )
+    seconds: OptionalPositiveFloat = Field(
+        default=None,
+        description="Seconds for which models are at work; calls at the same time count each. None sets no bound.",
+    )
 
 
 class RetrySpec(dg.Model, dg.Resolvable):
@@ -326,7 +356,10 @@ class AgentSpec(dg.Model, dg.Resolvable):
         description="One execution for each item; None runs one.",
         examples=[{"input": "document", "key": "title", "on_failure": "keep"}],
     )
-    limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one execution.")
+    limits: LimitsSpec = Field(default=LimitsSpec(), description="Bounds of one try of an execution.")
+    budget: BudgetSpec = Field(
+        default=BudgetSpec(), description="Bounds of all tries of an execution together."
+    )
     output_schema: Mapping[str, Any] | None = Field(
         default=None, description="JSON Schema that each output must match; None checks nothing."
     )
@@ -406,6 +439,16 @@ class AgentSpec(dg.Model, dg.Resolvable):
         named += [(tool.function, ("portable", "tools", n, "function")) for n, tool in enumerate(tools)]
         return [(name.partition(":")[0].split("."), path) for name, path in named if name is not None]
 
+    def execution_budget(self) -> ExecutionBudget:
+        """Return what one execution may spend, as the gateway is told."""
+        budget, limits = self.budget, self.limits
+        return ExecutionBudget(
+            tokens=budget.tokens or limits.tokens,
+            cost=None if budget.cost_usd is None else nanodollars(budget.cost_usd),
+            calls=budget.calls or limits.steps,
+            seconds=budget.seconds,
+        )
+
     def source(self, name: str) -> AgentSource:
         """Return the agent as the contract names it."""
         portable = self.portable.agent(name) if self.portable is not None else None
@@ -428,7 +471,7 @@ def _check_template(template: str, names: set[str], where: str) -> None:
             )
 
 
-SPECS: Final = (PortableSpec, ToolSpec, McpSpec, InputSpec, ForEachSpec, LimitsSpec, RetrySpec)
+SPECS: Final = (PortableSpec, ToolSpec, McpSpec, InputSpec, ForEachSpec, LimitsSpec, BudgetSpec, RetrySpec)
 """What an `AgentSpec` is made of."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orchestrator_gateway.tokens import ExecutionBudget
 from orchestrator_resources.approvals import Request
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_runtimes.client import OnEvent
@@ -109,7 +110,10 @@ class BatchSettings:
     """How a batch runs.
 
     Attributes:
-        limits: Of each execution.
+        limits: Of each try of an execution.
+        name: Of the agent, as people call it and as its budget names it.
+        location: The code location that it belongs to; empty where it is not known.
+        budget: Of each execution, all its tries together.
         model: Where model calls go; None for agents that make none.
         in_flight: Most executions at once. Waiting for a model costs this machine next to nothing; the default is what
             most endpoints take from one client.
@@ -122,6 +126,9 @@ class BatchSettings:
     """
 
     limits: Limits = field(default_factory=Limits)
+    name: str = ""
+    location: str = ""
+    budget: ExecutionBudget = field(default_factory=ExecutionBudget)
     model: ModelAddress | None = None
     in_flight: int = 64
     failures: FailurePolicy = field(default_factory=FailurePolicy)

@@ -175,7 +175,7 @@ def test_the_component_is_listed_with_documentation_and_examples(project: Projec
 
 
 OURS = {f"{name}Model" for name in ("AgentComponent", "PortableSpec", "ToolSpec", "McpSpec", "InputSpec")} | {
-    f"{name}Model" for name in ("ForEachSpec", "LimitsSpec", "RetrySpec")
+    f"{name}Model" for name in ("ForEachSpec", "LimitsSpec", "BudgetSpec", "RetrySpec")
 }
 GOOD = {
     "asset": "{key: x}",
@@ -198,6 +198,8 @@ AT_CHECK_YAML = [
     ({"limits": "{output_bytes: lots}"}, 7, "limits.output_bytes 'lots' is not of type 'integer'"),
     ({"limits": "{steps: 1.5}"}, 7, "limits.steps 1.5 is not of type 'integer'"),
     ({"limits": "{stepss: 1}"}, 7, "'stepss' was unexpected"),
+    ({"budget": "{cost_usd: -1}"}, 7, "budget.cost_usd -1 is less than or equal to the minimum of 0"),
+    ({"budget": "{cost: 1}"}, 7, "'cost' was unexpected"),
     ({"retries": "{max: -1}"}, 7, "retries.max -1 is less than the minimum of 0"),
     ({"retries": "{max: often}"}, 7, "retries.max 'often' is not of type 'integer'"),
     ({"retries": "{delay_seconds: -1}"}, 7, "retries.delay_seconds -1 is less than the minimum of 0"),

@@ -4,14 +4,23 @@ import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator_gateway.ledger import LEASE_SECONDS, Account, Amount, Bound, Hold, Ledger, Spent, UsedUp
+from orchestrator_gateway.ledger import (
+    LEASE_SECONDS,
+    MEASURES,
+    Account,
+    Amount,
+    Bound,
+    Hold,
+    Ledger,
+    Spent,
+    UsedUp,
+)
 from orchestrator_gateway.sqlite_ledger import SqliteLedger
 
 DAY = "2026-11-25"
@@ -80,20 +89,26 @@ def test_what_is_settled_is_counted_in_every_account_also_for_the_next_gateway(t
     with_ledgers(tmp_path, work)
 
 
-@pytest.mark.parametrize("measure", ["tokens", "cost", "calls", "milliseconds"])
+@pytest.mark.parametrize(
+    ("bound", "spent"),
+    [
+        (Bound(account=AGENT, per="day", tokens=10), Amount(tokens=9)),
+        (Bound(account=AGENT, per="day", cost=10), Amount(cost=9)),
+        (Bound(account=AGENT, per="day", calls=10), Amount(calls=9)),
+        (Bound(account=AGENT, per="day", milliseconds=10), Amount(milliseconds=9)),
+    ],
+    ids=MEASURES,
+)
 def test_a_call_is_made_while_the_bound_is_not_reached_and_none_after_it(
-    tmp_path: Path, measure: str
+    tmp_path: Path, bound: Bound, spent: Amount
 ) -> None:
-    bound = replace(Bound(account=AGENT, per="day"), **{measure: 10})
-    spent = replace(Amount(), **{measure: 9})
-
     async def work(opened: Ledgers) -> None:
         ledger = await opened.open()
         await ledger.settle(await held(ledger, bound, amount=Amount()), spent)
         await ledger.settle(await held(ledger, bound, amount=Amount()), spent)
         found = await refused(ledger, bound, amount=Amount())
         assert found == UsedUp(bound=bound, measure=found.measure, spent=18, held=0)
-        assert found.measure == measure and found.final
+        assert bound.allowed(found.measure) == 10 and found.final
 
     with_ledgers(tmp_path, work)
 

@@ -47,7 +47,14 @@ class PostgresServer:
         self._programs = installation / "bin"
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "--no-sync", "--auth=trust", f"--username={_USER}", f"--pgdata={self._data}")
+        self._run(
+            "initdb",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--auth=trust",
+            f"--username={_USER}",
+            f"--pgdata={self._data}",
+        )
 
     @property
     def _data(self) -> Path:

@@ -23,6 +23,7 @@ from orchestrator_gateway.journal import (
 )
 from orchestrator_gateway.journals import open_journal
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord, Usage
+from tests.integration.postgres_servers import PostgresServer
 
 SCOPE = Scope(tenant="t", execution="e", agent="a")
 ANSWER = Answer(
@@ -96,8 +97,10 @@ class Store:
         return claimed.number if claimed.state == "answered" else 0
 
 
-@pytest.fixture(params=["sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path) -> Store:
+    if request.param == "postgres":
+        return Store(postgres.database())
     return Store(str(tmp_path / "new" / "journal.db"))
 
 

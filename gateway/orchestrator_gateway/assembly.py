@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.journals import open_journal
 from orchestrator_gateway.ledgers import open_ledger, purge_ledger
 from orchestrator_gateway.prices import PriceTable, load_prices
+from orchestrator_gateway.retention import purging
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
 from orchestrator_gateway.telemetry import TelemetrySettings, open_telemetry
 
@@ -81,7 +81,7 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         await telemetry.open()
         journal = await open_journal(parts.journal, parts.limits)
         closing.push_async_callback(journal.close)
-        await journal.purge(None, time.time() - parts.limits.retention_seconds)
+        await closing.enter_async_context(purging(journal, parts.limits.retention_seconds))
         ledger = await open_ledger(parts.journal)
         budgets = Budgets(ledger, parts.prices or load_prices(), parts.budgets)
         closing.push_async_callback(budgets.close)

@@ -59,6 +59,7 @@ class Calls:
         self._journal = journal
         self._lease_seconds = lease_seconds
         self._begun: dict[int, Begun] = {}
+        self._abandoned: OrderedDict[int, Begun] = OrderedDict()
         self._words: OrderedDict[Scope, Words] = OrderedDict()
 
     async def claim(
@@ -132,8 +133,11 @@ class Calls:
     async def release(self, begun: Begun) -> None:
         """Note that a call came to nothing; whoever waits for it makes it anew."""
         try:
-            with contextlib.suppress(JournalUnavailable):  # then its lease ends it
-                await self._journal.release(begun.scope, begun.number, begun.request)
+            await self._journal.release(begun.scope, begun.number, begun.request)
+        except JournalUnavailable:
+            self._abandoned[begun.number] = begun  # else its lease ends it
+            if len(self._abandoned) > EXECUTIONS:
+                self._abandoned.popitem(last=False)
         finally:
             self._end(begun)
 
@@ -160,6 +164,9 @@ class Calls:
 
     async def _change(self, number: int, seconds: float) -> None:
         """Wait until a call may have ended."""
+        if number in self._abandoned:
+            await self._release_late(self._abandoned[number])
+            return
         own = self._begun.get(number)
         if own is None:
             await asyncio.sleep(seconds)
@@ -167,6 +174,10 @@ class Calls:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await own.ended.wait()
+
+    async def _release_late(self, begun: Begun) -> None:
+        await self._journal.release(begun.scope, begun.number, begun.request)
+        self._abandoned.pop(begun.number, None)
 
     async def _read_words(self, scope: Scope) -> Words:
         words = await self._journal.words(scope)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator_gateway.budget_settings import Budget
+from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.routes import Default, Model, UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretSource
 from orchestrator_gateway.settings_files import BadConfiguration, read_settings
@@ -25,10 +26,12 @@ class JournalSettings:
     Attributes:
         sqlite: Path of a file, for one gateway or several on one machine; relative to the configuration file.
         postgresql: Where the connection string stands, for gateways on several machines.
+        limits: How much it keeps, and for how long.
     """
 
     sqlite: str | None = None
     postgresql: SecretSource | None = None
+    limits: JournalLimits = field(default_factory=JournalLimits)
 
     def __post_init__(self) -> None:
         """Refuse a journal in two places or in none."""

@@ -25,11 +25,14 @@ class JournalLimits:
             would repeat it. 16 MiB is far beyond what models write, and within what a row may hold.
         lease_seconds: How long a call is waited for whose gateway gives no sign of life: then another one makes it.
             Long enough for a gateway that is only slow.
+        patience_seconds: For how long a database that does not answer is asked again before a call is refused with
+            503: a restart or a failover takes seconds, which an answer that was paid for is worth. PostgreSQL only.
     """
 
     retention_seconds: float = 30 * 24 * 3600.0
     answer_bytes: int = 16 * 2**20
     lease_seconds: float = LEASE_SECONDS
+    patience_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be kept to."""
@@ -37,6 +40,8 @@ class JournalLimits:
             raise ValueError("retention_seconds and answer_bytes are more than 0")
         if self.lease_seconds < 1:
             raise ValueError("lease_seconds is 1 or more: a gateway that is busy must not lose its calls")
+        if self.patience_seconds < 0:
+            raise ValueError("patience_seconds is 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,11 @@ from orchestrator_gateway.sqlite_journal import SqliteJournal
 _POSTGRES: Final = ("postgresql://", "postgres://")
 
 
+def is_postgres(place: str) -> bool:
+    """Return whether a journal is in PostgreSQL rather than in a file."""
+    return place.startswith(_POSTGRES)
+
+
 async def open_journal(place: str, limits: JournalLimits) -> Journal:
     """Return a journal.
 
@@ -19,7 +24,7 @@ async def open_journal(place: str, limits: JournalLimits) -> Journal:
     Raises:
         JournalUnavailable: It cannot be opened, or its driver is not installed.
     """
-    if not place.startswith(_POSTGRES):
+    if not is_postgres(place):
         return SqliteJournal(Path(place), limits)
     try:
         from orchestrator_gateway.postgres_journal import PostgresJournal

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from orchestrator_gateway.journals import is_postgres
 from orchestrator_gateway.ledger import Ledger
 from orchestrator_gateway.sqlite_ledger import SqliteLedger
 
@@ -19,11 +20,15 @@ async def open_ledger(journal: str) -> Ledger:
     """Open the ledger that belongs to a journal.
 
     Args:
-        journal: Path of the journal's SQLite file.
+        journal: Path of the journal's SQLite file, or URL of its PostgreSQL database.
 
     Raises:
         JournalUnavailable: It cannot be opened.
     """
+    if is_postgres(journal):
+        return SqliteLedger(
+            Path(":memory:")
+        )  # each gateway counts for itself, until there is a ledger in PostgreSQL
     return SqliteLedger(Path(journal).with_name(FILE))
 
 

@@ -27,8 +27,8 @@ _CONNECT_SECONDS: Final = 5
 _WORK_SECONDS: Final = 20.0
 """How long one piece of work may take; a network that swallows packets shows in nothing else."""
 
-_PATIENCE_SECONDS: Final = 10.0
-"""For how long work is tried again: a restart or a failover takes seconds, which an answer that was paid for is worth."""
+_LEAST_SECONDS: Final = 1.0
+"""How long a connection is waited for at least, when nobody wants to wait."""
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -38,6 +38,15 @@ _OPTIONS: Final = (
     f"-c statement_timeout={_WORK_SECONDS:.0f}s -c idle_in_transaction_session_timeout={_WORK_SECONDS:.0f}s"
     " -c plan_cache_mode=force_custom_plan"
 )
+_SETTINGS: Final[dict[str, Any]] = {
+    "autocommit": True,
+    "connect_timeout": _CONNECT_SECONDS,
+    "options": _OPTIONS,
+    "application_name": "orchestrator-gateway",
+    "client_encoding": "utf8",
+    "keepalives_idle": 10,
+    "tcp_user_timeout": int(_WORK_SECONDS * 1_000),
+}
 _OPENING: Final = 7_302_113_845_120_011_001
 """Advisory lock of who looks after the schema."""
 
@@ -60,49 +69,39 @@ class PostgresSchema:
 class PostgresDatabase:
     """A database that gateways of many machines share; `opened` returns one."""
 
-    def __init__(self, pool: "AsyncConnectionPool[Connection]") -> None:
+    def __init__(self, pool: "AsyncConnectionPool[Connection]", patience_seconds: float) -> None:
         """Use a pool that is open."""
         self._pool = pool
+        self._patience_seconds = patience_seconds
 
     @classmethod
-    async def opened(cls, url: str, schema: PostgresSchema) -> "PostgresDatabase":
+    async def opened(cls, url: str, schema: PostgresSchema, patience_seconds: float) -> "PostgresDatabase":
         """Connect, and make the tables that are missing; any number may do so at once.
 
         Args:
             url: Where the database is, with user and password.
             schema: Its tables.
+            patience_seconds: For how long work is tried again, and a server that does not answer is waited for.
 
         Raises:
             JournalUnavailable: It cannot be reached, or has a schema of another version.
         """
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": _CONNECT_SECONDS,
-                "options": _OPTIONS,
-                "application_name": "orchestrator-gateway",
-                "client_encoding": "utf8",
-                "keepalives_idle": 10,
-                "tcp_user_timeout": int(_WORK_SECONDS * 1_000),
-            },
+            kwargs=_SETTINGS,
             min_size=1,
             max_size=_CONNECTIONS,
             max_waiting=_WAITING,
-            timeout=_CONNECT_SECONDS,
+            timeout=min(_CONNECT_SECONDS, max(patience_seconds, _LEAST_SECONDS)),
             # the next piece of work tries again: the pool's own pauses grow to minutes
             reconnect_timeout=1.0,
             open=False,
         )
-        database = cls(pool)
-        try:
-            await pool.open()
-            await database.do(lambda connection: _prepare(connection, schema))
-        except BaseException as error:
-            await pool.close()
-            if isinstance(error, psycopg.Error):  # a URL that cannot be read
-                raise _unavailable(error) from error
-            raise
+        database = cls(pool, patience_seconds)
+        await database._patiently(
+            lambda: _prepared(url, schema)
+        )  # by itself: a pool does not say what is wrong
+        await pool.open()
         return database
 
     async def do(self, work: Work[T], *, seconds: float = _WORK_SECONDS) -> T:
@@ -115,11 +114,19 @@ class PostgresDatabase:
         Raises:
             JournalUnavailable: It failed; whether it was done cannot be known where the connection was lost.
         """
-        until, pause = time.monotonic() + _PATIENCE_SECONDS, _FIRST_PAUSE_SECONDS
+
+        async def once() -> T:
+            async with asyncio.timeout(seconds), self._pool.connection() as connection:
+                return await work(connection)
+
+        return await self._patiently(once)
+
+    async def _patiently(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Do something until it works, or fails for good, or nobody wants to wait any more."""
+        until, pause = time.monotonic() + self._patience_seconds, _FIRST_PAUSE_SECONDS
         while True:
             try:
-                async with asyncio.timeout(seconds), self._pool.connection() as connection:
-                    return await work(connection)
+                return await once()
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
                 if time.monotonic() + pause > until:
                     raise _unavailable(error) from error
@@ -127,13 +134,22 @@ class PostgresDatabase:
                 raise _unavailable(error) from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-            with contextlib.suppress(psycopg.Error, TimeoutError):
-                async with asyncio.timeout(_CONNECT_SECONDS):
-                    await self._pool.check()  # others of the pool are lost, too, when a server has ended
+            if not self._pool.closed:
+                with contextlib.suppress(psycopg.Error, TimeoutError):
+                    async with asyncio.timeout(_CONNECT_SECONDS):
+                        await self._pool.check()  # others of the pool are lost, too, when a server has ended
 
     async def close(self) -> None:
         """Let the connections go."""
         await self._pool.close()
+
+
+async def _prepared(url: str, schema: PostgresSchema) -> None:
+    """Make the tables that are missing, and refuse those of another version."""
+    async with asyncio.timeout(_WORK_SECONDS):
+        connection = await psycopg.AsyncConnection.connect(url, **_SETTINGS)
+        async with connection:
+            await _prepare(connection, schema)
 
 
 async def _prepare(connection: Connection, schema: PostgresSchema) -> None:

@@ -123,8 +123,8 @@ class _Record:
 class PostgresJournal:
     """See `journal.Journal`; `opened` returns one.
 
-    Nothing is lost when the server is killed: what is told is on its disk. Work whose connection was lost is done again,
-    which changes nothing where it had been done.
+    Nothing is lost when the server is killed: what is told is on its disk. Work whose connection was lost is done once
+    more, which changes nothing where it had been done.
     """
 
     def __init__(self, database: PostgresDatabase, limits: JournalLimits) -> None:
@@ -150,7 +150,7 @@ class PostgresJournal:
             JournalUnavailable: It cannot be reached, or has a schema of another version.
         """
         schema = PostgresSchema(name=_NAME, version=VERSION, statements=_STATEMENTS)
-        return cls(await PostgresDatabase.opened(url, schema), limits)
+        return cls(await PostgresDatabase.opened(url, schema, limits.patience_seconds), limits)
 
     async def words(self, scope: Scope) -> Words:
         """Return what the answers of a scope were about."""

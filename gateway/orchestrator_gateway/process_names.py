@@ -22,6 +22,8 @@ def is_gone(name: str) -> bool:
         return True
     except PermissionError:
         return False
+    with contextlib.suppress(OSError, IndexError):  # one that ended and that its parent has not noticed yet
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     return False
 
 

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS steps (
 );
 CREATE INDEX IF NOT EXISTS steps_by_age ON steps (recorded)
 """
+_PURGED_AT_ONCE: Final = 500
 _SCOPE: Final = "tenant = ? AND execution = ? AND agent = ?"
 _EQUAL: Final = f"""
 SELECT calls.number, calls.request, calls.attempt, exact, loose, lease, holder, given.request FROM calls
@@ -210,20 +211,26 @@ class SqliteJournal:
 
     async def purge(self, tenant: str | None, older_than: float) -> int:
         """Drop executions of which nothing was recorded since a Unix time; of every tenant where it is None."""
-        since = {"older": older_than, "tenant": tenant}
+        since = {"older": older_than, "tenant": tenant, "most": _PURGED_AT_ONCE}
 
         def work(database: sqlite3.Connection) -> int:
             return sum(
                 database.execute(
-                    f"DELETE FROM {table} WHERE recorded < :older AND (:tenant IS NULL OR tenant = :tenant) AND"
-                    f" NOT EXISTS (SELECT 1 FROM {table} AS later WHERE later.tenant = {table}.tenant"
-                    f" AND later.execution = {table}.execution AND later.recorded >= :older)",
+                    f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} AS old WHERE recorded < :older"
+                    " AND (:tenant IS NULL OR tenant = :tenant) AND NOT EXISTS (SELECT 1"
+                    f" FROM {table} AS later WHERE later.tenant = old.tenant"
+                    " AND later.execution = old.execution AND later.recorded >= :older) LIMIT :most)",
                     since,
                 ).rowcount
                 for table in ("calls", "steps")
             )
 
-        return await self._database.do(work)
+        dropped = 0
+        while (
+            some := await self._database.do(work, durable=False)
+        ) > 0:  # in parts: calls must not wait for long
+            dropped += some
+        return dropped
 
     async def close(self) -> None:
         """Do what was asked for, and release the database."""

@@ -1,6 +1,7 @@
 """What executions of a step have finished, so that a retry of the step does not run them again."""
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -29,8 +30,13 @@ class FinishedExecutions:
         with transaction(self._file, "finished executions") as database:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute(
-                "CREATE TABLE IF NOT EXISTS finished (execution TEXT PRIMARY KEY, result TEXT) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS finished"
+                " (execution TEXT PRIMARY KEY, result TEXT, recorded REAL) WITHOUT ROWID"
             )
+            columns = [name for _, name, *_ in database.execute("PRAGMA table_info(finished)")]
+            if "recorded" not in columns:  # made by an older version: counts as recorded now
+                database.execute("ALTER TABLE finished ADD COLUMN recorded REAL")
+                database.execute("UPDATE finished SET recorded = ?", (time.time(),))
 
     def get(self, executions: Iterable[str]) -> dict[str, Result]:
         """Return the results of those executions that have finished."""
@@ -47,11 +53,23 @@ class FinishedExecutions:
 
     def put(self, results: Mapping[str, Result]) -> None:
         """Remember results, by execution; durable when this returns."""
-        rows = [(execution, json.dumps(encode(result))) for execution, result in results.items()]
+        now = time.time()
+        rows = [(execution, json.dumps(encode(result)), now) for execution, result in results.items()]
         with transaction(self._file, "finished executions") as database:
-            database.executemany("INSERT OR REPLACE INTO finished (execution, result) VALUES (?, ?)", rows)
+            database.executemany(
+                "INSERT OR REPLACE INTO finished (execution, result, recorded) VALUES (?, ?, ?)", rows
+            )
 
     def forget(self, executions: Iterable[str]) -> None:
         """Drop the results of executions whose asset is materialized."""
         with transaction(self._file, "finished executions") as database:
             database.executemany("DELETE FROM finished WHERE execution = ?", [(name,) for name in executions])
+
+    def purge(self, older_than: float) -> int:
+        """Drop the results of executions that finished before a Unix time, and whose asset never came to be.
+
+        Returns:
+            How many were dropped.
+        """
+        with transaction(self._file, "finished executions") as database:
+            return database.execute("DELETE FROM finished WHERE recorded < ?", (older_than,)).rowcount

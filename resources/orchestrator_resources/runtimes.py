@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import tempfile
+import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from orchestrator_gateway.journal import JournalLimits
 from orchestrator_resources.approval_desk import ApprovalDesk
 from orchestrator_resources.approvals import Approvals, Asker
 from orchestrator_resources.embedded_model.service import EmbeddedModel
@@ -105,6 +107,7 @@ class Runtimes:
         self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
+        self._purge(time.time() - JournalLimits().retention_seconds)
         self._gateways_folder = _gateways_folder(settings)
 
     def environment(self, profile: FrameworkProfile) -> Environment:
@@ -219,6 +222,15 @@ class Runtimes:
                 self._settings.state / "journal.db", model, handed_over=self._gateways_folder
             )
         return self._gateways[model]
+
+    def _purge(self, older_than: float) -> None:
+        """Drop what was kept for a retry that never came; a gateway does so with its own journal."""
+        try:
+            if isinstance(self._steps, SqliteSteps):
+                self._loop.run(self._steps.purge(older_than))
+            self._finished().purge(older_than)
+        except AgentError as error:  # a month more harms nothing
+            self._tell(str(error))
 
     def _finished(self) -> FinishedExecutions:
         return FinishedExecutions(self._settings.state / "finished_executions.db")

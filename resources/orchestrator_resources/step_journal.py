@@ -44,6 +44,10 @@ class SqliteSteps:
         """Drop the steps of executions whose asset is stored."""
         await _told(self._journal.forget(TENANT, executions))
 
+    async def purge(self, older_than: float) -> int:
+        """Drop the steps of executions of which nothing was recorded since a Unix time; return how many."""
+        return await _told(self._journal.purge(TENANT, older_than))
+
     async def close(self) -> None:
         """Release the file."""
         await self._journal.close()

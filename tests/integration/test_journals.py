@@ -362,6 +362,14 @@ def test_old_executions_are_purged_by_tenant_and_those_that_go_on_are_not(store:
     store.do(work)
 
 
+def test_many_old_calls_are_purged(store: Store) -> None:
+    async def work(journal: Journal) -> None:
+        await asyncio.gather(*(store.answered(journal, f"x{n}") for n in range(1_200)))
+        assert await journal.purge("t", time.time() + 60) == 1_200
+
+    store.do(work)
+
+
 @pytest.mark.parametrize("size", [0, 256, 3 * 2**20])
 def test_an_answer_of_any_bytes_without_usage_comes_back(store: Store, size: int) -> None:
     body = (bytes(range(256)) * (size // 256 + 1))[:size]

@@ -1,7 +1,10 @@
 """Sessions and finished executions outlive their process and are never overwritten by mistake."""
 
 import asyncio
+import contextlib
 import multiprocessing
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +159,22 @@ def test_finished_executions_that_cannot_be_kept_are_an_error_that_may_be_retrie
     with pytest.raises(AgentError, match="make room on its disk") as caught:
         WORK[work](finished, file)
     assert caught.value.code.retryable
+
+
+def test_results_that_nobody_came_for_are_purged_by_their_age(tmp_path: Path) -> None:
+    finished = FinishedExecutions(tmp_path / "finished.db")
+    finished.put({"old": RESULT})
+    between = time.time()
+    finished.put({"new": RESULT})
+    assert finished.purge(between - 60) == 0
+    assert finished.purge(between) == 1 and set(finished.get(["old", "new"])) == {"new"}
+
+
+def test_results_of_an_older_version_are_kept_from_now_on(tmp_path: Path) -> None:
+    file = tmp_path / "finished.db"
+    FinishedExecutions(file).put({"kept": RESULT})
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute("ALTER TABLE finished DROP COLUMN recorded")
+    assert FinishedExecutions(file).get(["kept"]) == {"kept": RESULT}
+    assert FinishedExecutions(file).purge(time.time() - 60) == 0
+    assert FinishedExecutions(file).purge(time.time() + 60) == 1

@@ -41,7 +41,6 @@ def resolve(file: Path) -> Resolved:
         BadConfiguration: It cannot be used, or a secret is not where it says.
     """
     configuration = load(file)
-
     secret = _read(configuration.secret, file, "secret")
     if len(secret) < LEAST_SECRET_CHARACTERS:
         needed = f"it must have {LEAST_SECRET_CHARACTERS} characters at least, such as `openssl rand -hex 32` makes"

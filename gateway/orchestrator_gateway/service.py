@@ -38,6 +38,8 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
         secret=resolved.secret,
         journal=resolved.journal,
         routing=resolved.routing,
+        budgets=resolved.configuration.budgets,
+        prices=resolved.prices,
         host=host,
         port=port,
         drain_seconds=drain_seconds,

@@ -92,6 +92,15 @@ class Administration:
 
         return handle
 
+    def guarded(self, told: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return a handler that tells something to whoever knows the gateway's secret."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            self._check(request)
+            return web.json_response(told())
+
+        return handle
+
     def _check(self, request: web.Request) -> None:
         try:
             check_trusted(self._secret, bearer(request.headers))

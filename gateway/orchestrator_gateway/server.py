@@ -157,6 +157,7 @@ class Gateway:
         app.router.add_get("/ready", self._ready)
         administration = Administration(self._settings.secret, self._journal, self._calls, self.budgets)
         administration.add_to(app.router)
+        app.router.add_get("/admin/upstreams", administration.guarded(self.dispatcher.states))
         app.on_startup.append(self._open)
         app.on_cleanup.append(self._close)
         return app
@@ -202,7 +203,7 @@ class Gateway:
                 await self._journal.words(Scope(tenant="", execution="", agent=""))
         except TimeoutError as error:
             raise refusal(503, "the journal does not answer in time") from error
-        return web.json_response({"ready": True, "upstreams": self.dispatcher.states()})
+        return web.json_response({"ready": True})
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         _claims(request, self._settings.secret)

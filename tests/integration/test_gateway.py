@@ -12,7 +12,6 @@ import urllib.parse
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,38 +21,8 @@ from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import ModelAddress
+from tests.integration.gateway_calls import ask, send
 from tests.integration.processes import alive, wait_until
-
-REPLAYED = "x-orchestrator-replayed"
-
-
-class Answered:
-    """What a guest got."""
-
-    def __init__(self, status: int, headers: http.client.HTTPMessage, body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    @property
-    def replayed(self) -> bool:
-        return self.headers.get(REPLAYED) == "1"
-
-
-def ask(address: ModelAddress, text: str, *, path: str = "/chat/completions", **more: Any) -> Answered:
-    """Make a call as a guest does."""
-    body = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
-    return send(address, json.dumps(body).encode(), path=path)
-
-
-def send(
-    address: ModelAddress, body: bytes, *, path: str = "/chat/completions", method: str = "POST"
-) -> Answered:
-    base = urllib.parse.urlsplit(address.base_url)
-    connection = http.client.HTTPConnection(str(base.hostname), base.port, timeout=60)
-    with contextlib.closing(connection):
-        headers = {"content-type": "application/json", "authorization": f"Bearer {address.api_key}"}
-        connection.request(method, base.path + path, body, headers)
-        answer = connection.getresponse()
-        return Answered(answer.status, answer.headers, answer.read())
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_an_alias_becomes_the_upstreams_own_name_and_nothing_else_changes(
     tmp_path: Path, upstream: ModelEndpoint, *, stream: bool
 ) -> None:
     with gateway_service(tmp_path, one_alias(upstream.script("first", Script()))) as service:
-        more = {
+        more: dict[str, Any] = {
             "stream": stream,
             "temperature": 0.10,
             "user": "ü 🎉",

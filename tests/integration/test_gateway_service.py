@@ -124,9 +124,8 @@ def lines_of(log: str) -> list[dict[str, Any]]:
 
 def test_each_call_has_a_line_without_what_was_said(tmp_path: Path, upstream: ModelEndpoint) -> None:
     faulty = Script(faults=(Fault(kind=FaultKind.STATUS, status=400),))
-    configuration = to(upstream.script("good", Script(text="the answer"))) | {
-        "models": {"bad": {"targets": [{"upstream": "bad", "model": "b"}]}}
-    }
+    models = {"bad": {"targets": [{"upstream": "bad", "model": "b"}]}}
+    configuration = to(upstream.script("good", Script(text="the answer")), models=models)
     configuration["upstreams"]["bad"] = {"base_url": upstream.script("bad", faulty)}
     with gateway_service(tmp_path, configuration) as service:
         address = service.model(tenant="team", execution="e1")

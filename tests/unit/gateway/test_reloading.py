@@ -63,7 +63,7 @@ def test_what_is_wrong_is_told_once_and_again_when_somebody_asks(
         try:
             await until(lambda: looks > 5)
             assert not used and not caplog.messages, "nothing has changed"
-            write(file, defualt={})
+            write(file, colour={})
             await until(lambda: bool(caplog.messages))
             seen = looks
             await until(lambda: looks > seen + 5)

@@ -1,0 +1,109 @@
+"""A run that uses a gateway which somebody else runs: aliases are its agents' models, and the run holds no key."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from orchestrator_assets import PortableSpec, agent_asset
+from orchestrator_resources.agent_runtimes import AgentRuntimes
+from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
+from orchestrator_runtimes.conformance.scripts import Script
+from orchestrator_runtimes.errors import AgentError
+from tests.integration.agent_materializations import failure, fake_agent
+from tests.integration.gateway_services import GatewayService, gateway_service
+
+
+def run(framework: str = "fake", model: str = "fast", **runtimes: Any) -> dg.ExecuteInProcessResult:
+    portable = PortableSpec(instructions="Help.", model_name=model)
+    agent = fake_agent(framework=framework, portable=portable)
+    return dg.materialize(
+        [agent_asset(agent, asset=dg.AssetSpec("mine"))],
+        resources={"agent_runtimes": AgentRuntimes(processes=1, **runtimes)},
+        raise_on_error=False,
+    )
+
+
+def configuration(endpoint: ModelEndpoint) -> dict[str, Any]:
+    upstream = {
+        "base_url": endpoint.script("near", Script(text="from the alias")),
+        "api_key": {"file": "key"},
+    }
+    return {
+        "upstreams": {"near": upstream},
+        "models": {"fast": {"targets": [{"upstream": "near", "model": "small"}]}},
+    }
+
+
+def made(service: GatewayService, **more: Any) -> dg.ExecuteInProcessResult:
+    return run(gateway_url=service.address, gateway_secret=service.secret_file.read_text(), **more)
+
+
+@pytest.mark.usefixtures("fake_framework")
+def test_a_runs_calls_go_by_the_gateways_aliases_with_its_key(
+    tmp_path: Path, endpoint: ModelEndpoint
+) -> None:
+    key = secrets.token_hex(16)
+    (tmp_path / "key").write_text(key)
+    endpoint.reset()
+    with gateway_service(tmp_path, configuration(endpoint)) as service:
+        result = made(service, tenant="team-a")
+        assert result.success and result.output_for_node("mine") == "from the alias"
+        (call,) = endpoint.calls_of("near")
+        assert call.body is not None and call.body["model"] == "small"
+        assert call.authorization == f"Bearer {key}"
+        service.logged('"tenant": "team-a"')
+        code, description = failure(made(service, model="slow"))
+        assert code == "model_rejected" and "404" in description
+
+
+def test_a_real_framework_uses_an_alias_as_its_model(tmp_path: Path, endpoint: ModelEndpoint) -> None:
+    (tmp_path / "key").write_text(secrets.token_hex(16))
+    endpoint.reset()
+    with gateway_service(tmp_path, configuration(endpoint)) as service:
+        result = made(service, framework="langgraph")
+        assert result.success and result.output_for_node("mine") == "from the alias"
+        assert [call.body and call.body["model"] for call in endpoint.calls_of("near")] == ["small"]
+
+
+@pytest.mark.usefixtures("fake_framework")
+def test_it_is_found_by_the_environment(
+    tmp_path: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(secrets.token_hex(16))
+    endpoint.reset()
+    with gateway_service(tmp_path, configuration(endpoint)) as service:
+        monkeypatch.setenv("ORCHESTRATOR_GATEWAY_URL", service.address)
+        monkeypatch.setenv("ORCHESTRATOR_GATEWAY_SECRET_FILE", str(service.secret_file))
+        monkeypatch.setenv("ORCHESTRATOR_TENANT", "team-b")
+        assert run().success and endpoint.count == 1
+        service.logged('"tenant": "team-b"')
+
+
+@pytest.mark.usefixtures("fake_framework")
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"gateway_url": "gateway:8900", "gateway_secret": "s" * 32},
+            "it must be such as http://gateway:8900",
+        ),
+        ({"gateway_url": "http://a/v1", "gateway_secret": "s" * 32}, "without /v1"),
+        ({"gateway_url": "http://a", "gateway_secret": "short"}, "32 characters at least"),
+        ({"gateway_url": "http://a"}, "set gateway_secret, ORCHESTRATOR_GATEWAY_SECRET or"),
+        (
+            {"gateway_url": "http://a", "gateway_secret": "s" * 32, "network": "gateway"},
+            "leave gateway_url out",
+        ),
+    ],
+    ids=["no scheme", "a path", "short", "no secret", "closed in"],
+)
+def test_what_cannot_be_a_gateway_is_refused_with_what_to_change(
+    settings: dict[str, Any], words: str
+) -> None:
+    agent = agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))
+    with pytest.raises(dg.DagsterResourceFunctionError) as caught:
+        dg.materialize([agent], resources={"agent_runtimes": AgentRuntimes(**settings)})
+    assert isinstance(caught.value.__cause__, AgentError) and words in str(caught.value.__cause__)

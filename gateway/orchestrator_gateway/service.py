@@ -43,6 +43,7 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
         host=host,
         port=port,
         drain_seconds=drain_seconds,
+        limits=resolved.configuration.journal.limits,
         telemetry=resolved.configuration.telemetry,
     )
     loop, ending = asyncio.get_running_loop(), asyncio.Event()

@@ -1,85 +1,26 @@
 """A gateway whose database is lost under load: nothing that was told is lost, and it recovers by itself."""
 
 import asyncio
-import contextlib
-import secrets
-import time
-from collections.abc import AsyncGenerator, Coroutine
-from dataclasses import dataclass
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
-import aiohttp
 import psycopg
 import pytest
 
-from orchestrator_gateway import tokens
-from orchestrator_gateway.assembly import Parts, serving
-from orchestrator_gateway.dispatch import single
 from orchestrator_gateway.journal import JournalLimits, JournalUnavailable
 from orchestrator_gateway.journals import open_journal
-from orchestrator_gateway.server import REPLAYED
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
+from tests.integration.gateway_guests import PARALLEL, gateway
 from tests.integration.postgres_servers import PostgresServer, postgres_server
 
-PARALLEL = 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a guest was told."""
-
-    status: int
-    body: bytes
-    replayed: bool
-
-
-class Guests:
-    """Guests of one gateway, each of an execution of its own."""
-
-    def __init__(self, address: str, secret: bytes, client: aiohttp.ClientSession) -> None:
-        self._address, self._secret, self._client = address, secret, client
-
-    async def ask(self, execution: int) -> Told:
-        """Make the only call of an execution, in a new try."""
-        until = time.time() + 120
-        claims = tokens.Claims(
-            tenant="t",
-            execution=f"e{execution}",
-            attempt=secrets.token_hex(4),
-            agent="a",
-            until=until,
-            expires=until,
-        )
-        body = {"model": "m", "messages": [{"role": "user", "content": f"question {execution}"}]}
-        headers = {"authorization": f"Bearer {tokens.issue(self._secret, claims)}"}
-        url = f"{self._address}/v1/chat/completions"
-        async with self._client.post(url, json=body, headers=headers) as answer:
-            return Told(
-                status=answer.status, body=await answer.read(), replayed=answer.headers.get(REPLAYED) == "1"
-            )
-
-    async def ask_all(self) -> list[Told]:
-        return await asyncio.gather(*(self.ask(n) for n in range(PARALLEL)))
-
-    async def is_healthy(self) -> bool:
-        async with self._client.get(f"{self._address}/health") as answer:
-            return answer.status == 200
-
-
-@contextlib.asynccontextmanager
-async def gateway(journal: str, model: ModelEndpoint, limits: JournalLimits) -> AsyncGenerator[Guests]:
-    """Serve with a gateway of this process."""
-    secret = secrets.token_bytes(32)
-    parts = Parts(
-        secret=secret,
-        journal=journal,
-        routing=single(model.base_url, None),
-        drain_seconds=1,
-        limits=limits,
-    )
-    async with serving(parts) as started, aiohttp.ClientSession() as client:
-        yield Guests(started.address, secret, client)
+DRIVER = Path(__file__).with_name("full_disk") / "gateway_driver.py"
+NAMESPACE = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-Urm")
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -178,3 +119,20 @@ def test_a_database_that_cannot_be_reached_is_told_by_name(url: str, told: str) 
 
     with pytest.raises(JournalUnavailable, match=rf"PostgreSQL is not available: .*({told})"):
         run(opened())
+
+
+def test_with_a_full_disk_a_gateway_refuses_by_name_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    words = [*NAMESPACE, sys.executable, str(DRIVER), str(tmp_path)]
+    path = os.pathsep.join(filter(None, sys.path))
+    ended = subprocess.run(
+        words, capture_output=True, text=True, timeout=100, check=False, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert ended.returncode == 0, ended.stderr[-3_000:]
+    told = json.loads(ended.stdout.splitlines()[-1])
+    assert told["before"] == [200]
+    assert told["full"] == [200, 503] or told["full"] == [503]
+    assert told["why"] == ["journal_unavailable"]
+    assert told["healthy"] and told["kept"], (
+        "what was told before and meanwhile is told again, by the journal"
+    )
+    assert told["room again"] == [200]

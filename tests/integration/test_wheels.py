@@ -32,6 +32,8 @@ ADAPTERS = tuple(f"orchestrator_{name}." for name in FRAMEWORKS)
 ELSEWHERE = {
     "orchestrator_resources.embedded_model.server": "front",
     "orchestrator_gateway.opentelemetry_export": "opentelemetry",
+    "orchestrator_gateway.postgres_database": "psycopg",
+    "orchestrator_gateway.postgres_journal": "psycopg",
 }
 """A script that runs in an environment of its own, and what comes with an extra; and what they miss here."""
 

@@ -100,21 +100,24 @@ STREAM = "text/event-stream"
 CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "%s"}}]}\n\n'
 
 
+LIKES: list[tuple[Serve, int, str]] = [
+    (says(b"<html>busy</html>", kind="text/html"), 200, "<html>"),
+    (says(b'{"error": {"message": "no"}}'), 200, '"no"'),
+    (says(b""), 200, ""),
+    (says(b"nonsense", status="302 Found", location="http://127.0.0.1:1/"), 502, "redirects"),
+    (says(b"\x1f\x8b", content_encoding="gzip"), 502, "compressed"),
+    (lambda c: c.sendall(b"nonsense\r\n\r\n"), 502, "cannot be reached"),
+    (lambda c: c.sendall(head(content_length="100") + b"half"), 502, "cannot be reached"),
+    (lambda c: c.sendall(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 10_000), 502, "cannot be reached"),
+    (lambda c: endless(c, head(), HUGE), 502, "more than"),
+    (lambda c: endless(c, head("500 Broken"), HUGE), 500, "xxx"),
+    (lambda c: None, 502, "cannot be reached"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("serve", "status", "words"),
-    [
-        (says(b"<html>busy</html>", kind="text/html"), 200, "<html>"),
-        (says(b'{"error": {"message": "no"}}'), 200, '"no"'),
-        (says(b""), 200, ""),
-        (says(b"nonsense", status="302 Found", location="http://127.0.0.1:1/"), 502, "redirects"),
-        (says(b"\x1f\x8b", content_encoding="gzip"), 502, "compressed"),
-        (lambda c: c.sendall(b"nonsense\r\n\r\n"), 502, "cannot be reached"),
-        (lambda c: c.sendall(head(content_length="100") + b"half"), 502, "cannot be reached"),
-        (lambda c: c.sendall(b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 10_000), 502, "cannot be reached"),
-        (lambda c: endless(c, head(), HUGE), 502, "more than"),
-        (lambda c: endless(c, head("500 Broken"), HUGE), 500, "xxx"),
-        (lambda c: None, 502, "cannot be reached"),
-    ],
+    LIKES,
     ids=[
         "html", "an error with 200", "nothing with 200", "redirects", "compressed", "no http", "half a body",
         "headers without end", "a body without end", "an error without end", "closes",
@@ -169,14 +172,17 @@ def test_an_upstream_that_says_nothing_is_given_up(tmp_path: Path, upstream: Mod
         assert ask(service.model(), "hi").status == 200
 
 
+BROKEN_STREAMS: list[Serve] = [
+    lambda c: c.sendall(head(kind=STREAM) + CHUNK % b"half"),
+    lambda c: c.sendall(head(kind=STREAM, content_length="9999") + CHUNK % b"half"),
+    lambda c: c.sendall(head(kind=STREAM) + b"data: {nonsense\n\ndata: [DONE]\n\n"),
+    lambda c: endless(c, head(kind=STREAM), CHUNK % HUGE),
+]
+
+
 @pytest.mark.parametrize(
     "serve",
-    [
-        lambda c: c.sendall(head(kind=STREAM) + CHUNK % b"half"),
-        lambda c: c.sendall(head(kind=STREAM, content_length="9999") + CHUNK % b"half"),
-        lambda c: c.sendall(head(kind=STREAM) + b"data: {nonsense\n\ndata: [DONE]\n\n"),
-        lambda c: endless(c, head(kind=STREAM), CHUNK % HUGE),
-    ],
+    BROKEN_STREAMS,
     ids=["ends early", "is cut off", "is no JSON", "has no end"],
 )
 def test_a_stream_that_is_not_whole_is_never_kept(

@@ -297,6 +297,7 @@ def _materialize(
             seconds=time.monotonic() - began,
             trace_id=traceparent.split("-")[1],
             described=described,
+            spent=host.spent(items, settings.model),
         )
         | decisions_metadata(step.decided(items)),
         data_version=data_version(value),

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import dagster as dg
 
+from orchestrator_assets.costs import cost_metadata
+from orchestrator_gateway.ledger import SpentByExecutions
 from orchestrator_resources.execution_batches import Row
 from orchestrator_runtimes.json_values import Json, dump
 from orchestrator_runtimes.messages import Usage
@@ -51,7 +53,12 @@ def data_version(value: Json) -> dg.DataVersion:
 
 
 def run_metadata(
-    rows: Sequence[Row], *, seconds: float, trace_id: str, described: Mapping[str, Any]
+    rows: Sequence[Row],
+    *,
+    seconds: float,
+    trace_id: str,
+    described: Mapping[str, Any],
+    spent: SpentByExecutions | None,
 ) -> dict[str, Any]:
     """Return the metadata of a materialization.
 
@@ -60,6 +67,7 @@ def run_metadata(
         seconds: Wall time of the step's work.
         trace_id: Of the W3C trace that the executions belong to.
         described: Framework, versions, digests and the like, by name.
+        spent: What the executions spent; None when no gateway told it.
     """
     usage = total_usage(rows)
     reasons = Counter(
@@ -79,7 +87,7 @@ def run_metadata(
         "model_calls": usage.model_calls,
         "tool_calls": usage.tool_calls,
         "unmetered_calls": usage.unmetered_calls,
-        "cost": "unknown: the endpoint tells no price",
+        **cost_metadata(spent),
         "seconds": round(seconds, 3),
         **described,
         "trace_id": trace_id,

@@ -115,7 +115,7 @@ class Administration:
             raise refusal(400, str(error)) from error
 
     async def _spent_by_executions(self, wanted: AskedExecutions) -> object:
-        return await spent_by_executions(self._budgets, wanted)
+        return encode(await spent_by_executions(self._budgets, wanted))
 
     async def _forget(self, wanted: Forget) -> object:
         await self._journal.forget(wanted.tenant, wanted.executions)

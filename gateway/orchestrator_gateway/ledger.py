@@ -4,7 +4,7 @@ What a call may cost is held before it is made and given back when it is settled
 which does not renew its lease counts no more, so a gateway that is killed blocks nobody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -132,6 +132,18 @@ class Spent:
     account: Account
     day: str
     amount: Amount
+
+
+EXECUTIONS: Final = 10_000
+"""Most executions in one question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpentByExecutions:
+    """Answer to `/admin/spend`: what executions spent, those that spent something, by the prices of a table."""
+
+    prices: str
+    executions: Mapping[str, Amount]
 
 
 class Ledger(Protocol):

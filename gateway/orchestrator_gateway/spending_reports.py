@@ -3,15 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final
 
 from orchestrator_gateway.budgets import Budgets
-from orchestrator_gateway.ledger import Amount
+from orchestrator_gateway.ledger import EXECUTIONS, Amount, SpentByExecutions
 from orchestrator_gateway.prices import dollars_text
 from orchestrator_runtimes.json_values import Json
-
-EXECUTIONS: Final = 10_000
-"""Most executions in one question."""
 
 
 class WrongQuestion(Exception):
@@ -49,7 +45,8 @@ async def spent_by_day(budgets: Budgets, query: Mapping[str, str]) -> Json:
     last = _day("until", query.get("until"), today)
     rows = await budgets.ledger.days(tenant, first, last)
     return {
-        **_head(budgets),
+        "currency": "USD",
+        "prices": budgets.prices.version,
         "tenant": tenant,
         "since": first,
         "until": last,
@@ -59,14 +56,14 @@ async def spent_by_day(budgets: Budgets, query: Mapping[str, str]) -> Json:
     }  # fmt: skip
 
 
-async def spent_by_executions(budgets: Budgets, asked: AskedExecutions) -> Json:
+async def spent_by_executions(budgets: Budgets, asked: AskedExecutions) -> SpentByExecutions:
     """Return what executions spent, all their tries together.
 
     Raises:
         JournalUnavailable: The ledger cannot be read.
     """
     amounts = await budgets.ledger.executions(asked.tenant, asked.executions)
-    return {**_head(budgets), "executions": {name: told(amount) for name, amount in amounts.items()}}
+    return SpentByExecutions(prices=budgets.prices.version, executions=amounts)
 
 
 def told(amount: Amount) -> dict[str, Json]:
@@ -79,10 +76,6 @@ def told(amount: Amount) -> dict[str, Json]:
         "unpriced_calls": amount.unpriced_calls,
         "estimated_calls": amount.estimated_calls,
     }
-
-
-def _head(budgets: Budgets) -> dict[str, Json]:
-    return {"currency": "USD", "prices": budgets.prices.version}
 
 
 def _day(name: str, text: str | None, default: date) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from orchestrator_gateway.budget_settings import EVERY, Budget
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
 from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.external_gateway import GatewayAddress
@@ -36,6 +37,43 @@ def state_folder(instance: dg.DagsterInstance | None) -> Path:
     return (
         Path(instance.storage_directory()) if instance is not None else home_folder() / "state"
     ) / "agents"
+
+
+class BudgetConfig(dg.Config):
+    """What an agent, a code location or a tenant may spend in a day or a month of UTC."""
+
+    scope: Literal["agent", "location", "tenant"] = Field(description="Whose spending is counted.")
+    name: str = Field(
+        default=EVERY,
+        description="Of the agent (its asset's key), the code location or the tenant; * gives each a budget of this"
+        " size.",
+    )
+    tokens: int | None = Field(
+        default=None, description="Input and output tokens together; None bounds none."
+    )
+    cost_usd: float | None = Field(
+        default=None, description="US dollars; models without a price are refused then. None bounds nothing."
+    )
+    calls: int | None = Field(default=None, description="Model calls; None bounds none.")
+    per: Literal["day", "month"] = Field(default="day", description="When it is renewed.")
+
+    def budget(self) -> Budget:
+        """Return the budget as the gateway takes it.
+
+        Raises:
+            AgentError: `invalid_input` when it bounds nothing or is none.
+        """
+        try:
+            return Budget(
+                scope=self.scope,
+                name=self.name,
+                tokens=self.tokens,
+                cost_usd=self.cost_usd,
+                calls=self.calls,
+                per=self.per,
+            )
+        except ValueError as error:
+            raise AgentError(ErrorCode.INVALID_INPUT, f"budgets of agent_runtimes: {error}") from error
 
 
 class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
@@ -91,6 +129,17 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         " allows user namespaces). With gateway, a tool that calls out must be an MCP server behind the gateway.",
     )
 
+    budgets: list[BudgetConfig] = Field(
+        default=[],
+        description="What agents, this code location and this machine's tenant may spend in a day or a month. A gateway"
+        " at gateway_url has its own, and these are not used.",
+    )
+    prices: str | None = Field(
+        default=None,
+        description="File of a table of prices (YAML), such as your contract's; None means the one that comes with the"
+        " gateway. A gateway at gateway_url has its own.",
+    )
+
     _runtimes: Runtimes | None = PrivateAttr(default=None)
     _kept: list[_Kept] = PrivateAttr(default_factory=list["_Kept"])
 
@@ -109,6 +158,8 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             spare_seconds=self._spare_seconds(),
             network=self.network,
             external_gateway=self._gateway(),
+            budgets=tuple(budget.budget() for budget in self.budgets),
+            prices=Path(self.prices) if self.prices is not None else None,
         )
         tell = log.info if log is not None else print
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:

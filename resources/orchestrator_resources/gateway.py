@@ -15,11 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in
-from orchestrator_gateway.tokens import Claims, issue, issue_trusted
+from orchestrator_gateway.ledger import EXECUTIONS, Amount, SpentByExecutions
+from orchestrator_gateway.tokens import Claims, ExecutionBudget, issue, issue_trusted
 from orchestrator_runtimes import closed_networks
+from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.json_values import Json, dump
+from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 from orchestrator_runtimes.messages import ModelAddress
 
 START_SECONDS: Final = 30.0
@@ -86,6 +89,9 @@ class ModelGateway(ABC):
         closed: bool = False,
         traceparent: str | None = None,
         run: str | None = None,
+        name: str = "",
+        location: str = "",
+        budget: ExecutionBudget | None = None,
     ) -> ModelAddress:
         """Return where one try of an execution sends its model calls; only once it is ready.
 
@@ -97,6 +103,9 @@ class ModelGateway(ABC):
             closed: Whether the guest's network holds nothing but the way to gateways.
             traceparent: W3C trace context that its calls belong to; None begins a trace with each.
             run: Id of the Dagster run; None outside of any.
+            name: Of the agent, as its budget names it; empty where it has none.
+            location: The code location that it belongs to; empty where it is not known.
+            budget: What the execution may spend in all its tries; None bounds nothing.
         """
         until = time.time() + seconds
         words = digests_in(dump(inputs).decode())
@@ -107,6 +116,9 @@ class ModelGateway(ABC):
             agent=agent,
             until=until,
             expires=until + _TOKEN_SPARE_SECONDS,
+            name=name,
+            location=location,
+            budget=budget or ExecutionBudget(),
             # of too many to name none may be mistaken for another
             known=tuple(sorted(words)) if len(words) <= _KNOWN_WORDS else (ALL_KNOWN,),
             traceparent=traceparent,
@@ -124,9 +136,30 @@ class ModelGateway(ABC):
         Raises:
             AgentError: `state_unavailable` when the journal does not answer.
         """
+        self._ask("forget", executions, "the gateway does not forget answers")
+
+    def spent(self, executions: Sequence[str]) -> SpentByExecutions:
+        """Return what executions spent, all their tries together.
+
+        Raises:
+            AgentError: `state_unavailable` when the ledger does not answer.
+        """
+        failed = "the gateway does not tell what was spent"
+        found, version = dict[str, Amount](), ""
+        for start in range(0, len(executions), EXECUTIONS):
+            answer = self._ask("spend", executions[start : start + EXECUTIONS], failed)
+            try:
+                told = decode(SpentByExecutions, parse(answer))
+            except (NotJson, InvalidMessage) as error:
+                raise AgentError(ErrorCode.STATE_UNAVAILABLE, failed, cause=str(error)) from error
+            found.update(told.executions)
+            version = told.prices
+        return SpentByExecutions(prices=version, executions=found)
+
+    def _ask(self, what: str, executions: Sequence[str], failed: str) -> bytes:
         self.ready()
         request = urllib.request.Request(
-            f"{self.address}/admin/forget",
+            f"{self.address}/admin/{what}",
             data=json.dumps({"tenant": self.tenant, "executions": list(executions)}).encode(),
             headers={
                 "authorization": f"Bearer {issue_trusted(self.secret)}",
@@ -134,11 +167,11 @@ class ModelGateway(ABC):
             },
         )
         try:
-            urllib.request.urlopen(request, timeout=_ASK_SECONDS).close()
+            with urllib.request.urlopen(request, timeout=_ASK_SECONDS) as answer:
+                content: bytes = answer.read()
+                return content
         except OSError as error:
-            raise AgentError(
-                ErrorCode.STATE_UNAVAILABLE, "the gateway does not forget answers", cause=str(error)
-            ) from error
+            raise AgentError(ErrorCode.STATE_UNAVAILABLE, failed, cause=str(error)) from error
 
 
 class LocalGateway(ModelGateway):
@@ -149,9 +182,19 @@ class LocalGateway(ModelGateway):
         upstream: Where calls go; its key stays with the gateway.
         handed_over: Folder of the socket at which it takes connections of guests that can reach nothing else; None
             makes no such socket.
+        budgets: What agents, code locations and the tenant may spend.
+        prices: File of a table of prices; None uses the one of the gateway's package.
     """
 
-    def __init__(self, journal: Path, upstream: ModelAddress, *, handed_over: Path | None = None) -> None:
+    def __init__(
+        self,
+        journal: Path,
+        upstream: ModelAddress,
+        *,
+        handed_over: Path | None = None,
+        budgets: Sequence[Budget] = (),
+        prices: Path | None = None,
+    ) -> None:
         """Begin to start it; `ready` waits until it serves."""
         super().__init__(secrets.token_bytes(32), TENANT)
         self._settings = {
@@ -160,6 +203,8 @@ class LocalGateway(ModelGateway):
             "upstream": {"base_url": upstream.base_url, "api_key": upstream.api_key},
             "drain_seconds": DRAIN_SECONDS,
             "handed_over": None if handed_over is None else str(handed_over),
+            "budgets": [encode(budget) for budget in budgets],
+            "prices": None if prices is None else str(prices.absolute()),
         }
         self._told: list[str] = []
         self._starts = 0

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.journal import JournalLimits
+from orchestrator_gateway.ledger import SpentByExecutions
 from orchestrator_resources.approval_desk import ApprovalDesk
 from orchestrator_resources.approvals import Approvals, Asker
 from orchestrator_resources.embedded_model.service import EmbeddedModel
@@ -47,6 +49,8 @@ class RuntimeSettings:
         network: What guests can reach: `open` is what this process can, `gateway` nothing but the gateway.
         gateway: Whether model calls pass a gateway, which journals them; without it a retry repeats them.
         external_gateway: A gateway that others run; None starts one for this process.
+        budgets: What agents, code locations and the tenant may spend, for a gateway that is started for this process.
+        prices: File of a table of prices for that gateway; None uses the one of its package.
         environment: Variables that every guest gets beside those of its framework.
     """
 
@@ -59,6 +63,8 @@ class RuntimeSettings:
     network: Literal["open", "gateway"] = "open"
     gateway: bool = True
     external_gateway: GatewayAddress | None = None
+    budgets: tuple[Budget, ...] = ()
+    prices: Path | None = None
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -181,11 +187,28 @@ class Runtimes:
                 closed=self._gateways_folder is not None,
                 traceparent=settings.traceparent,
                 run=settings.run,
+                name=settings.name,
+                location=settings.location,
+                budget=settings.budget,
             )
 
         with self._approvals.open(askers or {}) as questions:
             batch = Batch(agent, items, settings, address_of, questions)
             return self._loop.run(batch.run(pool.run, self._finished(), on_event, on_row))
+
+    def spent(self, items: Sequence[Item], model: ModelAddress | None) -> SpentByExecutions | None:
+        """Return what executions spent in all their tries, by the gateway's count; None when no gateway tells.
+
+        Args:
+            items: The executions, before they are forgotten.
+            model: Where their calls went.
+        """
+        gateway = self._gateway_to(model)
+        try:
+            return None if gateway is None else gateway.spent([item.execution for item in items])
+        except AgentError as error:  # the results are there; that nobody tells their cost must not lose them
+            self._tell(str(error))
+            return None
 
     def forget(self, items: list[Item]) -> None:
         """Drop the results that were kept for a retry, once they are stored as an asset."""
@@ -219,7 +242,11 @@ class Runtimes:
             return None
         if model not in self._gateways:
             self._gateways[model] = LocalGateway(
-                self._settings.state / "journal.db", model, handed_over=self._gateways_folder
+                self._settings.state / "journal.db",
+                model,
+                handed_over=self._gateways_folder,
+                budgets=self._settings.budgets,
+                prices=self._settings.prices,
             )
         return self._gateways[model]
 

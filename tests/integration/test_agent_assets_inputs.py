@@ -15,6 +15,7 @@ from orchestrator_assets import ForEachSpec, InputSpec, agent_asset
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
+from orchestrator_runtimes.messages import CONTRACT_VERSION
 from tests.integration.agent_materializations import failure, fake_agent, materialize, metadata
 
 pytestmark = pytest.mark.usefixtures("fake_framework")
@@ -164,10 +165,10 @@ def test_metadata_tells_what_ran_and_what_it_took(endpoint: ModelEndpoint) -> No
     assert isinstance(told["seconds"], float) and told["seconds"] > 0
     assert (told["framework"], told["framework_version"], told["entrypoint"]) == ("Fake", "1", "portable")
     assert told["model"] == "smollm2"
-    assert told["contract"] == "1.0"
+    assert told["contract"] == CONTRACT_VERSION
     assert {len(told[name]) for name in ("agent", "environment")} == {64}
     assert told["trace_id"] == endpoint.calls[0].headers["traceparent"].split("-")[1]
-    assert told["cost"].startswith("unknown")
+    assert told["cost"].startswith("0.0 USD, by table 20") and told["cost_usd"] == 0.0
     (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == dg.AssetKey("read")]
     table: Any = event.materialization.metadata["rows"]
     assert [column.name for column in table.schema.columns] == ["key", "status", "output or error", "tokens"]

@@ -2,9 +2,9 @@
 
 Standard input: one line of JSON with `secret` (hex), `journal` (path of the SQLite file), `upstream` (`base_url`,
 `api_key`), `drain_seconds` and `handed_over` (folder of a socket for guests that can reach nothing else, or null), and
-where there are some, `budgets` and `prices` (path of a table); keys are neither arguments nor variables, which others
-might read. Standard output: one line of JSON with `address`. When standard input ends, calls on their way are answered
-and recorded, and it ends.
+where there are some, `budgets`, `mcp_servers` and `prices` (path of a table); keys are neither arguments nor variables,
+which others might read. Standard output: one line of JSON with `address`. When standard input ends, calls on their way
+are answered and recorded, and it ends.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from orchestrator_gateway.assembly import Parts, serving
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.dispatch import single
 from orchestrator_gateway.journal import JournalUnavailable
+from orchestrator_gateway.mcp_settings import McpServer
 from orchestrator_gateway.prices import load_prices
 from orchestrator_gateway.settings_files import BadConfiguration
 from orchestrator_runtimes.codec import decode
@@ -37,6 +38,9 @@ async def serve() -> int:
             drain_seconds=float(told["drain_seconds"]),
             budgets=tuple(decode(Budget, budget, "budget") for budget in told.get("budgets", ())),
             prices=load_prices(Path(told["prices"]) if told.get("prices") else None),
+            mcp_servers={
+                name: decode(McpServer, server, name) for name, server in told.get("mcp_servers", {}).items()
+            },
             handed_over=Path(told["handed_over"]) if told["handed_over"] else None,
         )
         async with serving(parts) as started:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from orchestrator_gateway.handed_connections import HandedConnections
 from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.journals import open_journal
 from orchestrator_gateway.ledgers import open_ledger, purge_ledger
+from orchestrator_gateway.mcp_settings import McpServer
 from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.retention import purging
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
@@ -38,6 +39,7 @@ class Parts:
         prices: What models cost; None is the table of the package.
         handed_over: Folder of the socket for guests that can reach nothing else; None makes none.
         telemetry: Who is told of calls.
+        mcp_servers: MCP servers by name.
     """
 
     secret: bytes = field(repr=False)
@@ -51,6 +53,7 @@ class Parts:
     prices: PriceTable | None = None
     handed_over: Path | None = None
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict[str, McpServer])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,7 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         await purge_ledger(ledger, parts.limits.retention_seconds)
         settings = GatewaySettings(secret=parts.secret, routing=parts.routing, limits=parts.limits)
         gateway = Gateway(settings, journal, budgets, telemetry)
+        gateway.mcp.servers = parts.mcp_servers
         running = runner(gateway)
         closing.push_async_callback(running.cleanup)
         await running.setup()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.journal import JournalLimits
+from orchestrator_gateway.mcp_settings import McpServerSettings, check_names
 from orchestrator_gateway.routes import Default, Model, UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretSource
 from orchestrator_gateway.settings_files import BadConfiguration, read_settings
@@ -53,6 +54,7 @@ class Configuration:
         prices: Path of a table of prices, relative to the configuration file; None uses the one of the package.
         log_bodies: Whether requests and answers are logged, with what looks like a key left out. They hold what users
             wrote, so they are not unless somebody looks for a fault.
+        mcp_servers: Servers of the Model Context Protocol by name, whose tools agents may call.
         telemetry: Who is told of calls; the default tells nobody.
     """
 
@@ -64,10 +66,12 @@ class Configuration:
     budgets: tuple[Budget, ...] = ()
     prices: str | None = None
     log_bodies: bool = False
+    mcp_servers: Mapping[str, McpServerSettings] = field(default_factory=dict[str, McpServerSettings])
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     def __post_init__(self) -> None:
         """Refuse names that nothing has."""
+        check_names(self.mcp_servers)
         if not self.upstreams:
             raise ValueError("upstreams: there must be one at least")
         if not self.models and self.default is None:

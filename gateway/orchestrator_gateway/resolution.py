@@ -1,11 +1,13 @@
 """What a configuration file comes to, with the secrets that it names: all that a gateway is told, at one moment."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.configuration import BadConfiguration, Configuration, JournalSettings, load
 from orchestrator_gateway.dispatch import Routing
+from orchestrator_gateway.mcp_settings import McpServer, with_keys
 from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.routes import UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
@@ -25,6 +27,7 @@ class Resolved:
         journal: Path or connection string of the journal.
         routing: Where calls go, with the keys of the upstreams.
         prices: What models cost.
+        mcp_servers: MCP servers by name, with their keys.
     """
 
     configuration: Configuration
@@ -32,6 +35,7 @@ class Resolved:
     journal: str = field(repr=False)
     routing: Routing
     prices: PriceTable
+    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict[str, McpServer])
 
 
 def resolve(file: Path) -> Resolved:
@@ -56,6 +60,7 @@ def resolve(file: Path) -> Resolved:
             models=configuration.models,
             default=configuration.default,
         ),
+        mcp_servers=with_keys(configuration.mcp_servers, file),
         prices=load_prices(None if configuration.prices is None else file.parent / configuration.prices),
     )
 

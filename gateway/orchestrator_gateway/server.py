@@ -26,6 +26,7 @@ from orchestrator_gateway.journal import (
     Scope,
     Superseded,
 )
+from orchestrator_gateway.mcp_proxy import McpProxy
 from orchestrator_gateway.model_lists import model_list
 from orchestrator_gateway.refusals import Refused, refusal
 from orchestrator_gateway.request_models import model_of
@@ -144,6 +145,15 @@ class Gateway:
         self._keeping: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
         self._telemetry.watch_upstreams(self.dispatcher.states)
+        self.mcp = McpProxy(
+            settings.secret,
+            self._calls,
+            journal,
+            self._buffers,
+            self._making,
+            lambda request: _claims_of(request, settings.secret),
+            _content,
+        )
 
     def app(self) -> web.Application:
         """Return the web application."""
@@ -153,6 +163,7 @@ class Gateway:
             app.router.add_post(f"/v1{endpoint}", self._model_call)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/v1/models/{name:.+}", self._models)
+        self.mcp.add_to(app.router)
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
         administration = Administration(self._settings.secret, self._journal, self._calls, self.budgets)
@@ -165,8 +176,10 @@ class Gateway:
     def use(self, resolved: Resolved) -> None:
         """Use another configuration from now on; its secret and its journal are those of the start."""
         keys = [upstream.api_key for upstream in resolved.routing.upstreams]
+        keys += [value for server in resolved.mcp_servers.values() for value in server.headers.values()]
         self.dispatcher.change(resolved.routing)
         self.budgets.configure(resolved.prices, resolved.configuration.budgets)
+        self.mcp.servers = resolved.mcp_servers
         self.call_log.bodies = resolved.configuration.log_bodies
         self.call_log.secrets = [key for key in (*keys, resolved.secret.decode()) if key is not None]
 
@@ -181,6 +194,7 @@ class Gateway:
     async def _open(self, _app: web.Application) -> None:
         connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+        self.mcp.session = self._session
         self._keeping = asyncio.create_task(self._calls.keep())
         self.budgets.start()
 
@@ -341,6 +355,14 @@ def _words_of(path: str, answer: Answer) -> frozenset[str]:
 
 
 def _claims(request: web.Request, secret: bytes) -> tokens.Claims:
+    """Return the claims of a token that belongs to an execution."""
+    claims = _claims_of(request, secret)
+    if not claims.execution:
+        raise refusal(403, "this token is for loading an agent; it calls no model")
+    return claims
+
+
+def _claims_of(request: web.Request, secret: bytes) -> tokens.Claims:
     try:
         return tokens.read(secret, tokens.bearer(request.headers))
     except tokens.BadToken as error:

@@ -11,13 +11,14 @@ import time
 import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in
 from orchestrator_gateway.ledger import EXECUTIONS, Amount, SpentByExecutions
+from orchestrator_gateway.mcp_settings import McpServer
 from orchestrator_gateway.tokens import Claims, ExecutionBudget, issue, issue_trusted
 from orchestrator_runtimes import closed_networks
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
@@ -184,6 +185,7 @@ class LocalGateway(ModelGateway):
             makes no such socket.
         budgets: What agents, code locations and the tenant may spend.
         prices: File of a table of prices; None uses the one of the gateway's package.
+        mcp_servers: MCP servers by name, whose keys stay with the gateway; None means there are none.
     """
 
     def __init__(
@@ -194,6 +196,7 @@ class LocalGateway(ModelGateway):
         handed_over: Path | None = None,
         budgets: Sequence[Budget] = (),
         prices: Path | None = None,
+        mcp_servers: Mapping[str, McpServer] | None = None,
     ) -> None:
         """Begin to start it; `ready` waits until it serves."""
         super().__init__(secrets.token_bytes(32), TENANT)
@@ -205,6 +208,7 @@ class LocalGateway(ModelGateway):
             "handed_over": None if handed_over is None else str(handed_over),
             "budgets": [encode(budget) for budget in budgets],
             "prices": None if prices is None else str(prices.absolute()),
+            "mcp_servers": {name: encode(server) for name, server in (mcp_servers or {}).items()},
         }
         self._told: list[str] = []
         self._starts = 0

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 
-def _server(name: str) -> Any:
+def server(name: str) -> Any:
     """Make a server of the SDK, which only the frameworks' environments hold."""
     try:
         return importlib.import_module("mcp.server.fastmcp").FastMCP(name)
@@ -22,18 +22,18 @@ def tide(city: str) -> str:
     return f"high tide in {city}"
 
 
-def serve_http(server: Any) -> None:
+def serve_http(served: Any) -> None:
     """Serve streamable HTTP, with the HTTP server that the SDK itself uses."""
     uvicorn = importlib.import_module("uvicorn")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)
-        uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="error")).run(
+        uvicorn.Server(uvicorn.Config(served.streamable_http_app(), log_level="error")).run(
             sockets=[listening]
         )
 
 
 if __name__ == "__main__":
-    tides = _server("tides")
+    tides = server("tides")
     tides.tool()(tide)
     if "--http" in sys.argv:
         serve_http(tides)

@@ -68,8 +68,8 @@ def read_message(content: bytes) -> Message:
     """
     try:
         body = parse(content)
-    except NotJson as error:
-        raise NoMessage(f"it is not JSON: {error}") from error
+    except NotJson as wrong:
+        raise NoMessage(f"it is not JSON: {wrong}") from wrong
     if not isinstance(body, Mapping) or body.get("jsonrpc") != "2.0":
         raise NoMessage("it is not one message of JSON-RPC 2.0")
     method, number, params = body.get("method"), body.get("id"), body.get("params")

@@ -117,12 +117,14 @@ class Hold:
         held_in: Those of them that hold the amount.
         day: On which it is counted, such as `2026-11-25`, of UTC.
         amount: What is held.
+        id: Names it, where its ledger needs that.
     """
 
     accounts: tuple[Account, ...]
     held_in: tuple[Account, ...]
     day: str
     amount: Amount
+    id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

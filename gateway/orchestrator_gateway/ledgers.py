@@ -1,6 +1,7 @@
 """The ledger that belongs to a journal: beside it, in the same kind of database."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -16,20 +17,22 @@ RETENTION_DAYS: Final = 400
 """How long it is known what was spent on a day: last year's month can be compared with this one."""
 
 
-async def open_ledger(journal: str) -> Ledger:
+async def open_ledger(journal: str, *, clock: Callable[[], float] = time.time) -> Ledger:
     """Open the ledger that belongs to a journal.
 
     Args:
         journal: Path of the journal's SQLite file, or URL of its PostgreSQL database.
+        clock: Unix time in seconds.
 
     Raises:
         JournalUnavailable: It cannot be opened.
     """
-    if is_postgres(journal):
-        return SqliteLedger(
-            Path(":memory:")
-        )  # each gateway counts for itself, until there is a ledger in PostgreSQL
-    return SqliteLedger(Path(journal).with_name(FILE))
+    if not is_postgres(journal):
+        return SqliteLedger(Path(journal).with_name(FILE), clock=clock)
+    # its driver is an extra, without which the journal was refused by name before
+    from orchestrator_gateway.postgres_ledger import PostgresLedger
+
+    return await PostgresLedger.opened(journal, clock=clock)
 
 
 async def purge_ledger(ledger: Ledger, executions_seconds: float) -> None:

@@ -1,13 +1,13 @@
 """What every ledger must do: count exactly, hold before it counts, and let no two gateways take the last of it."""
 
 import asyncio
-import tempfile
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from itertools import count
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator_gateway.ledger import (
@@ -21,7 +21,11 @@ from orchestrator_gateway.ledger import (
     Spent,
     UsedUp,
 )
-from orchestrator_gateway.sqlite_ledger import SqliteLedger
+from orchestrator_gateway.ledgers import open_ledger
+from tests.integration.postgres_servers import PostgresServer
+
+Place = Callable[[], str]
+"""Makes a new database and says where it is."""
 
 DAY = "2026-11-25"
 EXECUTION = Account(tenant="t", kind="execution", name="e")
@@ -35,27 +39,29 @@ PAID = Amount(tokens=7, cost=9, calls=1, milliseconds=3, unpriced_calls=1, estim
 class Ledgers:
     """Ledgers of one database, each as another gateway's, by one clock."""
 
-    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, place: str, stack: AsyncExitStack) -> None:
         self.now = 1_800_000_000.0
-        self._file = folder / "new" / "spending.db"
+        self._place = place
         self._stack = stack
 
     async def open(self) -> Ledger:
-        ledger = SqliteLedger(self._file, clock=lambda: self.now)
+        ledger = await open_ledger(self._place, clock=lambda: self.now)
         self._stack.push_async_callback(ledger.close)
         return ledger
 
 
-@asynccontextmanager
-async def ledgers(folder: Path) -> AsyncGenerator[Ledgers]:
-    async with AsyncExitStack() as stack:
-        yield Ledgers(folder, stack)
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path) -> Place:
+    if request.param == "postgres":
+        return postgres.database
+    numbers = count()
+    return lambda: str(tmp_path / f"new{next(numbers)}" / "journal.db")
 
 
-def with_ledgers(folder: Path, work: Callable[[Ledgers], Awaitable[None]]) -> None:
+def with_ledgers(place: Place, work: Callable[[Ledgers], Awaitable[None]]) -> None:
     async def scenario() -> None:
-        async with asyncio.timeout(60), ledgers(folder) as opened:
-            await work(opened)
+        async with asyncio.timeout(60), AsyncExitStack() as stack:
+            await work(Ledgers(place(), stack))
 
     asyncio.run(scenario())
 
@@ -72,7 +78,7 @@ async def refused(ledger: Ledger, *bounds: Bound, amount: Amount = ONE, day: str
     return found
 
 
-def test_what_is_settled_is_counted_in_every_account_also_for_the_next_gateway(tmp_path: Path) -> None:
+def test_what_is_settled_is_counted_in_every_account_also_for_the_next_gateway(place: Place) -> None:
     async def work(opened: Ledgers) -> None:
         first = await opened.open()
         for _ in range(2):
@@ -86,7 +92,7 @@ def test_what_is_settled_is_counted_in_every_account_also_for_the_next_gateway(t
             assert not await ledger.days("t", "2026-11-26", "2026-12-31")
             assert not await ledger.days("u", DAY, DAY) and not await ledger.executions("u", ["e"])
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +106,7 @@ def test_what_is_settled_is_counted_in_every_account_also_for_the_next_gateway(t
     ids=MEASURES,
 )
 def test_a_call_is_made_while_the_bound_is_not_reached_and_none_after_it(
-    tmp_path: Path, bound: Bound, spent: Amount
+    place: Place, bound: Bound, spent: Amount
 ) -> None:
     async def work(opened: Ledgers) -> None:
         ledger = await opened.open()
@@ -110,10 +116,10 @@ def test_a_call_is_made_while_the_bound_is_not_reached_and_none_after_it(
         assert found == UsedUp(bound=bound, measure=found.measure, spent=18, held=0)
         assert bound.allowed(found.measure) == 10 and found.final
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_what_is_held_counts_until_it_is_settled_or_given_back(tmp_path: Path) -> None:
+def test_what_is_held_counts_until_it_is_settled_or_given_back(place: Place) -> None:
     bound = Bound(account=AGENT, per="day", tokens=10)
 
     async def work(opened: Ledgers) -> None:
@@ -128,10 +134,10 @@ def test_what_is_held_counts_until_it_is_settled_or_given_back(tmp_path: Path) -
         assert (await held(ledger, bound)).amount == ONE
         assert await ledger.executions("t", ["e"]) == {"e": Amount(tokens=4, calls=1)}
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_of_several_bounds_none_holds_anything_where_one_refuses(tmp_path: Path) -> None:
+def test_of_several_bounds_none_holds_anything_where_one_refuses(place: Place) -> None:
     wide, narrow = Bound(account=AGENT, per="day", calls=5), Bound(account=TENANT, per="month", calls=1)
 
     async def work(opened: Ledgers) -> None:
@@ -142,10 +148,10 @@ def test_of_several_bounds_none_holds_anything_where_one_refuses(tmp_path: Path)
         assert len([await held(ledger, wide) for _ in range(4)]) == 4
         assert (await refused(ledger, wide)).held == 4
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_a_reached_bound_is_told_before_one_that_only_calls_on_their_way_fill(tmp_path: Path) -> None:
+def test_a_reached_bound_is_told_before_one_that_only_calls_on_their_way_fill(place: Place) -> None:
     filled, reached = Bound(account=AGENT, per="day", calls=1), Bound(account=TENANT, per="day", tokens=1)
 
     async def work(opened: Ledgers) -> None:
@@ -157,10 +163,10 @@ def test_a_reached_bound_is_told_before_one_that_only_calls_on_their_way_fill(tm
         both = Bound(account=TENANT, per="day", calls=0, tokens=10)
         assert (await refused(ledger, both)).measure == "calls"
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_days_and_months_begin_anew_and_an_executions_does_not(tmp_path: Path) -> None:
+def test_days_and_months_begin_anew_and_an_executions_does_not(place: Place) -> None:
     day, month = Bound(account=AGENT, per="day", calls=1), Bound(account=AGENT, per="month", calls=2)
     ever = Bound(account=EXECUTION, per="ever", calls=3)
 
@@ -178,10 +184,10 @@ def test_days_and_months_begin_anew_and_an_executions_does_not(tmp_path: Path) -
         await call("2026-12-01")
         assert (await refused(ledger, day, month, ever, day="2027-01-01")).bound == ever
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_what_a_dead_gateway_holds_lapses_and_counts_again_where_it_was_only_asleep(tmp_path: Path) -> None:
+def test_what_a_dead_gateway_holds_lapses_and_counts_again_where_it_was_only_asleep(place: Place) -> None:
     bound = Bound(account=AGENT, per="day", calls=1)
 
     async def work(opened: Ledgers) -> None:
@@ -195,10 +201,10 @@ def test_what_a_dead_gateway_holds_lapses_and_counts_again_where_it_was_only_asl
         await asleep.settle(hold, ONE)
         assert (await refused(other, bound)).final
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_a_lease_that_is_renewed_does_not_lapse(tmp_path: Path) -> None:
+def test_a_lease_that_is_renewed_does_not_lapse(place: Place) -> None:
     bound = Bound(account=AGENT, per="day", calls=1)
 
     async def work(opened: Ledgers) -> None:
@@ -209,10 +215,10 @@ def test_a_lease_that_is_renewed_does_not_lapse(tmp_path: Path) -> None:
             await busy.renew()
         assert (await refused(other, bound)).held == 1
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_executions_are_forgotten_by_tenant_and_what_their_agent_spent_stays(tmp_path: Path) -> None:
+def test_executions_are_forgotten_by_tenant_and_what_their_agent_spent_stays(place: Place) -> None:
     bound = Bound(account=EXECUTION, per="ever", calls=1)
 
     async def work(opened: Ledgers) -> None:
@@ -224,10 +230,10 @@ def test_executions_are_forgotten_by_tenant_and_what_their_agent_spent_stays(tmp
         assert await ledger.executions("t", ["e"]) == {}
         assert len(await ledger.days("t", DAY, DAY)) == 2
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
-def test_old_executions_and_old_days_are_purged(tmp_path: Path) -> None:
+def test_old_executions_and_old_days_are_purged(place: Place) -> None:
     async def work(opened: Ledgers) -> None:
         ledger = await opened.open()
         await ledger.settle(await held(ledger), ONE)
@@ -236,11 +242,11 @@ def test_old_executions_and_old_days_are_purged(tmp_path: Path) -> None:
         await ledger.purge(opened.now + 60, "2026-11-26")
         assert await ledger.executions("t", ["e"]) == {} and not await ledger.days("t", "", "9999")
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
 def test_of_two_hundred_at_once_at_two_gateways_exactly_as_many_are_made_as_there_may_be(
-    tmp_path: Path,
+    place: Place,
 ) -> None:
     bound = Bound(account=AGENT, per="month", calls=77)
 
@@ -261,7 +267,7 @@ def test_of_two_hundred_at_once_at_two_gateways_exactly_as_many_are_made_as_ther
             tokens=7 * 77, cost=9 * 77, calls=77, milliseconds=3 * 77, unpriced_calls=77, estimated_calls=77
         )
 
-    with_ledgers(tmp_path, work)
+    with_ledgers(place, work)
 
 
 steps = st.lists(
@@ -274,9 +280,9 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps, allowed=st.integers(0, 20))
-def test_it_agrees_with_a_model_of_it(steps: list[tuple[str, int, int]], allowed: int) -> None:
+def test_it_agrees_with_a_model_of_it(place: Place, steps: list[tuple[str, int, int]], allowed: int) -> None:
     """A sum of what was spent and a list of what is held are all that a ledger is."""
     bound = Bound(account=AGENT, per="day", tokens=allowed)
 
@@ -301,5 +307,4 @@ def test_it_agrees_with_a_model_of_it(steps: list[tuple[str, int, int]], allowed
             == spent
         )
 
-    with tempfile.TemporaryDirectory() as folder:
-        with_ledgers(Path(folder), work)
+    with_ledgers(place, work)

@@ -230,6 +230,11 @@ class LocalGateway(ModelGateway):
         """Its base URL; empty until it has started."""
         return self._address or ""
 
+    @property
+    def starts(self) -> int:
+        """How often its process was started: more than before when it was killed and has come back."""
+        return self._starts
+
     def ready(self) -> None:
         """Return when it serves; one that has ended is started again, with what its journal holds.
 

@@ -16,23 +16,27 @@ from orchestrator_resources.approval_desk import ApprovalDesk
 from orchestrator_resources.approvals import Approvals, Asker
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
-from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row
+from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row, RunExecution
 from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_resources.finished_executions import FinishedExecutions
 from orchestrator_resources.gateway import LocalGateway, ModelGateway
-from orchestrator_resources.guest_pool import Agent, GuestPool
+from orchestrator_resources.guest_pool import ATTEMPTS, Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.sessions import SqliteSessions
 from orchestrator_resources.step_journal import SqliteSteps
+from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.messages import Initialized, ModelAddress
+from orchestrator_runtimes.messages import Initialized, ModelAddress, Result, Run
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
 APPROVALS_FILE: Final = "approvals.db"
 """In the folder of the state: `approvals.Approvals` and `waiting_assets.WaitingAssets`."""
+
+_END_CHECKS: Final = 20
+_END_CHECK_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +196,10 @@ class Runtimes:
                 budget=settings.budget,
             )
 
+        run_execution = _outliving(gateway, pool.run) if isinstance(gateway, LocalGateway) else pool.run
         with self._approvals.open(askers or {}) as questions:
             batch = Batch(agent, items, settings, address_of, questions)
-            return self._loop.run(batch.run(pool.run, self._finished(), on_event, on_row))
+            return self._loop.run(batch.run(run_execution, self._finished(), on_event, on_row))
 
     def spent(self, items: Sequence[Item], model: ModelAddress | None) -> SpentByExecutions | None:
         """Return what executions spent in all their tries, by the gateway's count; None when no gateway tells.
@@ -308,6 +313,31 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
             f"no folder of this user alone can be made in {tempfile.gettempdir()!r}: remove what is in its place",
         )
     return folder
+
+
+def _outliving(gateway: LocalGateway, run: RunExecution) -> RunExecution:
+    """Return `run` with further tries for executions whose gateway ended: no fault of the model's, nor of the agent's."""
+
+    async def outliving(agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+        for _ in range(ATTEMPTS - 1):
+            starts = gateway.starts
+            try:
+                return await run(agent, make_run, on_event)
+            except AgentError as error:
+                if error.code is not ErrorCode.MODEL_UNAVAILABLE or not await _has_ended(gateway, starts):
+                    raise
+        return await run(agent, make_run, on_event)
+
+    return outliving
+
+
+async def _has_ended(gateway: LocalGateway, starts: int) -> bool:
+    """Tell whether a gateway ended since it was started so often; its connections end a little before its process."""
+    for _ in range(_END_CHECKS):
+        if not gateway.running or gateway.starts != starts:
+            return True
+        await asyncio.sleep(_END_CHECK_SECONDS)
+    return False
 
 
 async def _close(pools: list[GuestPool]) -> None:

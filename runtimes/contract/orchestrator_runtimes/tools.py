@@ -60,9 +60,10 @@ class PortableTool:
         model can react: the same in every framework.
 
         Raises:
-            ExecutionStopped: A limit was crossed, the execution was cancelled, or it waits for a decision.
-            AgentError: `tool_failed` when the journal says that a `once` tool was started before and its result is
-                unknown; `runtime_crashed` when the trusted side is gone.
+            ExecutionStopped: A limit was crossed, the execution was cancelled, or it waits for a decision; with `tool_failed`, the journal says
+                that a `once` tool was started before and its result is unknown; with another code, the journal does not
+                answer. No framework may tell any of these to the model, which would only call the tool again.
+            AgentError: `tool_failed` outside of any execution.
         """
         execution = CURRENT.get()
         if execution is None:
@@ -79,7 +80,11 @@ class PortableTool:
         if wrong := mismatch(self.parameters, dict(arguments)):
             text, error = f"error: wrong arguments, {wrong.replace('output', 'arguments', 1)}", wrong
         else:
-            text, error, replayed = await self._through_journal(execution, arguments)
+            try:
+                text, error, replayed = await self._through_journal(execution, arguments)
+            except AgentError as stopped:
+                execution.stop(stopped)
+                raise ExecutionStopped(stopped) from stopped
             if replayed:
                 await execution.emit(execution.end_tool_call(self.name, 0.0, None, replayed=True))
                 return text
@@ -92,7 +97,7 @@ class PortableTool:
         """Return the text, the error if any, and whether an earlier try's result was taken."""
         if not execution.run.journal and not self.approval:
             return *await self._call(execution, arguments), False
-        identity = hashlib.sha256(dump([self.name, _sorted(arguments)])).hexdigest()
+        identity = step_identity(self.name, arguments)
         occurrence = execution.next_occurrence(identity)
         name = execution.run.execution
         if self.approval:
@@ -114,7 +119,7 @@ class PortableTool:
                 detail={"tool": self.name, "state": "started"},
             )
         text, error = await self._call(execution, arguments)
-        if error is None:
+        if error is None or self.once:  # what may run only once has ended with its failure, too
             record = StepRecord(execution=name, step=identity, occurrence=occurrence, result=text)
             await execution.call_host("step.record", record, Done)
         return text, error, False
@@ -146,6 +151,11 @@ async def _refusal(execution: Execution, ask: ApprovalAsk) -> str | None:
     if answer.state == "rejected":
         return "a person refused this call" + (f": {answer.reason}" if answer.reason else "")
     return None
+
+
+def step_identity(name: str, arguments: Mapping[str, Json]) -> str:
+    """Return what names calls of a tool with these arguments in the journal; equal calls are counted beside it."""
+    return hashlib.sha256(dump([name, _sorted(arguments)])).hexdigest()
 
 
 def _sorted(value: Json) -> Json:

@@ -220,11 +220,12 @@ def _journaled(
 
     async def scenario() -> tuple[Told, str | BaseException, int]:
         told = Told(answers={"step.lookup": step, "step.record": Done()})
-        begin(told, journal=True)
+        execution = begin(told, journal=True)
         try:
             return told, await tool_of(count, once=once).run({"b": 1, "a": [2]}), calls
-        except AgentError as error:
-            return told, error, calls
+        except ExecutionStopped as stopped:
+            assert execution.stopped is stopped.error, "no later call of the execution goes on"
+            return told, stopped.error, calls
 
     return run(scenario)
 
@@ -257,6 +258,13 @@ def test_a_step_that_failed_is_not_recorded() -> None:
     told, text, calls = _journaled(Step(state="new"), fails=True)
     assert (text, calls) == ("error: ValueError: no", 1)
     assert [method for method, _ in told.asked] == ["step.lookup"]
+
+
+def test_a_step_that_may_run_only_once_has_ended_with_its_failure() -> None:
+    told, text, calls = _journaled(Step(state="new"), fails=True, once=True)
+    (_, lookup), (_, record) = told.asked
+    assert isinstance(lookup, StepLookup) and isinstance(record, StepRecord)
+    assert (record.step, record.result, calls) == (lookup.step, text, 1)
 
 
 def test_a_journal_that_is_gone_ends_the_execution_before_the_tool_is_called() -> None:

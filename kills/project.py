@@ -1,0 +1,115 @@
+"""The Dagster job of a trial: an asset of items, and an agent asset with one execution for each of them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+
+from kills.plot import INSTRUCTIONS, ONCE, OUTPUT_SCHEMA, TOOLS, marker
+from orchestrator_assets.agent_assets import agent_asset
+from orchestrator_assets.agent_specs import (
+    AgentSpec,
+    ForEachSpec,
+    InputSpec,
+    LimitsSpec,
+    PortableSpec,
+    RetrySpec,
+    ToolSpec,
+)
+from orchestrator_resources.agent_runtimes import AgentRuntimes
+from orchestrator_runtimes import bundles
+from orchestrator_runtimes.agents import agent_digest
+
+AGENTS: Final = Path(__file__).parent / "agents"
+ASSET: Final = "bought"
+VARIABLE: Final = "KILLS_JOB"
+"""Variable that tells the run's process what to run: a `Job` as JSON."""
+
+OUTCOME: Final = "outcome.json"
+"""File that the last asset writes into the folder of its process: the rows of the agent asset."""
+
+_SECONDS: Final = 240.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a trial runs.
+
+    Attributes:
+        framework: Name of the framework.
+        native: Whether the agent is one of the framework's own kind; else a portable one.
+        stream: Whether the model's answers are streamed.
+        items: How many executions.
+    """
+
+    framework: str
+    native: bool = False
+    stream: bool = False
+    items: int = 1
+
+    def to_json(self) -> str:
+        """Return it for the variable."""
+        return json.dumps(asdict(self))
+
+    @property
+    def code(self) -> Path:
+        """Folder of the agent's code."""
+        return AGENTS / (self.framework if self.native else "portable")
+
+    def spec(self) -> AgentSpec:
+        """Return the agent and how it runs."""
+        what: Mapping[str, Any] = {"portable": _portable()}
+        if self.native:
+            workflow = self.framework == "n8n"
+            what = {"entrypoint": "agent.json" if workflow else "agent:build"}
+        return AgentSpec(
+            framework=self.framework,
+            **what,
+            prompt="Buy {item}.",
+            inputs={"item": InputSpec(asset="items")},
+            for_each=ForEachSpec(input="item", key=None, in_flight=64, on_failure="keep"),
+            limits=LimitsSpec(seconds=_SECONDS),
+            output_schema=OUTPUT_SCHEMA,
+            stream=self.stream,
+            retries=RetrySpec(max=3, delay_seconds=0.1),
+        )
+
+    def agent(self) -> str:
+        """Return the digest of the agent, as gateway and guest name it."""
+        return agent_digest(bundles.pack(self.code)[0], self.spec().source(ASSET))
+
+
+def _portable() -> PortableSpec:
+    tools = [ToolSpec(function=f"tools:{name}", once=name in ONCE) for name in TOOLS]
+    return PortableSpec(
+        instructions=INSTRUCTIONS, model_name="m", tools=tools, output_schema=OUTPUT_SCHEMA, temperature=0
+    )
+
+
+def buy() -> dg.JobDefinition:
+    """Return the job that the variable describes."""
+    described = Job(**json.loads(os.environ[VARIABLE]))
+
+    @dg.asset
+    def items() -> list[str]:
+        return [marker(number) for number in range(described.items)]
+
+    bought = agent_asset(described.spec(), asset=dg.AssetSpec(ASSET), code=described.code)
+
+    @dg.asset
+    def report(bought: list[Any]) -> None:
+        part = Path(f"{OUTCOME}.part")
+        part.write_text(json.dumps(bought))
+        part.rename(OUTCOME)
+
+    definitions = dg.Definitions(
+        assets=[items, bought, report],
+        executor=dg.in_process_executor,
+        jobs=[dg.define_asset_job("buy", [items, bought, report])],
+        resources={"agent_runtimes": AgentRuntimes(processes=1)},
+    )
+    return definitions.resolve_job_def("buy")

@@ -8,6 +8,7 @@ EXAMPLE := $(if $(N8N),$(FRAMEWORKS),$(filter-out n8n,$(FRAMEWORKS)))
 WANTED = $(filter-out fake,$(or $(FRAMEWORK),$(FRAMEWORKS)))
 ROWS ?= 4
 PORT ?= 3000
+SEEDS ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test check bench conformance compat runtimes example-runtimes locks format clean
+.PHONY: help demo up test check bench kill conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ check: $(VENV)/.ready runtimes ## Formatting, lint, types, layers, spelling
 
 bench: $(VENV)/.ready runtimes ## Benchmarks; prints ratios to the bare frameworks
 	@$(BIN)/python -m benchmarks
+
+kill: $(VENV)/.ready runtimes ## Kills guests, hosts and gateways at every boundary and at SEEDS random moments (FRAMEWORK=name for one)
+	@$(BIN)/python -m kills --seeds $(SEEDS) $(if $(FRAMEWORK),--framework $(FRAMEWORK))
 
 conformance: $(VENV)/.ready runtimes ## What each runtime is proved to do (FRAMEWORK=name for one)
 	@$(BIN)/orchestrator conformance --matrix var/conformance.jsonl $(if $(FRAMEWORK),--framework $(FRAMEWORK),--page docs/conformance.md)

@@ -1,4 +1,4 @@
-"""`make kill`: kills guests, hosts and gateways at every boundary and at random moments, and counts what is repeated."""
+"""`make kill`: kills guests, hosts and gateways at every boundary and at random moments, and counts repetitions."""
 
 import argparse
 import os
@@ -7,11 +7,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from kills.reports import line, sums
 from kills.schedules import Trial, exhaustive, random_trial, undisturbed
 from kills.trials import Ended, Room, start_forks
 from kills.witness import Witness
@@ -24,7 +24,9 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def trials(frameworks: list[str], seeds: list[int], *, boundaries: bool, natives: tuple[bool, ...]) -> Iterator[Trial]:
+def trials(
+    frameworks: list[str], seeds: list[int], *, boundaries: bool, natives: tuple[bool, ...]
+) -> Iterator[Trial]:
     """Yield every trial of a command line, in order."""
     if boundaries:
         for framework in frameworks:
@@ -64,18 +66,6 @@ def run_all(todo: list[Trial], workers: int) -> list[Ended]:
     return ended
 
 
-def line(ended: Ended, number: int, total: int) -> str:
-    """Return a line of progress; of a trial that went wrong with what went wrong, and how to repeat it alone."""
-    kills = ", ".join(map(str, ended.trial.kills)) or "nothing is killed"
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(ended.counts.items()))
-    text = f"[{number}/{total}] {ended.trial.name}: {kills}: {ended.runs} runs, {ended.kills} killed, {ended.seconds:.1f} s"
-    text += f"; {counts}" if counts else ""
-    if ended.problems:
-        told = "\n    ".join(ended.problems[:10])
-        text += f"\n    {told}\n    repeat it: python -m kills --only {ended.trial.name}"
-    return text
-
-
 def main() -> int:
     """Run the command line and return its exit status: 1 when anything was repeated or wrong."""
     parser = argparse.ArgumentParser(prog="kills", description=__doc__)
@@ -86,32 +76,25 @@ def main() -> int:
     parser.add_argument("--only", help="a trial by its name, as it is printed")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="trials at once")
     options = parser.parse_args()
-    frameworks = options.framework or list(FRAMEWORKS)
+    frameworks: list[str] = list(options.framework or FRAMEWORKS)
     seeds = list(range(options.first_seed, options.first_seed + options.seeds))
     todo = list(trials(frameworks, seeds, boundaries=not options.no_boundaries, natives=(False,)))
     if options.only:
-        name, _, seed = options.only.rpartition("-")
-        todo = [t for t in trials(list(FRAMEWORKS), [], boundaries=True, natives=(False, True)) if t.name == options.only]
-        if not todo and seed.isdigit():
-            todo = [random_trial(name, int(seed))]
+        todo = named(options.only)
     began = time.monotonic()
     start_forks()
     ended = run_all(todo, options.workers)
-    counts = sum((e.counts for e in ended), Counter[str]())
-    bad = [e.trial.name for e in ended if e.problems]
-    executions = sum(e.trial.job.items for e in ended)
-    if bad:
-        say(f"went wrong: {' '.join(bad)}")
-    say(
-        f"{len(ended)} trials with {executions} executions in {time.monotonic() - began:.0f} s; asked again because its answer was not"
-        f" recorded yet: {counts['models_again']} model calls, {counts['tools_again']} tools; unknown results of"
-        f" `once` tools told: {counts['told_unknown']}"
-    )
-    say(
-        f"runs {sum(e.runs for e in ended)}, kills {sum(e.kills for e in ended)}, repeated model calls"
-        f" {counts['repeated_models']}, repeated tools {counts['repeated_tools']}, wrong outputs {counts['wrong']}"
-    )
-    return 1 if bad or len(ended) != len(todo) else 0
+    say(sums(ended, time.monotonic() - began))
+    return 1 if any(one.problems for one in ended) or len(ended) != len(todo) else 0
+
+
+def named(name: str) -> list[Trial]:
+    """Return the trial with a name."""
+    framework, _, seed = name.rpartition("-")
+    if seed.isdigit():
+        return [random_trial(framework, int(seed))]
+    every = trials(list(FRAMEWORKS), [], boundaries=True, natives=(False, True))
+    return [trial for trial in every if trial.name == name]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every agent here is made to do: six model calls, eight calls of four tools, two of them at once, a structured end.
+"""What every agent here does: six model calls, eight calls of four tools, some at once, and a structured output.
 
 The model is a function of the conversation alone, so a run that was killed must end as one that was not.
 """

@@ -56,16 +56,15 @@ class Job:
         return json.dumps(asdict(self))
 
     @property
-    def code(self) -> Path:
-        """Folder of the agent's code."""
-        return AGENTS / (self.framework if self.native else "portable")
+    def files(self) -> tuple[str, ...]:
+        """The files of the agent's code."""
+        return ("tools.py", f"{self.framework}_agent.py") if self.native else ("tools.py",)
 
     def spec(self) -> AgentSpec:
         """Return the agent and how it runs."""
         what: Mapping[str, Any] = {"portable": _portable()}
         if self.native:
-            workflow = self.framework == "n8n"
-            what = {"entrypoint": "agent.json" if workflow else "agent:build"}
+            what = {"entrypoint": f"{self.framework}_agent:build", "options": {"once": sorted(ONCE)}}
         return AgentSpec(
             framework=self.framework,
             **what,
@@ -73,14 +72,20 @@ class Job:
             inputs={"item": InputSpec(asset="items")},
             for_each=ForEachSpec(input="item", key=None, in_flight=64, on_failure="keep"),
             limits=LimitsSpec(seconds=_SECONDS),
-            output_schema=OUTPUT_SCHEMA,
+            output_schema=None if self.native else OUTPUT_SCHEMA,
             stream=self.stream,
             retries=RetrySpec(max=3, delay_seconds=0.1),
         )
 
     def agent(self) -> str:
         """Return the digest of the agent, as gateway and guest name it."""
-        return agent_digest(bundles.pack(self.code)[0], self.spec().source(ASSET))
+        digest, _ = bundles.pack(AGENTS, only=frozenset(self.files))
+        return agent_digest(digest, self.spec().source(ASSET))
+
+
+def has_native(framework: str) -> bool:
+    """Return whether there is an agent of the framework's own kind."""
+    return (AGENTS / f"{framework}_agent.py").exists()
 
 
 def _portable() -> PortableSpec:
@@ -98,7 +103,7 @@ def buy() -> dg.JobDefinition:
     def items() -> list[str]:
         return [marker(number) for number in range(described.items)]
 
-    bought = agent_asset(described.spec(), asset=dg.AssetSpec(ASSET), code=described.code)
+    bought = agent_asset(described.spec(), asset=dg.AssetSpec(ASSET), code=AGENTS, files=described.files)
 
     @dg.asset
     def report(bought: list[Any]) -> None:
@@ -106,10 +111,11 @@ def buy() -> dg.JobDefinition:
         part.write_text(json.dumps(bought))
         part.rename(OUTCOME)
 
+    job = dg.define_asset_job("buy", [items, bought, report])  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
     definitions = dg.Definitions(
         assets=[items, bought, report],
         executor=dg.in_process_executor,
-        jobs=[dg.define_asset_job("buy", [items, bought, report])],
+        jobs=[job],
         resources={"agent_runtimes": AgentRuntimes(processes=1)},
     )
     return definitions.resolve_job_def("buy")

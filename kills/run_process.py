@@ -1,4 +1,4 @@
-"""The host: the process of one Dagster run, which is killed, and the next one, which re-executes it from its failure."""
+"""The host: the process of one Dagster run, which is killed, and the next one, which goes on from its failure."""
 
 import os
 import sys

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from kills.boundaries import Boundary, boundaries
-from kills.project import AGENTS, Job
+from kills.project import Job, has_native
 from kills.victims import Victim
 
 VICTIMS: Final = (
@@ -40,7 +40,9 @@ class Kill:
     def __str__(self) -> str:
         """Name it in a line of a report."""
         where = "every boundary" if self.boundary is None else f"{self.boundary} of {self.item}"
-        return f"{'+'.join(self.victims)} at {where}" + (f" + {self.delay * 1000:.0f} ms" if self.delay else "")
+        return f"{'+'.join(self.victims)} at {where}" + (
+            f" + {self.delay * 1000:.0f} ms" if self.delay else ""
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,8 @@ def undisturbed(framework: str, *, native: bool) -> Trial:
     """Return the run that the others are compared with; with as many executions as any of them has."""
     count = len(boundaries(held=True))
     return Trial(
-        name=f"{_kind(framework, native=native)}-whole", job=Job(framework=framework, native=native, items=count)
+        name=f"{_kind(framework, native=native)}-whole",
+        job=Job(framework=framework, native=native, items=count),
     )
 
 
@@ -83,7 +86,7 @@ def exhaustive(framework: str, *, native: bool) -> Iterator[Trial]:
 def random_trial(framework: str, seed: int) -> Trial:
     """Return the run of a seed: one to three kills at or a little after random boundaries of random executions."""
     chance = random.Random(f"{framework} {seed}")
-    native = chance.random() < 0.5 and (AGENTS / framework).is_dir()
+    native = chance.random() < 0.5 and has_native(framework)
     every = boundaries(held=False)
     moments = sorted(chance.sample(range(len(every)), chance.randint(1, _MOST_KILLS)))
     kills = tuple(

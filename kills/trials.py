@@ -152,8 +152,9 @@ class Room:
             last = (folder / run_process.LOG).read_text(errors="replace")[-1_200:]
             ended.problems.append(f"the run ended with {len(rows)} of {trial.job.items} rows: {last}")
             ended.counts["wrong"] += trial.job.items - len(rows)
-        if ended.missed and any(planned.boundary is None for planned in trial.kills):
-            ended.problems.append("not reached: " + "; ".join(f"{boundary} of {item}" for item, boundary in sorted(watch.holds.items())))
+        if watch.holds:
+            where = "; ".join(f"{boundary} of {item}" for item, boundary in sorted(watch.holds.items()))
+            ended.problems.append(f"not reached: {where}")
         for number, row in enumerate(rows):
             self._judge_row(marker(number), row, watch, ended)
 
@@ -164,11 +165,19 @@ class Room:
             if lost and ended.kills:
                 ended.counts["told_unknown"] += 1
                 return
-        right = row["output"] == right_output(item)
+        right = _read(row["output"]) == right_output(item)
         used = (row["model_calls"], row["tool_calls"]) == (MODEL_CALLS, len(steps))
         if not right or not used:
             ended.counts["wrong"] += 1
             ended.problems.append(f"{item} ended wrongly: {json.dumps(row)[:600]}")
+
+
+def _read(output: Any) -> Any:
+    """Return an output as the object that it is, or that its text holds."""
+    try:
+        return json.loads(output) if isinstance(output, str) else output
+    except ValueError:
+        return output
 
 
 _STARTING: Final = threading.Lock()
@@ -178,4 +187,3 @@ _STARTING: Final = threading.Lock()
 def start_forks() -> None:
     """Have the server of host processes import Dagster, once for all of them."""
     _FORKS.set_forkserver_preload(["kills.run_process"])
-

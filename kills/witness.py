@@ -15,6 +15,7 @@ from kills.plot import ONCE, NotOurs, ToolStep, next_answer, place_of, receipt
 from kills.records import Records
 from orchestrator_runtimes.conformance.chat_completions import Frame, completion, completion_events
 from orchestrator_runtimes.conformance.conversations import MalformedRequest, of_chat
+from orchestrator_runtimes.conformance.json_tree import as_object
 from orchestrator_runtimes.model_calls import EXECUTION_HEADER
 
 _BODY_BYTES: Final = 8 * 2**20
@@ -61,7 +62,6 @@ class Watch:
 
     async def release(self) -> None:
         """Let go on what is held, and hold nothing more."""
-        self.holds.clear()
         self._released.set()
 
     async def reach(self, item: str, boundary: Boundary) -> None:
@@ -69,7 +69,7 @@ class Watch:
         self._passed.add((item, boundary))
         if (alarm := self._alarms.get((item, boundary))) is not None:
             alarm.set()
-        if self.holds.get(item) == boundary:
+        if self.holds.get(item) == boundary and not self._released.is_set():
             del self.holds[item]
             if not self.holds:
                 self.held.set()
@@ -176,7 +176,7 @@ class Witness:
         await watch.reach(item, Boundary(number=number, stage=Stage.ASKED))
         frame = Frame(id=f"{item}-{number}", model="m", input_tokens=10, output_tokens=10)
         if body.get("stream") is True:
-            usage = bool((body.get("stream_options") or {}).get("include_usage"))
+            usage = as_object(body.get("stream_options")).get("include_usage") is True
             pieces = list(completion_events(answer, frame, include_usage=usage))
             response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         else:

@@ -316,7 +316,7 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
 
 
 def _outliving(gateway: LocalGateway, run: RunExecution) -> RunExecution:
-    """Return `run` with further tries for executions whose gateway ended: no fault of the model's, nor of the agent's."""
+    """Return `run` with further tries for executions whose gateway ended, which is no fault of the model."""
 
     async def outliving(agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
         for _ in range(ATTEMPTS - 1):

@@ -1,11 +1,12 @@
-"""Counts the tools of native agents, and keeps synchronous ones off the loop."""
+"""Counts and journals the tools of native agents, and keeps synchronous ones off the loop."""
 
 import asyncio
 import copy
 import functools
 import inspect
+import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final
 
 from agentscope.message import TextBlock, ToolCallBlock, ToolResultState
@@ -13,6 +14,7 @@ from agentscope.state import AgentState
 from agentscope.tool import FunctionTool, ToolChunk, Toolkit, ToolResponse
 
 from orchestrator_runtimes.execution import CURRENT
+from orchestrator_runtimes.native_steps import NativeCall
 
 UNCOUNTED: Final = "orchestrator_counts_itself"
 
@@ -39,9 +41,21 @@ def count_native_tools() -> None:
                 yield part
             return
         execution.begin_tool_call(tool_call.name)
+        call = NativeCall(
+            execution, tool_call.name, _arguments(tool_call), stateful=_is_stateful(self, tool_call.name)
+        )
+        if await call.look_up():
+            await execution.emit(execution.end_tool_call(tool_call.name, 0.0, None, replayed=True))
+            content: list[Any] = [TextBlock(text=str(text)) for text in _texts(call.result)]
+            yield ToolChunk(content=content, state=ToolResultState.SUCCESS)
+            yield ToolResponse(id=tool_call.id, content=content, state=ToolResultState.SUCCESS)
+            return
         began = time.monotonic()
         error: str | None = None
         async for part in call_tool(self, tool_call, state):
+            if isinstance(part, ToolResponse):
+                # before the agent goes on: it may never ask for what comes after this
+                await call.record(_kept(part))
             if part.state not in (ToolResultState.SUCCESS, ToolResultState.RUNNING):
                 error = " ".join(block.text for block in part.content if isinstance(block, TextBlock))
             yield part
@@ -59,3 +73,28 @@ def count_native_tools() -> None:
 
     Toolkit.call_tool = counted  # type: ignore[method-assign]
     FunctionTool.call = threaded  # type: ignore[method-assign]
+
+
+def _arguments(tool_call: ToolCallBlock) -> Mapping[str, Any]:
+    try:
+        told = json.loads(tool_call.input)
+    except ValueError:
+        told = None
+    return told if isinstance(told, dict) else {"input": tool_call.input}
+
+
+def _is_stateful(toolkit: Toolkit, name: str) -> bool:
+    """Return whether a tool is given the agent's state."""
+    tools = [tool for group in toolkit.tool_groups for tool in group.tools]
+    return any(tool.name == name and tool.is_state_injected for tool in tools)
+
+
+def _kept(response: ToolResponse) -> Any:
+    """Return the texts of a response that has nothing else; else something that is not kept."""
+    texts = [block.text for block in response.content if isinstance(block, TextBlock)]
+    plain = response.state == ToolResultState.SUCCESS and len(texts) == len(response.content)
+    return texts if plain and not response.metadata else response
+
+
+def _texts(kept: Any) -> Sequence[Any]:
+    return kept if isinstance(kept, list) else []

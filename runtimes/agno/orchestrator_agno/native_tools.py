@@ -1,6 +1,7 @@
-"""Counts the tools of native agents, where every one of Agno's ways to call a tool passes."""
+"""Counts and journals the tools of native agents, where every one of Agno's ways to call a tool passes."""
 
 import functools
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -8,8 +9,14 @@ from typing import Any, Final, TypeVar
 from agno.tools.function import FunctionCall, FunctionExecutionResult
 
 from orchestrator_runtimes.execution import CURRENT, Execution
+from orchestrator_runtimes.native_steps import NativeCall
 
 UNCOUNTED: Final = "orchestrator_counts_itself"
+
+_GIVEN: Final = frozenset(
+    {"agent", "team", "workflow", "run_context", "session_state", "dependencies", "_agno_run_context"}
+)
+"""Parameters that Agno fills in with what belongs to the run."""
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -32,11 +39,17 @@ def count_native_tools() -> None:
         if execution is None:
             return execute(self)
         execution.begin_tool_call(self.function.name)
+        call = _call(execution, self)
+        if call.look_up_from_thread():
+            execution.emit_from_thread(execution.end_tool_call(self.function.name, 0.0, None, replayed=True))
+            return _given(self, call.result)
         began = time.monotonic()
         error: str | None = "the call was ended"
         try:
             result = execute(self)
             error = result.error
+            if _can_be_kept(result):
+                call.record_from_thread(result.result)
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
             raise
@@ -52,11 +65,17 @@ def count_native_tools() -> None:
         if execution is None:
             return await aexecute(self)
         execution.begin_tool_call(self.function.name)
+        call = _call(execution, self)
+        if await call.look_up():
+            await execution.emit(execution.end_tool_call(self.function.name, 0.0, None, replayed=True))
+            return _given(self, call.result)
         began = time.monotonic()
         error: str | None = "the call was ended"
         try:
             result = await aexecute(self)
             error = result.error
+            if _can_be_kept(result):
+                await call.record(result.result)
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
             raise
@@ -71,3 +90,20 @@ def count_native_tools() -> None:
 def _counting(call: FunctionCall) -> Execution | None:
     """Return the execution that counts `call`; None for a portable tool and outside of any execution."""
     return None if hasattr(call.function.entrypoint, UNCOUNTED) else CURRENT.get()
+
+
+def _call(execution: Execution, call: FunctionCall) -> NativeCall:
+    """Describe a call; a function with a parameter that Agno fills in is given the run's state."""
+    given = inspect.signature(call.function.entrypoint).parameters if call.function.entrypoint else {}
+    stateful = bool(_GIVEN.intersection(given))
+    return NativeCall(execution, call.function.name, call.arguments or {}, stateful=stateful)
+
+
+def _can_be_kept(result: FunctionExecutionResult) -> bool:
+    media = result.images or result.videos or result.audios or result.files
+    return result.status == "success" and not media
+
+
+def _given(call: FunctionCall, result: Any) -> FunctionExecutionResult:
+    call.result = result
+    return FunctionExecutionResult(status="success", result=result)

@@ -22,6 +22,7 @@ from orchestrator_runtimes.json_values import dump
 from orchestrator_runtimes.mcp_tools import mcp_tools
 from orchestrator_runtimes.messages import AgentSource, Load, PortableAgent
 from orchestrator_runtimes.output_schemas import check_schema
+from orchestrator_runtimes.tool_rules import ToolRules
 from orchestrator_runtimes.tools import PortableTool, function_tool
 
 LOAD_SECONDS: Final = 120.0
@@ -39,6 +40,7 @@ class LoadedAgent:
     native: Any
     native_type: str
     source: AgentSource
+    tool_rules: ToolRules
 
 
 class AgentLoader:
@@ -108,6 +110,7 @@ class AgentLoader:
 
     async def _load(self, request: Load) -> LoadedAgent:
         source = request.source
+        rules = ToolRules.of(source.options)
         try:
             if source.portable is not None:
                 native = await self._portable(source.portable, request.bundle)
@@ -121,7 +124,8 @@ class AgentLoader:
             raise _load_error(source, error) from error
         except (SystemExit, KeyboardInterrupt) as error:  # no signal raises it here: the agent's code did
             raise _load_error(source, error) from error
-        return LoadedAgent(native=native, native_type=self._adapter.native_type(native), source=source)
+        native_type = self._adapter.native_type(native)
+        return LoadedAgent(native=native, native_type=native_type, source=source, tool_rules=rules)
 
     async def _portable(self, agent: PortableAgent, bundle: str | None) -> Any:
         if agent.output_schema is not None:

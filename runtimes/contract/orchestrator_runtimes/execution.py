@@ -23,6 +23,7 @@ from orchestrator_runtimes.events import (
     ToolCall,
 )
 from orchestrator_runtimes.messages import Done, Run, State, StateGet, StatePut, ToolApproval, Usage
+from orchestrator_runtimes.tool_rules import ToolRules
 
 STATE_SECONDS: Final = 30.0
 LOG_LINES: Final = 1_000
@@ -61,14 +62,21 @@ class Execution:
 
     Attributes:
         run: The request.
+        tool_rules: Of a native agent's own tools.
         failed_tools: Messages of tools that raised, by name, for adapters to tell a tool's fault from the framework's.
     """
 
     def __init__(
-        self, run: Run, connection: Connection, *, clock: Callable[[], float] = time.monotonic
+        self,
+        run: Run,
+        connection: Connection,
+        *,
+        tool_rules: ToolRules | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start counting; `clock` is in seconds."""
         self.run = run
+        self.tool_rules = tool_rules or ToolRules()
         self.failed_tools: dict[str, str] = {}
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -370,13 +378,30 @@ class Execution:
                 cause=str(error),
             ) from error
 
+    @property
+    def on_loop(self) -> bool:
+        """Whether the calling code runs in the thread of the worker's loop."""
+        return threading.get_ident() == self._loop_thread
+
     async def call_host(self, method: str, params: object, answer: type[Answer]) -> Answer:
-        """Send a request of the contract to the trusted side and return its answer.
+        """Send a request of the contract to the trusted side, from any loop, and return its answer.
 
         Raises:
             AgentError: As `Connection.call`.
         """
-        return await self._connection.call(method, params, answer, timeout=STATE_SECONDS)
+        asking = self._connection.call(method, params, answer, timeout=STATE_SECONDS)
+        if self.on_loop:
+            return await asking
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asking, self._loop))
+
+    def call_host_from_thread(self, method: str, params: object, answer: type[Answer]) -> Answer:
+        """Do the same from a thread other than the loop's own.
+
+        Raises:
+            AgentError: As `Connection.call`.
+        """
+        asking = self._connection.call(method, params, answer, timeout=STATE_SECONDS)
+        return asyncio.run_coroutine_threadsafe(asking, self._loop).result(timeout=2 * STATE_SECONDS)
 
 
 def _exceeded(name: str, allowed: int, what: str) -> AgentError:

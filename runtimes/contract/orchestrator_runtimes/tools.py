@@ -113,11 +113,7 @@ class PortableTool:
         if step.state == "finished":
             return step.result or "", None, True
         if step.state == "started" and self.once:
-            raise AgentError(
-                ErrorCode.TOOL_FAILED,
-                f"the tool {self.name!r} was started by an earlier try and may run only once; its result is unknown",
-                detail={"tool": self.name, "state": "started"},
-            )
+            raise unknown_result(self.name)
         text, error = await self._call(execution, arguments)
         if error is None or self.once:  # what may run only once has ended with its failure, too
             record = StepRecord(execution=name, step=identity, occurrence=occurrence, result=text)
@@ -156,6 +152,15 @@ async def _refusal(execution: Execution, ask: ApprovalAsk) -> str | None:
 def step_identity(name: str, arguments: Mapping[str, Json]) -> str:
     """Return what names calls of a tool with these arguments in the journal; equal calls are counted beside it."""
     return hashlib.sha256(dump([name, _sorted(arguments)])).hexdigest()
+
+
+def unknown_result(name: str) -> AgentError:
+    """Return the error of a tool that may run only once, that an earlier try began, and whose result is not known."""
+    return AgentError(
+        ErrorCode.TOOL_FAILED,
+        f"the tool {name!r} was started by an earlier try and may run only once; its result is unknown",
+        detail={"tool": name, "state": "started"},
+    )
 
 
 def _sorted(value: Json) -> Json:

@@ -145,7 +145,7 @@ class Worker:
         if run.execution in self._executions:
             raise Refused(INVALID_REQUEST, f"the execution {run.execution!r:.100} is running already")
         agent = self._loader.get(run.agent)
-        execution = Execution(run, connection)
+        execution = Execution(run, connection, tool_rules=agent.tool_rules)
         CURRENT.set(execution)  # this request is a task of its own, so its context is too
         if resume:
             work = self._adapter.resume(agent.native, execution, decision)

@@ -1,9 +1,9 @@
-"""Counts the tools of native agents, where every one of CrewAI's ways to call a tool passes."""
+"""Counts and journals the tools of native agents, where every one of CrewAI's ways to call a tool passes."""
 
 import asyncio
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crewai.tools import BaseTool
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.execution import CURRENT, Execution, ExecutionStopped
+from orchestrator_runtimes.native_steps import NativeCall
 from orchestrator_runtimes.tools import PortableTool
 
 
@@ -70,10 +71,15 @@ def _counted(run: Callable[..., Any]) -> Callable[..., Any]:
         if execution is None:
             return run(self, *args, **kwargs)
         execution.begin_tool_call(self.name)
+        call = NativeCall(execution, self.name, _arguments(args, kwargs))
+        if call.look_up_from_thread():
+            execution.emit_from_thread(execution.end_tool_call(self.name, 0.0, None, replayed=True))
+            return call.result
         began, error = time.monotonic(), "the call was ended"
         try:
             result = run(self, *args, **kwargs)
             error = ""
+            call.record_from_thread(result)
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
             raise
@@ -92,10 +98,15 @@ def _counted_async(run: Callable[..., Any]) -> Callable[..., Any]:
         if execution is None:
             return await run(self, *args, **kwargs)
         execution.begin_tool_call(self.name)
+        call = NativeCall(execution, self.name, _arguments(args, kwargs))
+        if await call.look_up():
+            await execution.emit(execution.end_tool_call(self.name, 0.0, None, replayed=True))
+            return call.result
         began, error = time.monotonic(), "the call was ended"
         try:
             result = await run(self, *args, **kwargs)
             error = ""
+            await call.record(result)
         except Exception as raised:
             error = f"{type(raised).__name__}: {raised}"
             raise
@@ -105,6 +116,16 @@ def _counted_async(run: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return counted
+
+
+def _arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a tool is called with: by name, or as the one mapping that structured tools take."""
+    if args and isinstance(args[0], Mapping):
+        return dict(args[0])
+    named = {name: value for name, value in kwargs.items() if name not in ("input", "config")}
+    if isinstance(kwargs.get("input"), Mapping):
+        return dict(kwargs["input"])
+    return {**named, "args": list(args)} if args else named
 
 
 def _counting(tool: Any) -> Execution | None:

@@ -8,12 +8,12 @@ from langchain.agents import create_agent
 from langchain.agents.structured_output import ProviderStrategy, StructuredOutputError
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
-from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 from langgraph.graph.state import CompiledStateGraph, StateGraph
 
 from orchestrator_langgraph.callbacks import NativeTools
 from orchestrator_langgraph.graph_values import graph_input, graph_output
+from orchestrator_langgraph.native_tools import PortableGraphTool, journal_native_tools
 from orchestrator_langgraph.profile import PROFILE
 from orchestrator_langgraph.states import THREAD, config, dump_saver, load_saver
 from orchestrator_runtimes.adapter import Adapter, Outcome
@@ -43,6 +43,10 @@ class LangGraphAdapter(Adapter):
     """Graphs are shared between executions: LangGraph keeps what belongs to one apart."""
 
     profile = PROFILE
+
+    def __init__(self) -> None:
+        """Begin to journal native tools."""
+        journal_native_tools()
 
     async def load_native(self, found: Any, options: Mapping[str, Json]) -> LoadedGraph:
         """Take a compiled graph, a graph to compile, or a function (asynchronous, too) that returns one."""
@@ -126,10 +130,12 @@ async def _tell(state: Any, execution: Execution) -> None:
         await execution.emit(Message(text=messages[-1].text, agent=messages[-1].name))
 
 
-def _tool(tool: PortableTool) -> StructuredTool:
+def _tool(tool: PortableTool) -> PortableGraphTool:
     async def call(**arguments: Any) -> str:
         return await tool.run(arguments)
 
-    return StructuredTool.from_function(
+    made = PortableGraphTool.from_function(
         coroutine=call, name=tool.name, description=tool.description, args_schema=dict(tool.parameters)
     )
+    assert isinstance(made, PortableGraphTool)  # what LangChain's annotation leaves open
+    return made

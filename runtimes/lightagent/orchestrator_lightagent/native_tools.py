@@ -1,4 +1,4 @@
-"""Counts the tools of native agents, where every one of LightAgent's ways to call a tool passes."""
+"""Counts and journals the tools of native agents, where every one of LightAgent's ways to call a tool passes."""
 
 import functools
 import time
@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from LightAgent import AsyncToolDispatcher  # type: ignore[import-untyped]  # it ships no marker of its types
 
 from orchestrator_runtimes.execution import CURRENT, Execution
+from orchestrator_runtimes.native_steps import NativeCall
 
 UNCOUNTED: Final = "orchestrator_counts_itself"
 
@@ -33,6 +34,10 @@ def count_native_tools() -> None:
         if function is None or execution is None or hasattr(function, UNCOUNTED):
             return await dispatch(self, tool_name, tool_params)
         execution.begin_tool_call(tool_name)
+        call = NativeCall(execution, tool_name, tool_params)
+        if await call.look_up():
+            await execution.emit(execution.end_tool_call(tool_name, 0.0, None, replayed=True))
+            return call.result
         began = time.monotonic()
         error: str | None = "the call was ended"
         result: Any = None
@@ -40,6 +45,8 @@ def count_native_tools() -> None:
             result = await dispatch(self, tool_name, tool_params)
             # what a tool raises comes back as text
             error = result if isinstance(result, str) and result.startswith("[LA-") else None
+            if error is None:
+                await call.record(result)
         finally:
             if not isinstance(result, Generator):
                 _tell(execution, tool_name, began, error)

@@ -223,9 +223,9 @@ def _journaled(
         execution = begin(told, journal=True)
         try:
             return told, await tool_of(count, once=once).run({"b": 1, "a": [2]}), calls
-        except ExecutionStopped as stopped:
-            assert execution.stopped is stopped.error, "no later call of the execution goes on"
-            return told, stopped.error, calls
+        except ExecutionStopped:
+            assert execution.stopped is not None, "no later call of the execution goes on"
+            return told, execution.stopped, calls
 
     return run(scenario)
 

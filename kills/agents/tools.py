@@ -1,4 +1,4 @@
-"""What the tools of the trials do: they tell the witness, which counts, and answer with its receipt."""
+"""The tools of the trials: they tell the witness, which counts, and answer with its receipt."""
 
 import asyncio
 import json
@@ -21,7 +21,9 @@ async def tell_soon(witness: str, tool: str, item: str, number: int) -> str:
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         try:
             body = json.dumps({"tool": tool, "item": item, "number": number})
-            head = f"POST {address.path}/tools HTTP/1.0\r\nhost: witness\r\ncontent-length: {len(body)}\r\n\r\n"
+            head = (
+                f"POST {address.path}/tools HTTP/1.0\r\nhost: witness\r\ncontent-length: {len(body)}\r\n\r\n"
+            )
             writer.write((head + body).encode())
             answer = (await reader.read()).decode()
         finally:
@@ -36,3 +38,23 @@ def request(witness: str, tool: str, item: str, number: int) -> urllib.request.R
     """Return the request of a tool's effect."""
     body = json.dumps({"tool": tool, "item": item, "number": number}).encode()
     return urllib.request.Request(f"{witness}/tools", data=body, method="POST")
+
+
+async def read(item: str, number: int, witness: str) -> str:
+    """Read about an item."""
+    return await tell_soon(witness, "read", item, number)
+
+
+async def weigh(item: str, number: int, witness: str) -> str:
+    """Weigh an item."""
+    return await tell_soon(witness, "weigh", item, number)
+
+
+async def order(item: str, number: int, witness: str) -> str:
+    """Order an item."""
+    return await tell_soon(witness, "order", item, number)
+
+
+async def pay(item: str, number: int, witness: str) -> str:
+    """Pay for an item."""
+    return await tell_soon(witness, "pay", item, number)

@@ -1,0 +1,46 @@
+"""The agent of the trials, in Agno's own kind."""
+
+from agno.agent import Agent
+from agno.models.openai.like import OpenAILike
+from pydantic import BaseModel
+
+from tools import tell, tell_soon
+
+
+class Bought(BaseModel):
+    """What was bought."""
+
+    item: str
+    receipts: list[str]
+
+
+def read(item: str, number: int, witness: str) -> str:
+    """Read about an item."""
+    return tell(witness, "read", item, number)
+
+
+async def weigh(item: str, number: int, witness: str) -> str:
+    """Weigh an item."""
+    return await tell_soon(witness, "weigh", item, number)
+
+
+async def order(item: str, number: int, witness: str) -> str:
+    """Order an item."""
+    return await tell_soon(witness, "order", item, number)
+
+
+async def pay(item: str, number: int, witness: str) -> str:
+    """Pay for an item."""
+    return await tell_soon(witness, "pay", item, number)
+
+
+def build() -> Agent:
+    """Make the agent."""
+    return Agent(
+        name="buyer",
+        model=OpenAILike(id="m"),
+        instructions="You buy what the user names.",
+        tools=[read, weigh, order, pay],
+        output_schema=Bought,
+        telemetry=False,
+    )

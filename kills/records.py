@@ -1,11 +1,13 @@
 """What gateway and host of a trial have recorded durably, read from outside while they live or are dead."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator_gateway.journal import Scope
 from orchestrator_gateway.sqlite_journal import SqliteJournal
 from orchestrator_resources.gateway import TENANT
+from orchestrator_resources.runtimes import CALLS, STEPS
 from orchestrator_resources.step_journal import SqliteSteps
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import StepLookup
@@ -23,16 +25,17 @@ class Records:
     def __init__(self, state: Path, agent: str) -> None:
         """Open them."""
         self._agent = agent
-        self._calls = SqliteJournal(state / "model_calls.db")
-        self._steps = SqliteSteps(state / "tool_calls.db")
+        self._calls = SqliteJournal(state / CALLS)
+        self._steps = SqliteSteps(state / STEPS)
 
-    async def has_answer(self, execution: str, name: str) -> bool:
-        """Return whether the answer with a name is recorded for an execution."""
+    async def has_answer(self, execution: str, name: str, most: int) -> bool:
+        """Return whether the answer with a name is recorded for an execution; `most` calls were begun in this trial."""
         scope = Scope(tenant=TENANT, execution=execution, agent=self._agent)
-        for call in await self._calls.answered(scope):
-            answer = await self._calls.answer(scope, call.number)
-            if f'"chatcmpl-{name}"'.encode() in answer.body:
-                return True
+        for number in range(1, most + 1):
+            with suppress(KeyError):
+                answer = await self._calls.answer(scope, number)
+                if f'"chatcmpl-{name}"'.encode() in answer.body:
+                    return True
         return False
 
     async def has_result(self, execution: str, tool: str, arguments: Mapping[str, Json]) -> bool:

@@ -24,7 +24,7 @@ from kills.witness import Watch, Witness
 RUNS: Final = 8
 """Most runs of one trial: each kill of a host makes one more."""
 
-_MOMENT_SECONDS: Final = 90.0
+_MOMENT_SECONDS: Final = 60.0
 _RUN_SECONDS: Final = 300.0
 _POLL_SECONDS: Final = 0.01
 
@@ -98,6 +98,7 @@ class Room:
         for planned in trial.kills:
             if not self._come(planned, watch, process):
                 ended.missed += 1
+                self._witness.do(watch.release())
                 continue
             time.sleep(planned.delay)
             host = process.pid or 0

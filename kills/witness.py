@@ -81,11 +81,19 @@ class Watch:
         self._executions[item] = execution
         self.models[item, number] += 1
         if self.models[item, number] > 1:
-            if await self.records.has_answer(execution, f"{item}-{number}"):
+            if await self._is_recorded(execution, item, number):
                 self.counts["repeated_models"] += 1
                 self.problems.append(f"the recorded model call {number} of {item} was made again")
             else:
                 self.counts["models_again"] += 1
+
+        elif number == 1 and not await self._is_recorded(execution, item, 0):
+            # an answer is durable before a guest sees its end; this also shows that the records are the right ones
+            self.problems.append(f"the guest had an answer of {item} that is not recorded")
+
+    async def _is_recorded(self, execution: str, item: str, number: int) -> bool:
+        most = 2 * self.models.total()  # a call that was lost has two numbers
+        return await self.records.has_answer(execution, f"{item}-{number}", most)
 
     async def use(self, item: str, step: ToolStep, arguments: Mapping[str, Any]) -> None:
         """Note a tool call."""

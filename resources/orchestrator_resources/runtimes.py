@@ -35,6 +35,10 @@ from orchestrator_runtimes.profiles import FrameworkProfile, installed_framework
 APPROVALS_FILE: Final = "approvals.db"
 """In the folder of the state: `approvals.Approvals` and `waiting_assets.WaitingAssets`."""
 
+CALLS: Final = "journal.db"
+STEPS: Final = "steps.db"
+"""Files of the journals, below `RuntimeSettings.state`."""
+
 _END_CHECKS: Final = 20
 _END_CHECK_SECONDS: Final = 0.01
 
@@ -109,9 +113,7 @@ class Runtimes:
         if settings.external_gateway is not None:
             self._external = ExternalGateway(settings.external_gateway)
         self._steps = (
-            SqliteSteps(settings.state / "steps.db")
-            if self._external is None
-            else GatewaySteps(self._external)
+            SqliteSteps(settings.state / STEPS) if self._external is None else GatewaySteps(self._external)
         )
         self._approvals = ApprovalDesk(Approvals(settings.state / APPROVALS_FILE))
         self._gateways: dict[ModelAddress, LocalGateway] = {}
@@ -247,7 +249,7 @@ class Runtimes:
             return None
         if model not in self._gateways:
             self._gateways[model] = LocalGateway(
-                self._settings.state / "journal.db",
+                self._settings.state / CALLS,
                 model,
                 handed_over=self._gateways_folder,
                 budgets=self._settings.budgets,

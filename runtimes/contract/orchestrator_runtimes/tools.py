@@ -60,9 +60,10 @@ class PortableTool:
         model can react: the same in every framework.
 
         Raises:
-            ExecutionStopped: A limit was crossed, the execution was cancelled, or it waits for a decision; with `tool_failed`, the journal says
-                that a `once` tool was started before and its result is unknown; with another code, the journal does not
-                answer. No framework may tell any of these to the model, which would only call the tool again.
+            ExecutionStopped: A limit was crossed, the execution was cancelled, or it waits for a decision; with
+                `tool_failed`, the journal says that a `once` tool was started before and its result is unknown; with
+                another code, the journal does not answer. No framework may tell any of these to the model, which would
+                only call the tool again.
             AgentError: `tool_failed` outside of any execution.
         """
         execution = CURRENT.get()

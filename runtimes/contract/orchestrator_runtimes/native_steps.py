@@ -7,7 +7,7 @@ there a result that is not known ends the execution.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.execution import Execution, ExecutionStopped
@@ -153,9 +153,8 @@ def _plain(value: object) -> bool:
     if type(value) in (str, int, float, bool, type(None)):
         return True
     if type(value) is list:
-        items: list[object] = value
-        return all(map(_plain, items))
+        return all(map(_plain, cast("list[object]", value)))
     if type(value) is dict:
-        members: dict[object, object] = value
+        members = cast("dict[object, object]", value)
         return all(type(key) is str and _plain(member) for key, member in members.items())
     return False

@@ -28,7 +28,7 @@ from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.messages import Initialized, ModelAddress, Result, Run
+from orchestrator_runtimes.messages import Initialized, ModelAddress, Result, Resume, Run
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
@@ -320,7 +320,7 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
 def _outliving(gateway: LocalGateway, run: RunExecution) -> RunExecution:
     """Return `run` with further tries for executions whose gateway ended, which is no fault of the model."""
 
-    async def outliving(agent: Agent, make_run: Callable[[str], Run], on_event: OnEvent) -> Result:
+    async def outliving(agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent) -> Result:
         for _ in range(ATTEMPTS - 1):
             starts = gateway.starts
             try:

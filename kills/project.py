@@ -21,8 +21,6 @@ from orchestrator_assets.agent_specs import (
     ToolSpec,
 )
 from orchestrator_resources.agent_runtimes import AgentRuntimes
-from orchestrator_runtimes import bundles
-from orchestrator_runtimes.agents import agent_digest
 
 AGENTS: Final = Path(__file__).parent / "agents"
 ASSET: Final = "bought"
@@ -76,11 +74,6 @@ class Job:
             stream=self.stream,
             retries=RetrySpec(max=3, delay_seconds=0.1),
         )
-
-    def agent(self) -> str:
-        """Return the digest of the agent, as gateway and guest name it."""
-        digest, _ = bundles.pack(AGENTS, only=frozenset(self.files))
-        return agent_digest(digest, self.spec().source(ASSET))
 
 
 def has_native(framework: str) -> bool:

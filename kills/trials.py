@@ -75,7 +75,7 @@ class Room:
         folder = self._folder / "trial"
         shutil.rmtree(folder, ignore_errors=True)
         run_process.prepare(folder)
-        records = Records(folder / run_process.INSTANCE / "storage" / "agents", trial.job.agent())
+        records = Records(folder / run_process.INSTANCE / "storage" / "agents")
         holding = any(planned.boundary is None for planned in trial.kills)
         held = {marker(number): boundary for number, boundary in enumerate(boundaries(held=True))}
         watch = self._witness.begin(trial.name, records, held if holding else {})

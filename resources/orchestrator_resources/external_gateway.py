@@ -18,7 +18,7 @@ from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
 
 LEAST_SECRET_CHARACTERS: Final = 32
-_READY_SECONDS: Final = 30.0
+READY_SECONDS: Final = 30.0
 """How long a run waits for a gateway that is about to start or to be replaced."""
 
 _PAUSE_SECONDS: Final = 0.5
@@ -85,7 +85,7 @@ class ExternalGateway(ModelGateway):
         """
         if self._was_ready:
             return
-        end = time.monotonic() + _READY_SECONDS
+        end = time.monotonic() + READY_SECONDS
         while True:
             cause = self._fault()
             if cause is None:

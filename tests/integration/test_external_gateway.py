@@ -1,6 +1,9 @@
 """A run that uses a gateway which somebody else runs: aliases are its agents' models, and the run holds no key."""
 
+import asyncio
 import secrets
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +11,13 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import PortableSpec, agent_asset
+from orchestrator_resources import external_gateway
 from orchestrator_resources.agent_runtimes import AgentRuntimes
+from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
-from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
 from tests.integration.agent_materializations import failure, fake_agent
 from tests.integration.gateway_services import GatewayService, gateway_service
 
@@ -107,3 +113,43 @@ def test_what_cannot_be_a_gateway_is_refused_with_what_to_change(
     with pytest.raises(dg.DagsterResourceFunctionError) as caught:
         dg.materialize([agent], resources={"agent_runtimes": AgentRuntimes(**settings)})
     assert isinstance(caught.value.__cause__, AgentError) and words in str(caught.value.__cause__)
+
+
+def test_tool_calls_are_in_the_gateways_journal(tmp_path: Path, endpoint: ModelEndpoint) -> None:
+    (tmp_path / "key").write_text(secrets.token_hex(16))
+    wanted = StepLookup(execution="e", step="s", occurrence=0, once=True)
+    done = StepRecord(execution="e", step="s", occurrence=0, result='"done"')
+
+    async def scenario(gateway: ExternalGateway, end: Callable[[], object]) -> None:
+        first, second = GatewaySteps(gateway), GatewaySteps(gateway)
+        try:
+            assert (await first.lookup(wanted)).state == "new"
+            assert (await second.lookup(wanted)).state == "started"
+            await first.record(done)
+            assert await second.lookup(wanted) == Step(state="finished", result='"done"')
+            await asyncio.to_thread(gateway.forget, ["e"])
+            assert (await second.lookup(wanted)).state == "new"
+            await asyncio.to_thread(end)
+            for asked in (first.lookup(wanted), first.record(done)):
+                with pytest.raises(AgentError, match="tool calls cannot be journaled") as caught:
+                    await asked
+                assert caught.value.code is ErrorCode.STATE_UNAVAILABLE
+        finally:
+            await first.close()
+            await second.close()
+
+    with gateway_service(tmp_path, configuration(endpoint)) as service:
+        asyncio.run(scenario(service.gateway("team"), service.end))
+
+
+def test_a_gateway_that_does_not_serve_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external_gateway, "READY_SECONDS", 0.1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        gateway = ExternalGateway(GatewayAddress(url=url, secret=secrets.token_hex(16)))
+        with pytest.raises(
+            AgentError, match="does not serve: set another gateway_url, or start it"
+        ) as caught:
+            gateway.ready()
+        assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE and "refused" in str(caught.value.cause)

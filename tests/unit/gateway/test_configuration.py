@@ -1,5 +1,6 @@
 """A gateway's configuration file: what it says is what is used, and a mistake is one line that says what to change."""
 
+import re
 import tempfile
 from pathlib import Path
 
@@ -218,3 +219,12 @@ def test_a_wrong_budget_is_one_line_that_says_what_to_change(file: Path, budget:
     with pytest.raises(BadConfiguration) as caught:
         load(file)
     assert words in str(caught.value)
+
+
+def test_the_file_that_the_how_to_shows_can_be_used(file: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "run-a-gateway.md"
+    (text,) = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    file.write_text(text)
+    read = load(file)
+    assert [target.weight for target in read.models["fast"].targets] == [3.0, 1.0]
+    assert set(read.upstreams) == {"openai", "own"}

@@ -12,6 +12,7 @@ from orchestrator_defs.conformance_commands import conformance
 from orchestrator_defs.doctor_command import doctor
 from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
+from orchestrator_defs.spend_command import spend
 from orchestrator_runtimes.errors import AgentError
 
 
@@ -55,3 +56,4 @@ main.add_command(approvals)
 main.add_command(conformance)
 main.add_command(compat)
 main.add_command(gateway)
+main.add_command(spend)

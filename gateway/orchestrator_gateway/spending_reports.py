@@ -38,11 +38,10 @@ async def spent_by_day(budgets: Budgets, query: Mapping[str, str]) -> Json:
         WrongQuestion: The tenant is missing or a day is none.
         JournalUnavailable: The ledger cannot be read.
     """
-    tenant, today = query.get("tenant"), datetime.now(UTC).date()
+    tenant = query.get("tenant")
     if not tenant:
         raise WrongQuestion("say whose spending: ?tenant=NAME")
-    first = _day("since", query.get("since"), today.replace(day=1))
-    last = _day("until", query.get("until"), today)
+    first, last = days_asked(query.get("since"), query.get("until"))
     rows = await budgets.ledger.days(tenant, first, last)
     return {
         "currency": "USD",
@@ -54,6 +53,16 @@ async def spent_by_day(budgets: Budgets, query: Mapping[str, str]) -> Json:
             {"scope": row.account.kind, "name": row.account.name, "day": row.day, **told(row.amount)} for row in rows
         ],
     }  # fmt: skip
+
+
+def days_asked(since: str | None, until: str | None) -> tuple[str, str]:
+    """Return the first and the last day that are asked for; of this month where they are missing.
+
+    Raises:
+        WrongQuestion: One is no day.
+    """
+    today = datetime.now(UTC).date()
+    return _day("since", since, today.replace(day=1)), _day("until", until, today)
 
 
 async def spent_by_executions(budgets: Budgets, asked: AskedExecutions) -> SpentByExecutions:

@@ -15,9 +15,11 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from orchestrator_assets import BudgetSpec, ForEachSpec, InputSpec, PortableSpec, agent_asset
 from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_defs.cli import main
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.ledger import Amount
 from orchestrator_gateway.tokens import ExecutionBudget, issue_trusted
@@ -215,6 +217,25 @@ def test_an_operator_asks_what_was_spent_and_a_guest_does_not(
                 report(query, token)
             caught.value.close()
             assert caught.value.code == status
+
+
+def test_the_command_line_tells_what_was_spent(tmp_path: Path, upstream: ModelEndpoint) -> None:
+    journal = str(tmp_path / "journal.db")
+    missing = CliRunner().invoke(main, ["spend", "--journal", journal])
+    assert missing.exit_code == 1 and "there is no spending.db beside" in missing.output
+    with gateway_to(tmp_path, upstream.base_url) as gateway:
+        assert ask(attempt(gateway, name="reports"), "hi")[0] == 200
+    told = CliRunner().invoke(main, ["spend", "--journal", journal])
+    assert told.exit_code == 0
+    head, *lines = [line.split() for line in told.output.splitlines()]
+    assert head[:4] == ["day", "scope", "name", "calls"]
+    assert [line[1:4] for line in lines] == [
+        ["agent", "reports", "1"],
+        ["location", "-", "1"],
+        ["tenant", "local", "1"],
+    ]
+    wrong = CliRunner().invoke(main, ["spend", "--journal", journal, "--since", "x"])
+    assert wrong.exit_code == 1 and "since must be a day such as 2026-11-25, not 'x'" in wrong.output
 
 
 def test_a_table_of_prices_that_is_wrong_is_told_by_name(tmp_path: Path, upstream: ModelEndpoint) -> None:

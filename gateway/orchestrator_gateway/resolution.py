@@ -7,6 +7,7 @@ from typing import Final
 
 from orchestrator_gateway.configuration import BadConfiguration, Configuration, JournalSettings, load
 from orchestrator_gateway.dispatch import Routing
+from orchestrator_gateway.journals import is_postgres
 from orchestrator_gateway.mcp_settings import McpServer, with_keys
 from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.routes import UpstreamSettings
@@ -76,7 +77,12 @@ def _journal(settings: JournalSettings, file: Path) -> str:
     if settings.sqlite is not None:
         return str(file.parent / settings.sqlite)
     assert settings.postgresql is not None
-    return _read(settings.postgresql, file, "journal.postgresql")
+    url = _read(settings.postgresql, file, "journal.postgresql").strip()
+    if not is_postgres(url):  # the text itself holds a password
+        raise BadConfiguration(
+            f"{file}: journal.postgresql: it must be a URL, such as postgresql://user@host/database"
+        )
+    return url
 
 
 def _read(source: SecretSource, file: Path, place: str) -> str:

@@ -9,10 +9,12 @@ from langchain.agents.structured_output import ProviderStrategy, StructuredOutpu
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph.state import CompiledStateGraph, StateGraph
 
 from orchestrator_langgraph.callbacks import NativeTools
 from orchestrator_langgraph.graph_values import graph_input, graph_output
+from orchestrator_langgraph.interrupts import answer, asked
 from orchestrator_langgraph.native_tools import PortableGraphTool, journal_native_tools
 from orchestrator_langgraph.profile import PROFILE
 from orchestrator_langgraph.states import THREAD, config, dump_saver, load_saver
@@ -21,7 +23,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message, Token
 from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.messages import PortableAgent
+from orchestrator_runtimes.messages import FinishReason, PortableAgent
 from orchestrator_runtimes.tools import PortableTool
 
 STEPS_PER_CALL: Final = 10
@@ -75,9 +77,24 @@ class LangGraphAdapter(Adapter):
         return type(agent.graph).__name__
 
     async def run(self, agent: LoadedGraph, execution: Execution) -> Outcome:
-        """Run the graph to its end."""
+        """Run the graph to its end, or to where it asks a person."""
+        inputs = graph_input(agent.channels, execution.run.inputs)
+        graph, settings, saver = await self._opened(agent, execution)
+        return await self._ran(graph, inputs, settings, saver, execution)
+
+    async def resume(self, agent: LoadedGraph, execution: Execution, decision: Json) -> Outcome:
+        """Go on with a graph that asked; `interrupt()` returns the decision."""
+        graph, settings, saver = await self._opened(agent, execution)
+        snapshot = await graph.aget_state(settings) if graph.checkpointer else None
+        if snapshot is None or not snapshot.interrupts:
+            raise AgentError(ErrorCode.INVALID_INPUT, "the session waits for no decision")
+        return await self._ran(graph, answer(snapshot.interrupts, decision), settings, saver, execution)
+
+    async def _opened(
+        self, agent: LoadedGraph, execution: Execution
+    ) -> tuple[Graph, RunnableConfig, InMemorySaver | None]:
+        """Return a graph with the session's state, how to run it, and what holds the state where that is ours."""
         run = execution.run
-        inputs = graph_input(agent.channels, run.inputs)
         settings = RunnableConfig(recursion_limit=STEPS_PER_CALL * run.limits.steps + STEPS_PER_CALL)
         if not agent.portable:
             settings["callbacks"] = [NativeTools(execution)]
@@ -88,7 +105,22 @@ class LangGraphAdapter(Adapter):
             saver = load_saver(await execution.load_state())
             graph = graph.copy({"checkpointer": saver})
             settings |= config(THREAD)
+        return graph, settings, saver
+
+    async def _ran(
+        self,
+        graph: Graph,
+        inputs: Any,
+        settings: RunnableConfig,
+        saver: InMemorySaver | None,
+        execution: Execution,
+    ) -> Outcome:
+        run = execution.run
         state = await (self._streamed if run.stream else self._whole)(graph, inputs, settings, execution)
+        if isinstance(state, Mapping) and (interrupts := state.get("__interrupt__")):
+            if saver is not None:
+                await execution.save_state(dump_saver(saver, waiting=True))
+            return Outcome(output=asked(interrupts), finish_reason=FinishReason.INTERRUPTED)
         output = graph_output(state)
         if saver is not None:
             await execution.save_state(dump_saver(saver))
@@ -125,7 +157,9 @@ class LangGraphAdapter(Adapter):
 
 
 async def _tell(state: Any, execution: Execution) -> None:
-    messages = state.get("messages") if isinstance(state, Mapping) else None
+    if not isinstance(state, Mapping) or "__interrupt__" in state:
+        return  # it has not spoken yet
+    messages = state.get("messages")
     if isinstance(messages, list) and messages and isinstance(messages[-1], AIMessage):
         await execution.emit(Message(text=messages[-1].text, agent=messages[-1].name))
 

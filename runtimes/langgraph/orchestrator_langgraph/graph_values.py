@@ -33,11 +33,6 @@ def graph_output(state: Any) -> object:
     """Return a graph's output: its structured response, its last message's text, or its state."""
     if not isinstance(state, Mapping):
         return plain(state)
-    if "__interrupt__" in state:
-        raise AgentError(
-            ErrorCode.FRAMEWORK_ERROR,
-            "the graph ended in interrupt(), and this runtime cannot wait for a decision; decide inside the graph",
-        )
     if state.get("structured_response") is not None:
         return plain(state["structured_response"])
     messages = state.get("messages")

@@ -22,9 +22,6 @@ PROFILE: Final = FrameworkProfile(
         Capability.CRASH_RESUME: no(
             "a retried execution starts again; its finished tool calls come from the journal"
         ),
-        Capability.APPROVAL: no(
-            "a graph that ends in interrupt() is refused: its state is not kept between executions"
-        ),
     },
     cancel="task",
 )

@@ -66,6 +66,7 @@ def test_a_decision_that_nobody_waits_for_is_refused(target: Target, waiting_cas
 
 
 def test_without_a_session_there_is_nothing_to_wait_in(target: Target, waiting_case: NativeCase) -> None:
-    outcome = run(target, waiting_case, target.next_execution())
+    execution = target.next_execution()
+    outcome = run(target, waiting_case, execution, inputs=with_marker(waiting_case.inputs, execution))
     assert outcome.failure.code is ErrorCode.INVALID_INPUT
     assert "session" in outcome.failure.message

@@ -4,11 +4,13 @@ import operator
 from typing import Annotated, Any, TypedDict
 
 from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.types import interrupt
 
 model = ChatOpenAI(model="scripted")
 
@@ -72,3 +74,32 @@ async def team() -> Any:
     graph.add_edge("researcher", "writer")
     graph.add_edge("writer", END)
     return graph
+
+
+def publishing() -> Any:
+    """Make a graph that asks twice at once, one of them in a subgraph, before its model speaks."""
+
+    async def ask(state: Notes) -> dict[str, list[str]]:
+        decision = interrupt({"publish": state["topic"]})
+        return {"notes": [decision["text"]]}
+
+    async def say(state: Notes) -> dict[str, list[str]]:
+        return {"notes": [(await model.ainvoke(f"tell of {state['notes']}")).text]}
+
+    inner = StateGraph(Notes)
+    inner.add_node("ask", ask)
+    inner.add_edge(START, "ask")
+    graph = StateGraph(Notes)
+    graph.add_node("one", ask)
+    graph.add_node("two", inner.compile())
+    graph.add_node("say", say)
+    graph.add_edge(START, "one")
+    graph.add_edge(START, "two")
+    graph.add_edge(["one", "two"], "say")
+    graph.add_edge("say", END)
+    return graph.compile()
+
+
+careful = create_agent(
+    model, [weather], middleware=[HumanInTheLoopMiddleware(interrupt_on={"weather": True})]
+)

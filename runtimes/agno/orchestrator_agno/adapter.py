@@ -1,11 +1,12 @@
 """Runs Agno's agents, teams and workflows."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agno.agent import Agent
 from agno.models.openai.like import OpenAILike
-from agno.run.agent import RunContentEvent, RunErrorEvent
+from agno.run.agent import RunContentEvent, RunErrorEvent, RunOutput
 from agno.run.team import RunContentEvent as TeamRunContentEvent
 from agno.run.team import RunErrorEvent as TeamRunErrorEvent
 from agno.run.workflow import WorkflowCompletedEvent, WorkflowErrorEvent
@@ -14,15 +15,17 @@ from agno.tools.function import Function
 from agno.utils.log import logger
 from agno.workflow import Workflow
 
+from orchestrator_agno.confirmations import answer, asked
 from orchestrator_agno.native_tools import count_native_tools, uncounted
 from orchestrator_agno.profile import PROFILE
 from orchestrator_agno.run_values import AgnoFailed, check_finished, native_input, plain
-from orchestrator_agno.sessions import dump_session, with_session
+from orchestrator_agno.sessions import dump_session, paused_run, with_session
 from orchestrator_runtimes.adapter import Adapter, Outcome
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message, Token
 from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.messages import PortableAgent
+from orchestrator_runtimes.messages import FinishReason, PortableAgent
 from orchestrator_runtimes.tools import PortableTool
 
 Runnable = Agent | Team | Workflow
@@ -59,31 +62,58 @@ class AgnoAdapter(Adapter):
         )
 
     async def run(self, agent: Runnable, execution: Execution) -> Outcome:
-        """Run the agent to its end."""
+        """Run the agent to its end, or to where it asks a person."""
         run = execution.run
         session = run.session or run.execution
         if run.session is not None:
             agent = with_session(agent, session, await execution.load_state())
         inputs: Any = native_input(agent, run.inputs)
+        return await self._ran(agent, execution, functools.partial(agent.arun, inputs, session_id=session))
+
+    async def resume(self, agent: Runnable, execution: Execution, decision: Json) -> Outcome:
+        """Go on with an agent that was paused, with its tool calls confirmed, rejected or filled in."""
+        session = execution.run.session
+        if session is not None:
+            agent = with_session(agent, session, await execution.load_state())
+        paused = await paused_run(agent, session) if session is not None else None
+        if paused is None or not isinstance(agent, Agent):
+            raise AgentError(ErrorCode.INVALID_INPUT, "the session waits for no decision")
+        requirements = paused.requirements or []
+        answer(requirements, decision)
+        go_on = functools.partial(
+            agent.acontinue_run, run_id=paused.run_id, requirements=requirements, session_id=session
+        )
+        return await self._ran(agent, execution, go_on)
+
+    async def _ran(self, agent: Runnable, execution: Execution, arun: Callable[..., Any]) -> Outcome:
+        """Run an agent, or go on with it, by its own method with all arguments but those for streams."""
+        run = execution.run
+        session = run.session or run.execution
         if run.stream:
-            content = await self._streamed(agent, inputs, session, execution)
+            result, content = await self._streamed(agent, arun, execution)
         else:
-            result: Any = await agent.arun(inputs, session_id=session)
-            check_finished(result.status.value, result.content, getattr(result, "step_results", ()))
+            result = await arun()
             content = result.content
+        if isinstance(result, RunOutput) and result.is_paused:
+            if run.session is not None:
+                await execution.save_state(dump_session(agent, session))
+            return Outcome(output=asked(result.requirements or []), finish_reason=FinishReason.INTERRUPTED)
+        if result is not None:
+            check_finished(result.status.value, content, getattr(result, "step_results", None) or ())
         if isinstance(content, str) and content:
             await execution.emit(Message(text=content, agent=agent.name))
         if run.session is not None:
             await execution.save_state(dump_session(agent, session))
         return Outcome(output=plain(content))
 
-    async def _streamed(self, agent: Runnable, inputs: Any, session: str, execution: Execution) -> Any:
+    async def _streamed(
+        self, agent: Runnable, arun: Callable[..., Any], execution: Execution
+    ) -> tuple[Any, Any]:
+        """Return what the run was at its end, where Agno tells, and its content."""
+        result: Any = None
         content: Any = None
-        events: Any = (
-            agent.arun(inputs, session_id=session, stream=True, stream_events=True)
-            if isinstance(agent, Workflow)
-            else agent.arun(inputs, session_id=session, stream=True, yield_run_output=True)
-        )
+        more = {"stream_events": True} if isinstance(agent, Workflow) else {"yield_run_output": True}
+        events: Any = arun(stream=True, **more)
         async for event in events:
             match event:
                 case RunContentEvent() | TeamRunContentEvent():
@@ -96,12 +126,11 @@ class AgnoAdapter(Adapter):
                     raise AgnoFailed(event.content)
                 case WorkflowErrorEvent():
                     raise AgnoFailed(event.error)
-                case _ if (status := getattr(event, "status", None)) is not None:
-                    check_finished(status.value, event.content, ())
-                    content = event.content
+                case _ if getattr(event, "status", None) is not None:
+                    result, content = event, event.content
                 case _:
                     pass
-        return content
+        return result, content
 
 
 def _function(tool: PortableTool) -> Function:

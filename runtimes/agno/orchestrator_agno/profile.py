@@ -25,7 +25,6 @@ PROFILE: Final = FrameworkProfile(
         Capability.CRASH_RESUME: no(
             "its checkpoints inside a run need a database of its own, which a guest has not"
         ),
-        Capability.APPROVAL: no("paused runs are not mapped to a request for approval"),
     },
     cancel="task",
 )

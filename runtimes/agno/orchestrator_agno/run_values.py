@@ -43,7 +43,8 @@ def check_finished(status: str, content: Any, steps: Iterable[Any]) -> None:
     """
     if status == "PAUSED":
         raise AgnoFailed(
-            "the agent waits for a confirmation, and this runtime cannot ask for one; decide inside it"
+            "a team or a workflow waits for a confirmation, and this runtime can ask for one of an agent only; decide"
+            " inside it, or run the agent alone"
         )
     if status != "COMPLETED":
         raise AgnoFailed(f"the run ended as {status}: {content}")

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from agno.agent import Agent
 from agno.db.in_memory import InMemoryDb
+from agno.run.agent import RunOutput
 from agno.session import AgentSession, TeamSession, WorkflowSession
 from agno.team import Team
 from agno.workflow import Workflow
@@ -51,6 +52,15 @@ def dump_session(agent: Runnable, session: str) -> str:
         raise LookupError("the agent stored no session")
     record["runs"] = (record["runs"] or [])[-RUNS_KEPT:]
     return json.dumps(record, default=str)
+
+
+async def paused_run(agent: Runnable, session: str) -> RunOutput | None:
+    """Return the run of a session that waits for a person; None when its last run does not."""
+    if not isinstance(agent, Agent):
+        return None
+    found: Any = await agent.aget_session(session_id=session)
+    last = found.runs[-1] if found is not None and found.runs else None
+    return last if isinstance(last, RunOutput) and last.is_paused else None
 
 
 def _record(agent: Runnable) -> Any:

@@ -4,6 +4,7 @@ from agno.agent import Agent
 from agno.models.openai import OpenAIChat
 from agno.models.openai.like import OpenAILike
 from agno.team import Team
+from agno.tools import tool
 from agno.workflow import Parallel, Step, Workflow
 
 model = OpenAILike(id="scripted")
@@ -46,3 +47,21 @@ def failing(step_input: object) -> str:
 
 
 stumbling = Workflow(name="stumbling", steps=[Step(name="fails", executor=failing)])
+
+
+@tool(requires_confirmation=True)
+def order(city: str) -> str:
+    """Order a map of a city."""
+    return f"ordered {city}"
+
+
+careful = Agent(name="careful", model=model, tools=[order], instructions="You order maps.")
+
+
+@tool(external_execution=True)
+def survey(city: str) -> str:
+    """Ask the people of a city."""
+    raise AssertionError("this is done elsewhere")
+
+
+surveyor = Agent(name="surveyor", model=model, tools=[survey])

@@ -85,10 +85,11 @@ def _item(
 ) -> Item:
     value: Json = inputs if spec.prompt is None else fill(spec.prompt, inputs)
     identity = dump([scope, key, index if spec.for_each and spec.for_each.key is None else 0, value])
+    execution = hashlib.sha256(identity).hexdigest()[:32]
     session = None
     if spec.session is not None:
-        session = f"{owner}:{spec.session.format(partition_key=partition_key or '', key=key)}"
-    execution = hashlib.sha256(identity).hexdigest()[:32]
+        names = {"partition_key": partition_key or "", "key": key, "execution": execution}
+        session = f"{owner}:{spec.session.format(**names)}"
     return Item(key=key or "the execution", execution=execution, inputs=value, session=session)
 
 

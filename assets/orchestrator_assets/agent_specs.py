@@ -365,7 +365,8 @@ class AgentSpec(dg.Model, dg.Resolvable):
     )
     session: OptionalText = Field(
         default=None,
-        description="Name of a conversation to go on with; {partition_key} and {key} (of an item) are filled in.",
+        description="Name of a conversation to go on with; {partition_key} and {key} (of an item) are filled in, and"
+        " {execution}, which gives each execution its own, for native agents that ask a person.",
         examples=["support/{key}"],
     )
     stream: Flag = Field(default=False, description="True asks the model for tokens.")
@@ -413,7 +414,7 @@ class AgentSpec(dg.Model, dg.Resolvable):
         if self.prompt is not None:
             _check_template(self.prompt, set(self.inputs), "prompt")
         if self.session is not None:
-            names = {"partition_key"} | ({"key"} if self.for_each is not None else set[str]())
+            names = {"partition_key", "execution"} | ({"key"} if self.for_each is not None else set[str]())
             _check_template(self.session, names, "session")
         return self
 

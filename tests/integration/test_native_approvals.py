@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 import pytest
@@ -79,7 +79,7 @@ def test_without_a_session_it_is_told_what_to_change(tmp_path: Path, endpoint: M
     assert code == "invalid_input" and "run it in a session" in text
 
 
-WORKFLOW: Final = {
+WORKFLOW: Final[dict[str, Any]] = {
     "name": "publish",
     "nodes": [
         {"name": "Start", "type": "n8n-nodes-base.manualTrigger", "typeVersion": 1, "parameters": {}},

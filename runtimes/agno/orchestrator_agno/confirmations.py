@@ -41,7 +41,7 @@ def answer(requirements: Sequence[RunRequirement], decision: Json) -> None:
     told = decision if isinstance(decision, Mapping) else {}
     for requirement in requirements:
         if requirement.needs_confirmation and told.get("approved") is True:
-            requirement.confirm()
+            requirement.confirm()  # type: ignore[no-untyped-call]  # Agno names no type
         elif requirement.needs_confirmation and told.get("approved") is False:
             reason = told.get("reason")
             requirement.reject(None if reason is None else str(reason))

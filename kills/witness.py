@@ -131,6 +131,7 @@ class Witness:
             self.do(self._runner.cleanup())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_START_SECONDS)
+        self._loop.close()
 
     def do(self, work: Any) -> Any:
         """Return what a coroutine returns that runs in the witness's loop."""

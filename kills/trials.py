@@ -162,7 +162,11 @@ class Room:
     def _judge_row(self, item: str, row: Mapping[str, Any], watch: Watch, ended: Ended) -> None:
         steps = [ToolStep(number=n, tool=tool) for n, tools in enumerate(ROUNDS) for tool in tools]
         if row["error_code"] == "tool_failed" and "its result is unknown" in str(row["error"]):
-            lost = [s for s in steps if s.tool in ONCE and watch.tools[item, s] and s not in watch.seen[item]]
+            seen = watch.seen.get(item, frozenset())
+            # it may have been killed before the tool's request left: nobody on this side can know
+            lost = [
+                s for s in steps if s.tool in ONCE and s not in seen and repr(s.tool) in str(row["error"])
+            ]
             if lost and ended.kills:
                 ended.counts["told_unknown"] += 1
                 return

@@ -9,7 +9,7 @@ from agentscope.permission import PermissionContext, PermissionMode
 from agentscope.state import AgentState
 from agentscope.tool import FunctionTool, Toolkit
 
-from tools import tell, tell_soon
+from tools import tell_soon
 
 
 async def read(item: str, number: int, witness: str) -> str:
@@ -22,9 +22,9 @@ async def weigh(item: str, number: int, witness: str) -> str:
     return await tell_soon(witness, "weigh", item, number)
 
 
-def order(item: str, number: int, witness: str) -> str:
+async def order(item: str, number: int, witness: str) -> str:
     """Order an item."""
-    return tell(witness, "order", item, number)
+    return await tell_soon(witness, "order", item, number)
 
 
 async def pay(item: str, number: int, witness: str) -> str:

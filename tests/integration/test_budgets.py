@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -37,9 +38,12 @@ from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Run, ToolSource
 from orchestrator_runtimes.profiles import installed_frameworks
 from tests.integration.agent_materializations import failure, fake_agent, metadata
+from tests.integration.gateway_services import gateway_service
 from tests.integration.pool_runs import ignore
+from tests.integration.postgres_servers import PostgresServer
 from tests.integration.processes import wait_until
 
+SECRET = secrets.token_hex(32)
 TOOLS = "def weather(city: str) -> str:\n    'Tell the weather.'\n    return 'sunny'\n"
 
 
@@ -56,7 +60,7 @@ def gateway_to(state: Path, url: str, **settings: Any) -> Generator[LocalGateway
 
 def ask(address: ModelAddress, text: str, **more: Any) -> tuple[int, Any]:
     """Make a call as a guest does; return the status and what is told."""
-    body = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+    body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
     request = urllib.request.Request(
         f"{address.base_url}/chat/completions",
         data=json.dumps(body).encode(),
@@ -180,6 +184,40 @@ def test_of_two_hundred_calls_at_two_gateways_as_many_are_made_as_there_may_be(
         assert statuses.count(200) == upstream.count == 60
         spent = one.spent([f"e{n}" for n in range(200)]).executions
         assert sum(spent.values(), Amount()).calls == 60
+
+
+def test_gateways_with_a_database_share_budgets_which_change_with_their_files(
+    tmp_path: Path, upstream: ModelEndpoint, postgres: PostgresServer
+) -> None:
+    url = tmp_path / "database"
+    url.write_text(postgres.database())
+    (tmp_path / "prices.yaml").write_text("version: '7'\nmodels: {small: {input: 1000, output: 1000}}\n")
+    told: dict[str, Any] = {
+        "upstreams": {"one": {"base_url": upstream.base_url}},
+        "models": {"fast": {"targets": [{"upstream": "one", "model": "small"}]}},
+        "budgets": [{"scope": "tenant", "name": "acme", "cost_usd": 0.001, "per": "month"}],
+        "prices": str(tmp_path / "prices.yaml"),
+    }
+    journal = {"postgresql": {"file": str(url)}}
+    folders = tmp_path / "one", tmp_path / "other"
+    for folder in folders:
+        folder.mkdir()
+        (folder / "secret").write_text(SECRET)
+    with (
+        gateway_service(folders[0], told, journal=journal) as one,
+        gateway_service(folders[1], told, journal=journal) as other,
+    ):
+        assert ask(one.model(tenant="acme"), "one", model="fast")[0] == 200
+        status, refused = ask(other.model(tenant="acme", execution="f"), "two", model="fast")
+        assert (status, refused["budget"]["limit"], refused["budget"]["scope"]) == (402, "USD", "tenant")
+        assert ask(other.model(tenant="other"), "three", model="fast")[0] == 200
+        other.configure({**told, "budgets": [{"scope": "tenant", "name": "acme", "calls": 2}]})
+        other.logged("in force now")
+        assert ask(other.model(tenant="acme", execution="f"), "four", model="fast")[0] == 200
+        assert ask(other.model(tenant="acme", execution="f"), "five", model="fast")[0] == 402
+        report = one.administer("spend?tenant=acme")
+        assert {row["calls"] for row in report["spent"]} == {2}
+        assert {row["unpriced_calls"] for row in report["spent"]} == {0}, "the upstream's name has the price"
 
 
 def test_an_operator_asks_what_was_spent_and_a_guest_does_not(

@@ -76,11 +76,6 @@ class Job:
         )
 
 
-def has_native(framework: str) -> bool:
-    """Return whether there is an agent of the framework's own kind."""
-    return (AGENTS / f"{framework}_agent.py").exists()
-
-
 def _portable() -> PortableSpec:
     tools = [ToolSpec(function=f"tools:{name}", once=name in ONCE) for name in TOOLS]
     return PortableSpec(

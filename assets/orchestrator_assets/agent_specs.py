@@ -112,13 +112,18 @@ class McpSpec(dg.Model, dg.Resolvable):
 
     command: Sequence[str] = Field(default=(), description="Program and arguments, spoken to over stdio.")
     url: str | None = Field(default=None, description="Streamable HTTP address, instead of a command.")
+    server: OptionalText = Field(
+        default=None,
+        description="Name of a server that the gateway knows, instead of a command: it holds the server's key, and a"
+        " retry gets the results of calls that were finished.",
+    )
     include: Sequence[str] = Field(default=(), description="Names of tools to offer; empty offers all.")
 
     @model_validator(mode="after")
     def one_way(self) -> "McpSpec":
-        """Require exactly one of command and url."""
-        if bool(self.command) == bool(self.url):
-            raise ValueError("give either command or url")
+        """Require exactly one of command, url and server."""
+        if [bool(self.command), bool(self.url), bool(self.server)].count(True) != 1:
+            raise ValueError("give either command or url or server")
         return self
 
 
@@ -150,7 +155,10 @@ class ToolSpec(dg.Model, dg.Resolvable):
     def source(self) -> ToolSource:
         """Return the tool as the contract names it."""
         mcp = self.mcp and McpServer(
-            command=tuple(self.mcp.command), url=self.mcp.url, include=tuple(self.mcp.include)
+            command=tuple(self.mcp.command),
+            url=self.mcp.url,
+            server=self.mcp.server,
+            include=tuple(self.mcp.include),
         )
         return ToolSource(function=self.function, mcp=mcp or None, once=self.once, approval=self.approval)
 

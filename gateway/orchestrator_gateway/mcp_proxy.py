@@ -82,6 +82,7 @@ class McpProxy:
         self._once = OnceCalls(journal)
         self._buffers = buffers
         self._making = making
+        self._of_session: dict[tuple[str, str], set[asyncio.Task[Any]]] = {}
         self._claims_of = claims_of
         self._content_of = content_of
 
@@ -89,7 +90,7 @@ class McpProxy:
         """Add the endpoints to a server's."""
         router.add_post("/mcp/{server}", self._post)
         router.add_get("/mcp/{server}", self._relay, allow_head=False)
-        router.add_delete("/mcp/{server}", self._relay)
+        router.add_delete("/mcp/{server}", self._end)
 
     def _server(self, request: web.Request, claims: Claims) -> tuple[str, McpServer]:
         name = request.match_info["server"]
@@ -118,6 +119,8 @@ class McpProxy:
                 raise refusal(400, f"the body is no message of MCP: {error}") from error
             if not claims.execution and not self._before_runs(message):
                 raise refusal(403, "this token is for loading an agent; it calls no tools")
+            if message.method == "notifications/cancelled":
+                return web.Response(status=202)  # a call on its way is for the next try, too
             if message.is_answer or message.id is None or message.method not in ("tools/call", "tools/list"):
                 return await self._relay(request, content)
             try:
@@ -202,7 +205,39 @@ class McpProxy:
         )
         self._making.add(task)
         task.add_done_callback(self._making.discard)
+        if (session := headers.get(mcp_sessions.HEADER)) is not None:
+            running = self._of_session.setdefault((name, session), set())
+            running.add(task)
+            task.add_done_callback(lambda ended: self._ended(name, session, ended))
         return await asyncio.shield(task)
+
+    def _ended(self, name: str, session: str, task: "asyncio.Task[Any]") -> None:
+        running = self._of_session[name, session]
+        running.discard(task)
+        if not running:
+            del self._of_session[name, session]
+
+    async def _end(self, request: web.Request) -> web.StreamResponse:
+        """End a session, but not its calls: a server would break them off, and the next try make them again."""
+        claims = self._claims_of(request)
+        name, server = self._server(request, claims)
+        headers = {**self._headers(request, claims, name), **server.headers}
+        running = self._of_session.get((name, headers.get(mcp_sessions.HEADER, "")))
+        if not running:
+            return await self._relay(request)
+
+        async def end() -> None:
+            await asyncio.wait(running)
+            assert self.session is not None
+            timeout = aiohttp.ClientTimeout(total=server.settings.connect_seconds)
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with self.session.delete(server.settings.url, headers=headers, timeout=timeout):
+                    pass
+
+        task = asyncio.create_task(end())
+        self._making.add(task)
+        task.add_done_callback(self._making.discard)
+        return web.Response(status=200)
 
     async def _live(
         self,

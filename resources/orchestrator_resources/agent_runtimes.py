@@ -123,6 +123,11 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         description="How long a guest that was started ahead waits for the next run, which then need not wait until the"
         " framework is imported; 0 starts none. None means ORCHESTRATOR_SPARE_SECONDS, or 300.",
     )
+    mcp_servers: str | None = Field(
+        default=None,
+        description="YAML file of the MCP servers that agents may name as `mcp: {server: NAME}`, for a run's own"
+        " gateway. None means ORCHESTRATOR_MCP_SERVERS, or none.",
+    )
     network: Literal["open", "gateway"] = Field(
         default="open",
         description="What guests can reach: all that this machine can (open), or the gateway alone (gateway; Linux that"
@@ -149,6 +154,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         instance = context.instance
         state = state_folder(instance)
         log = context.log
+        servers = self.mcp_servers or os.environ.get("ORCHESTRATOR_MCP_SERVERS")
         settings = RuntimeSettings(
             home=home_folder(),
             state=state,
@@ -157,6 +163,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             memory_mb=self.memory_mb,
             spare_seconds=self._spare_seconds(),
             network=self.network,
+            mcp_servers=Path(servers) if servers else None,
             external_gateway=self._gateway(),
             budgets=tuple(budget.budget() for budget in self.budgets),
             prices=Path(self.prices) if self.prices is not None else None,

@@ -13,7 +13,7 @@ from orchestrator_runtimes.connection import BUSY
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
-from orchestrator_runtimes.messages import AgentSource, Initialized, Loaded, Result, Resume, Run
+from orchestrator_runtimes.messages import AgentSource, Initialized, Loaded, ModelAddress, Result, Resume, Run
 
 SPREAD_AT: Final = 32
 """Executions at once for each process: of the costliest framework (about 80 ms of CPU each), so many keep a core busy
@@ -31,10 +31,17 @@ _CRASHES: Final = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """An agent to run: what it is, and the bundle of its code; None when it needs none."""
+    """An agent to run.
+
+    Attributes:
+        source: What it is.
+        bundle: Its code; None when it needs none.
+        gateway: Returns where the gateway is that its MCP servers are behind; None where it has no such servers.
+    """
 
     source: AgentSource
     bundle: Bundle | None = None
+    gateway: Callable[[], ModelAddress] | None = None
 
 
 class GuestPool:
@@ -200,7 +207,11 @@ class GuestPool:
         """Load an agent into a guest once, however many executions ask at the same time."""
         key = guest, f"{agent.bundle.digest if agent.bundle else ''} {agent.source}"
         if key not in self._loads:
-            self._loads[key] = asyncio.ensure_future(guest.client.load(agent.source, agent.bundle))
+            self._loads[key] = asyncio.ensure_future(
+                guest.client.load(
+                    agent.source, agent.bundle, agent.gateway() if agent.gateway is not None else None
+                )
+            )
         try:
             return await asyncio.shield(self._loads[key])
         except AgentError:

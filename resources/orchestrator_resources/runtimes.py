@@ -5,13 +5,15 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.ledger import SpentByExecutions
+from orchestrator_gateway.mcp_settings import McpServer, read_servers
+from orchestrator_gateway.settings_files import BadConfiguration
 from orchestrator_resources.approval_desk import ApprovalDesk
 from orchestrator_resources.approvals import Approvals, Asker
 from orchestrator_resources.embedded_model.service import EmbeddedModel
@@ -43,6 +45,10 @@ _END_CHECKS: Final = 20
 _END_CHECK_SECONDS: Final = 0.01
 
 
+_LOAD_SECONDS: Final = 120.0
+"""How long a guest may take to learn which tools are behind the gateway."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuntimeSettings:
     """How guests run on this machine.
@@ -59,6 +65,7 @@ class RuntimeSettings:
         external_gateway: A gateway that others run; None starts one for this process.
         budgets: What agents, code locations and the tenant may spend, for a gateway that is started for this process.
         prices: File of a table of prices for that gateway; None uses the one of its package.
+        mcp_servers: File of the MCP servers behind that gateway; None means there are none.
         environment: Variables that every guest gets beside those of its framework.
     """
 
@@ -73,6 +80,7 @@ class RuntimeSettings:
     external_gateway: GatewayAddress | None = None
     budgets: tuple[Budget, ...] = ()
     prices: Path | None = None
+    mcp_servers: Path | None = None
     environment: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -200,6 +208,8 @@ class Runtimes:
 
         run_execution = _outliving(gateway, pool.run) if isinstance(gateway, LocalGateway) else pool.run
         with self._approvals.open(askers or {}) as questions:
+            if gateway is not None and _behind_gateway(agent):
+                agent = replace(agent, gateway=lambda: self._loading(gateway))
             batch = Batch(agent, items, settings, address_of, questions)
             return self._loop.run(batch.run(run_execution, self._finished(), on_event, on_row))
 
@@ -238,6 +248,17 @@ class Runtimes:
         self._loop.close()
         self._leases.close()
 
+    def _loading(self, gateway: ModelGateway) -> ModelAddress:
+        """Return where a guest learns which tools are behind the gateway: with a token that calls none of them."""
+        gateway.ready()
+        return gateway.model(
+            execution="",
+            agent="",
+            inputs=None,
+            seconds=_LOAD_SECONDS,
+            closed=self._gateways_folder is not None,
+        )
+
     def _all_gateways(self) -> list[ModelGateway]:
         return [*self._gateways.values(), *([] if self._external is None else [self._external])]
 
@@ -254,6 +275,7 @@ class Runtimes:
                 handed_over=self._gateways_folder,
                 budgets=self._settings.budgets,
                 prices=self._settings.prices,
+                mcp_servers=_mcp_servers(self._settings.mcp_servers),
             )
         return self._gateways[model]
 
@@ -291,6 +313,18 @@ class Runtimes:
             )
             self._pools[environment.digest] = pool
         return self._pools[environment.digest]
+
+
+def _behind_gateway(agent: Agent) -> bool:
+    portable = agent.source.portable
+    return portable is not None and any(tool.mcp is not None and tool.mcp.server for tool in portable.tools)
+
+
+def _mcp_servers(file: Path | None) -> dict[str, McpServer]:
+    try:
+        return {} if file is None else read_servers(file)
+    except BadConfiguration as error:
+        raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
 
 
 def _gateways_folder(settings: RuntimeSettings) -> Path | None:

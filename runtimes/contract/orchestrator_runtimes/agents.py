@@ -113,7 +113,7 @@ class AgentLoader:
         rules = ToolRules.of(source.options)
         try:
             if source.portable is not None:
-                native = await self._portable(source.portable, request.bundle)
+                native = await self._portable(source.portable, request)
             else:
                 assert source.entrypoint is not None  # one of the two is set
                 found = self._import(source.entrypoint, request.bundle)
@@ -127,15 +127,17 @@ class AgentLoader:
         native_type = self._adapter.native_type(native)
         return LoadedAgent(native=native, native_type=native_type, source=source, tool_rules=rules)
 
-    async def _portable(self, agent: PortableAgent, bundle: str | None) -> Any:
+    async def _portable(self, agent: PortableAgent, request: Load) -> Any:
         if agent.output_schema is not None:
             check_schema(agent.output_schema)
         tools: list[PortableTool] = []
         for source in agent.tools:
             if source.mcp is not None:
-                tools += await mcp_tools(source.mcp, once=source.once, approval=source.approval)
+                tools += await mcp_tools(
+                    source.mcp, request.model, once=source.once, approval=source.approval
+                )
             elif source.function is not None:
-                function = self._import(source.function, bundle)
+                function = self._import(source.function, request.bundle)
                 if not callable(function):
                     raise AgentError(
                         ErrorCode.AGENT_LOAD_FAILED, f"tool {source.function!r} is not a function"

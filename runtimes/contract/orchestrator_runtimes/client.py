@@ -25,6 +25,7 @@ from orchestrator_runtimes.messages import (
     Initialized,
     Load,
     Loaded,
+    ModelAddress,
     Result,
     Resume,
     Run,
@@ -200,8 +201,15 @@ class RuntimeClient:
         """How many executions run over this connection."""
         return len(self._executions)
 
-    async def load(self, source: AgentSource, bundle: Bundle | None = None) -> Loaded:
+    async def load(
+        self, source: AgentSource, bundle: Bundle | None = None, model: ModelAddress | None = None
+    ) -> Loaded:
         """Make an agent ready; the bundle's bytes are sent only when the guest lacks them.
+
+        Args:
+            source: What to load.
+            bundle: Its code; None when it needs none.
+            model: See `Load`.
 
         Raises:
             AgentError: As the guest says; `runtime_crashed` when it is gone.
@@ -212,7 +220,7 @@ class RuntimeClient:
                 f"the runtime speaks contract {self.runtime.contract!r:.20} and would run tools marked `approval`"
                 f" unasked; it needs {APPROVALS_SINCE}",
             )
-        request = Load(source=source, bundle=bundle.digest if bundle else None)
+        request = Load(source=source, bundle=bundle.digest if bundle else None, model=model)
         loaded = await self._connection.call("load", request, Loaded, timeout=LOAD_SECONDS)
         if loaded.agent is None and bundle is not None:
             request = replace(request, archive=base64.b64encode(bundle.archive).decode())

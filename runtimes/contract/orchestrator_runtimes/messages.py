@@ -67,22 +67,24 @@ class ModelAddress:
 
 @dataclass(frozen=True, kw_only=True)
 class McpServer:
-    """A server of the Model Context Protocol: a command spoken to over stdio, or an HTTP address.
+    """A server of the Model Context Protocol: a command spoken to over stdio, an HTTP address, or one of the gateway's.
 
     Attributes:
-        command: Program and arguments; empty when `url` is set.
-        url: Streamable HTTP address; None when `command` is set.
+        command: Program and arguments; empty when it is reached otherwise.
+        url: Streamable HTTP address; None when it is reached otherwise.
+        server: Name that the gateway knows it by; its key and its journal are there. None when it is reached otherwise.
         include: Names of the tools to offer; empty offers all.
     """
 
     command: tuple[str, ...] = ()
     url: str | None = None
+    server: str | None = None
     include: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Require exactly one way to reach the server."""
-        if bool(self.command) == bool(self.url):
-            raise ValueError("an MCP server needs either a command or a url")
+        if [bool(self.command), bool(self.url), bool(self.server)].count(True) != 1:
+            raise ValueError("an MCP server needs either a command or a url or a server of the gateway")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +191,14 @@ class Load:
         source: What to load.
         bundle: Digest of the folder that holds its code; None when it needs none.
         archive: The folder as base64 of `bundles.pack`; None when the guest may have it already.
+        model: Where the gateway is that the agent's MCP servers are behind, to learn of their tools; None where it has
+            no such servers.
     """
 
     source: AgentSource
     bundle: str | None = None
     archive: str | None = None
+    model: ModelAddress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

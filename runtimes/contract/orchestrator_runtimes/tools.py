@@ -128,6 +128,8 @@ class PortableTool:
         except TimeoutError as error:
             execution.check()
             reason = f"TimeoutError: {error}"
+        except AgentError:
+            raise  # the execution's own, such as of a tool that may run only once
         except Exception as error:  # the boundary: whatever a tool raises is told to the model
             reason = str(error) if isinstance(error, ToolFailure) else f"{type(error).__name__}: {error}"
         return f"error: {reason}", reason

@@ -117,6 +117,7 @@ class ToolGuest {
 			agent,
 			inputs: { tool: name, arguments: values },
 			journal: execution.run.journal === true,
+			model: execution.run.model ?? null, // MCP servers are behind the gateway there
 			limits: { seconds: Math.max(0.001, seconds - execution.seconds) },
 		};
 		this._calls.set(id, { execution, occurrence: null });

@@ -141,7 +141,9 @@ def test_a_failure_carries_code_and_cause_and_is_retried_only_when_that_can_help
     assert data.user_failure_data.metadata["retryable"].value is False
     assert calls == 1
     _, calls = run(503)
-    assert calls == 2 * TRIES, "by the gateway, and by the step"
+    assert TRIES < calls <= 2 * TRIES, (
+        "by the gateway, and by the step until the endpoint is left alone for a while"
+    )
 
 
 def test_a_retry_of_the_step_runs_only_what_was_not_finished(endpoint: ModelEndpoint, code: Path) -> None:

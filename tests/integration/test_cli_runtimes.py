@@ -93,7 +93,7 @@ def test_frameworks_are_compared_by_what_they_declare(machine: Path) -> None:
     table = {line[:16].strip(): line[16:].split() for line in said.splitlines()}
     assert table["licence"] == ["Apache-2.0", "MIT"]
     assert table["size"][-1] == "-", "LangGraph is not installed here"
-    assert table["session"] == ["yes", "yes"] and table["approval"] == ["no", "no"]
+    assert table["session"] == ["yes", "yes"] and table["crash_resume"] == ["no", "no"]
     assert "langgraph has no crash_resume: " in said
     assert "time to ready" not in said
     assert "runtimes install langgraph" in refused(*words, folder=machine, ORCHESTRATOR_HOME=str(machine))

@@ -1,15 +1,18 @@
 """A gateway's configuration file: what it says is what is used, and a mistake is one line that says what to change."""
 
 import re
+import secrets
 import tempfile
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.configuration import BadConfiguration, load
+from orchestrator_gateway.mcp_settings import read_servers
 from orchestrator_gateway.routes import Default, Model, Target
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
 
@@ -228,3 +231,14 @@ def test_the_file_that_the_how_to_shows_can_be_used(file: Path) -> None:
     read = load(file)
     assert [target.weight for target in read.models["fast"].targets] == [3.0, 1.0]
     assert set(read.upstreams) == {"openai", "own"}
+
+
+def test_the_servers_that_the_how_to_shows_can_be_used(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "use-mcp-servers.md"
+    servers, agent = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    file.write_text(servers)
+    key = secrets.token_hex(8)
+    monkeypatch.setenv("TICKETS_KEY", key)
+    (read,) = read_servers(file).values()
+    assert read.headers["authorization"] == f"Bearer {key}" and read.settings.once == ("create",)
+    assert {tool["mcp"]["server"] for tool in yaml.safe_load(agent)["portable"]["tools"]} == {"tickets"}

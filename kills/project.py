@@ -30,7 +30,8 @@ VARIABLE: Final = "KILLS_JOB"
 OUTCOME: Final = "outcome.json"
 """File that the last asset writes into the folder of its process: the rows of the agent asset."""
 
-_SECONDS: Final = 240.0
+SECONDS: Final = 240.0
+"""How long an execution may take: far longer than it needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ class Job:
             prompt="Buy {item}.",
             inputs={"item": InputSpec(asset="items")},
             for_each=ForEachSpec(input="item", key=None, in_flight=64, on_failure="keep"),
-            limits=LimitsSpec(seconds=_SECONDS),
+            limits=LimitsSpec(seconds=SECONDS),
             output_schema=None if self.native else OUTPUT_SCHEMA,
             stream=self.stream,
             retries=RetrySpec(max=3, delay_seconds=0.1),

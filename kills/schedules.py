@@ -17,8 +17,8 @@ VICTIMS: Final = (
     (Victim.HOST, Victim.GATEWAY),
 )
 RANDOM_ITEMS: Final = 4
-PORTABLE_ONLY: Final = frozenset({"agentscope", "n8n"})
-"""Frameworks whose native agents no seed picks: n8n's nodes are not journaled, AgentScope's trial does not end yet."""
+PORTABLE_ONLY: Final = frozenset({"n8n"})
+"""Frameworks whose native agents no seed picks: n8n's nodes are not journaled."""
 
 _MOST_KILLS: Final = 3
 _DELAYS: Final = (0.0, 0.002, 0.01, 0.05, 0.3)

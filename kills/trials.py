@@ -15,7 +15,7 @@ from typing import Any, Final
 from kills import run_process
 from kills.boundaries import boundaries
 from kills.plot import MODEL_CALLS, ONCE, ROUNDS, ToolStep, marker, right_output
-from kills.project import OUTCOME, VARIABLE
+from kills.project import OUTCOME, SECONDS, VARIABLE
 from kills.records import Records
 from kills.schedules import Kill, Trial
 from kills.victims import Victim, find, kill
@@ -86,6 +86,8 @@ class Room:
         finally:
             self._witness.end(trial.name)
         ended.seconds = time.monotonic() - began
+        if ended.seconds > SECONDS:
+            ended.problems.append("an execution hung until its time was over")
         return ended
 
     def close(self) -> None:

@@ -19,7 +19,10 @@ NOTHING_WRONG = "repeated model calls 0, repeated tools 0, wrong outputs 0"
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("trial", ["agno-guest", "langgraph-native-host+gateway", "lightagent-gateway"])
+@pytest.mark.parametrize(
+    "trial",
+    ["agno-guest", "langgraph-native-host+gateway", "lightagent-gateway", "agentscope-native-guest"],
+)
 def test_what_is_killed_at_every_boundary_repeats_nothing(trial: str) -> None:
     words = [sys.executable, "-m", "kills", "--only", trial]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)

@@ -13,7 +13,7 @@ from agentscope.message import TextBlock, ToolCallBlock, ToolResultState
 from agentscope.state import AgentState
 from agentscope.tool import FunctionTool, ToolChunk, Toolkit, ToolResponse
 
-from orchestrator_runtimes.execution import CURRENT
+from orchestrator_runtimes.execution import CURRENT, Execution, ExecutionStopped
 from orchestrator_runtimes.native_steps import NativeCall
 
 UNCOUNTED: Final = "orchestrator_counts_itself"
@@ -40,26 +40,14 @@ def count_native_tools() -> None:
             async for part in call_tool(self, tool_call, state):
                 yield part
             return
-        execution.begin_tool_call(tool_call.name)
-        call = NativeCall(
-            execution, tool_call.name, _arguments(tool_call), stateful=_is_stateful(self, tool_call.name)
-        )
-        if await call.look_up():
-            await execution.emit(execution.end_tool_call(tool_call.name, 0.0, None, replayed=True))
-            content: list[Any] = [TextBlock(text=str(text)) for text in _texts(call.result)]
-            yield ToolChunk(content=content, state=ToolResultState.SUCCESS)
-            yield ToolResponse(id=tool_call.id, content=content, state=ToolResultState.SUCCESS)
-            return
-        began = time.monotonic()
-        error: str | None = None
-        async for part in call_tool(self, tool_call, state):
-            if isinstance(part, ToolResponse):
-                # before the agent goes on: it may never ask for what comes after this
-                await call.record(_kept(part))
-            if part.state not in (ToolResultState.SUCCESS, ToolResultState.RUNNING):
-                error = " ".join(block.text for block in part.content if isinstance(block, TextBlock))
-            yield part
-        await execution.emit(execution.end_tool_call(tool_call.name, time.monotonic() - began, error))
+        try:
+            async for part in _journaled(call_tool(self, tool_call, state), execution, self, tool_call):
+                yield part
+        except ExecutionStopped as stopped:
+            # AgentScope 2.0.10 loses what is no Exception and calls the tool again, for ever; this ends the agent
+            content: list[Any] = [TextBlock(text=str(stopped.error))]
+            yield ToolChunk(content=content, state=ToolResultState.INTERRUPTED)
+            yield ToolResponse(id=tool_call.id, content=content, state=ToolResultState.INTERRUPTED)
 
     @functools.wraps(call_function)
     async def threaded(self: FunctionTool, **arguments: Any) -> ToolChunk | AsyncGenerator[ToolChunk, None]:
@@ -73,6 +61,35 @@ def count_native_tools() -> None:
 
     Toolkit.call_tool = counted  # type: ignore[method-assign]
     FunctionTool.call = threaded  # type: ignore[method-assign]
+
+
+async def _journaled(
+    parts: AsyncGenerator[ToolChunk | ToolResponse, None],
+    execution: Execution,
+    toolkit: Toolkit,
+    tool_call: ToolCallBlock,
+) -> AsyncGenerator[ToolChunk | ToolResponse, None]:
+    """Yield what a tool answers, or what it answered in an earlier try; count it, and keep it for a later one."""
+    execution.begin_tool_call(tool_call.name)
+    call = NativeCall(
+        execution, tool_call.name, _arguments(tool_call), stateful=_is_stateful(toolkit, tool_call.name)
+    )
+    if await call.look_up():
+        await execution.emit(execution.end_tool_call(tool_call.name, 0.0, None, replayed=True))
+        content: list[Any] = [TextBlock(text=str(text)) for text in _texts(call.result)]
+        yield ToolChunk(content=content, state=ToolResultState.SUCCESS)
+        yield ToolResponse(id=tool_call.id, content=content, state=ToolResultState.SUCCESS)
+        return
+    began = time.monotonic()
+    error: str | None = None
+    async for part in parts:
+        if isinstance(part, ToolResponse):
+            # before the agent goes on: it may never ask for what comes after this
+            await call.record(_kept(part))
+        if part.state not in (ToolResultState.SUCCESS, ToolResultState.RUNNING):
+            error = " ".join(block.text for block in part.content if isinstance(block, TextBlock))
+        yield part
+    await execution.emit(execution.end_tool_call(tool_call.name, time.monotonic() - began, error))
 
 
 def _arguments(tool_call: ToolCallBlock) -> Mapping[str, Any]:

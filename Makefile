@@ -46,7 +46,7 @@ check: $(VENV)/.ready runtimes ## Formatting, lint, types, layers, spelling
 bench: $(VENV)/.ready runtimes ## Benchmarks; prints ratios to the bare frameworks
 	@$(BIN)/python -m benchmarks
 
-kill: $(VENV)/.ready runtimes ## Kills guests, hosts and gateways at every boundary and at SEEDS random moments (FRAMEWORK=name for one)
+kill: $(VENV)/.ready runtimes ## Kills guests, hosts, gateways and databases at every boundary and at SEEDS random moments (FRAMEWORK=name for one)
 	@$(BIN)/python -m kills --seeds $(SEEDS) $(if $(FRAMEWORK),--framework $(FRAMEWORK))
 
 conformance: $(VENV)/.ready runtimes ## What each runtime is proved to do (FRAMEWORK=name for one)

@@ -1,4 +1,4 @@
-"""`make kill`: kills guests, hosts and gateways at every boundary and at random moments, and counts repetitions."""
+"""`make kill`: kills what runs agents, at every boundary and at random moments, and counts what is repeated."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from kills.reports import line, sums
-from kills.schedules import Trial, exhaustive, random_trial, undisturbed
+from kills.schedules import Trial, exhaustive, exhaustive_external, random_trial, undisturbed
 from kills.trials import Ended, Room, start_forks
 from kills.witness import Witness
 
@@ -33,6 +33,7 @@ def trials(
             for native in natives:
                 yield undisturbed(framework, native=native)
                 yield from exhaustive(framework, native=native)
+                yield from exhaustive_external(framework, native=native)
     for number, seed in enumerate(seeds):
         yield random_trial(frameworks[number % len(frameworks)], seed)
 

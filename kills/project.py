@@ -43,12 +43,14 @@ class Job:
         native: Whether the agent is one of the framework's own kind; else a portable one.
         stream: Whether the model's answers are streamed.
         items: How many executions.
+        external: Whether the run uses a gateway that others run, with its journal in PostgreSQL.
     """
 
     framework: str
     native: bool = False
     stream: bool = False
     items: int = 1
+    external: bool = False
 
     def to_json(self) -> str:
         """Return it for the variable."""

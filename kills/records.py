@@ -1,11 +1,17 @@
 """What gateway and host of a trial have recorded durably, read from outside while they live or are dead."""
 
+import asyncio
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any, Final, LiteralString, Protocol
+
+import psycopg
 
 from orchestrator_gateway.journal import Scope
+from orchestrator_gateway.payloads import unpacked
 from orchestrator_gateway.sqlite_journal import SqliteJournal
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.runtimes import CALLS, STEPS
@@ -14,9 +20,35 @@ from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import StepLookup
 from orchestrator_runtimes.tools import step_identity
 
+_BACK_SECONDS: Final = 30.0
+_PAUSE_SECONDS: Final = 0.05
+_ANSWERS: Final[LiteralString] = (
+    "SELECT body FROM orchestrator_gateway.calls WHERE execution = %s AND lease IS NULL"
+)
+_RESULTS: Final[LiteralString] = (
+    "SELECT 1 FROM orchestrator_gateway.steps"
+    " WHERE execution = %s AND step = %s AND occurrence = 0 AND result IS NOT NULL"
+)
 
-class Records:
-    """The journals of one trial, in SQLite.
+
+class Records(Protocol):
+    """What is recorded for the executions of one trial."""
+
+    async def has_answer(self, execution: str, name: str, most: int) -> bool:
+        """Return whether the answer with a name is recorded for an execution; `most` calls were begun in this trial."""
+        ...
+
+    async def has_result(self, execution: str, tool: str, arguments: Mapping[str, Json]) -> bool:
+        """Return whether the result of a tool call is recorded for an execution."""
+        ...
+
+    async def close(self) -> None:
+        """Release the journals."""
+        ...
+
+
+class SqliteRecords:
+    """The journals of a run that has a gateway of its own; see `Records`.
 
     Args:
         state: Folder of the journals.
@@ -29,7 +61,7 @@ class Records:
         self._steps = SqliteSteps(state / STEPS)
 
     async def has_answer(self, execution: str, name: str, most: int) -> bool:
-        """Return whether the answer with a name is recorded for an execution; `most` calls were begun in this trial."""
+        """See `Records`."""
         scopes = [Scope(tenant=TENANT, execution=execution, agent=agent) for agent in self._agents(execution)]
         for scope in scopes:
             for number in range(1, most + 1):
@@ -46,7 +78,7 @@ class Records:
             return [str(agent) for (agent,) in found]
 
     async def has_result(self, execution: str, tool: str, arguments: Mapping[str, Json]) -> bool:
-        """Return whether the result of a tool call is recorded for an execution."""
+        """See `Records`."""
         step = step_identity(tool, arguments)
         found = await self._steps.lookup(StepLookup(execution=execution, step=step, occurrence=0, once=False))
         return found.state == "finished"
@@ -55,3 +87,39 @@ class Records:
         """Release the files."""
         await self._calls.close()
         await self._steps.close()
+
+
+class PostgresRecords:
+    """The journal of a gateway that others run; see `Records`. A server that was killed is waited for.
+
+    Args:
+        url: Of the database.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connect with each question: the server may have been another one before."""
+        self._url = url
+
+    async def has_answer(self, execution: str, name: str, most: int) -> bool:
+        """See `Records`."""
+        del most  # all of an execution's answers are read
+        found = await self._read(_ANSWERS, (execution,))
+        return any([f'"chatcmpl-{name}"'.encode() in await unpacked(bytes(body)) for (body,) in found])
+
+    async def has_result(self, execution: str, tool: str, arguments: Mapping[str, Json]) -> bool:
+        """See `Records`."""
+        return bool(await self._read(_RESULTS, (execution, step_identity(tool, arguments))))
+
+    async def close(self) -> None:
+        """Have nothing to release."""
+
+    async def _read(self, question: LiteralString, values: Sequence[str]) -> list[tuple[Any, ...]]:
+        until = time.monotonic() + _BACK_SECONDS
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(self._url, connect_timeout=5) as connection:
+                    return await (await connection.execute(question, values)).fetchall()
+            except psycopg.OperationalError:
+                if time.monotonic() > until:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)

@@ -16,6 +16,9 @@ VICTIMS: Final = (
     (Victim.GUEST, Victim.GATEWAY),
     (Victim.HOST, Victim.GATEWAY),
 )
+EXTERNAL_VICTIMS: Final = ((Victim.DATABASE,), (Victim.GATEWAY,), (Victim.GATEWAY, Victim.DATABASE))
+"""Where others run the gateway, and its journal is in PostgreSQL; both come back as a cluster brings them."""
+
 RANDOM_ITEMS: Final = 4
 PORTABLE_ONLY: Final = frozenset({"n8n"})
 """Frameworks whose native agents no seed picks: n8n's nodes are not journaled."""
@@ -82,6 +85,18 @@ def exhaustive(framework: str, *, native: bool) -> Iterator[Trial]:
         yield Trial(
             name=f"{_kind(framework, native=native)}-{'+'.join(victims)}",
             job=Job(framework=framework, native=native, stream=stream, items=count),
+            kills=(Kill(victims=victims),),
+        )
+
+
+def exhaustive_external(framework: str, *, native: bool) -> Iterator[Trial]:
+    """Yield the same of a gateway that others run, and of its database."""
+    count = len(boundaries(held=True))
+    for number, victims in enumerate(EXTERNAL_VICTIMS):
+        name = "+".join(victims) if Victim.DATABASE in victims else "external-" + "+".join(victims)
+        yield Trial(
+            name=f"{_kind(framework, native=native)}-{name}",
+            job=Job(framework=framework, native=native, stream=number % 2 == 0, items=count, external=True),
             kills=(Kill(victims=victims),),
         )
 

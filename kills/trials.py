@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -16,8 +16,9 @@ from kills import run_process
 from kills.boundaries import boundaries
 from kills.plot import MODEL_CALLS, ONCE, ROUNDS, ToolStep, marker, right_output
 from kills.project import OUTCOME, SECONDS, VARIABLE
-from kills.records import Records
+from kills.records import PostgresRecords, Records, SqliteRecords
 from kills.schedules import Kill, Trial
+from kills.services import Gateway, Services
 from kills.victims import Victim, find, kill
 from kills.witness import Watch, Witness
 
@@ -67,6 +68,8 @@ class Room:
         """Prepare; nothing runs yet."""
         self._folder = folder
         self._witness = witness
+        self._services = Services()
+        self._gateway: Gateway | None = None
         folder.mkdir(parents=True)
 
     def run(self, trial: Trial) -> Ended:
@@ -75,7 +78,12 @@ class Room:
         folder = self._folder / "trial"
         shutil.rmtree(folder, ignore_errors=True)
         run_process.prepare(folder)
-        records = Records(folder / run_process.INSTANCE / "storage" / "agents")
+        records: Records = SqliteRecords(folder / run_process.INSTANCE / "storage" / "agents")
+        if trial.job.external:
+            database = self._services.database()
+            upstream = f"{self._witness.address(trial.name)}/v1"
+            self._gateway = Gateway(folder / "gateway", database, upstream)
+            records = PostgresRecords(database)
         holding = any(planned.boundary is None for planned in trial.kills)
         held = {marker(number): boundary for number, boundary in enumerate(boundaries(held=True))}
         watch = self._witness.begin(trial.name, records, held if holding else {})
@@ -85,6 +93,9 @@ class Room:
             self._judge(trial, watch, folder, ended)
         finally:
             self._witness.end(trial.name)
+            if self._gateway is not None:
+                self._gateway.kill()
+                self._gateway = None
         ended.seconds = time.monotonic() - began
         if ended.seconds > SECONDS:
             ended.problems.append("an execution hung until its time was over")
@@ -93,6 +104,7 @@ class Room:
     def close(self) -> None:
         """Kill what is left, and remove the folder."""
         kill(find(Victim.GUEST, host=0, place=self._folder))
+        self._services.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _drive(self, trial: Trial, watch: Watch, folder: Path, ended: Ended) -> None:
@@ -103,10 +115,9 @@ class Room:
                 self._witness.do(watch.release())
                 continue
             time.sleep(planned.delay)
-            host = process.pid or 0
-            pids = [pid for victim in planned.victims for pid in find(victim, host=host, place=self._folder)]
-            ended.kills += len(kill(pids))
+            ended.kills += self._kill(planned.victims, process.pid or 0)
             self._witness.do(watch.release())
+            self._bring_back(planned.victims)
             if Victim.HOST in planned.victims:
                 process.join()
                 process = self._start(trial, folder, ended)
@@ -120,6 +131,25 @@ class Room:
             if (folder / OUTCOME).exists() or ended.runs >= RUNS or not ended.kills:
                 return
             process = self._start(trial, folder, ended)
+
+    def _kill(self, victims: Sequence[Victim], host: int) -> int:
+        """Kill at once, and return how many were killed; a database counts as one."""
+        pids = [pid for victim in victims for pid in find(victim, host=host, place=self._folder)]
+        killed = len(kill(pids))
+        if self._gateway is not None and Victim.GATEWAY in victims:
+            self._gateway.kill()
+            killed += 1
+        if Victim.DATABASE in victims:
+            self._services.kill_database()
+            killed += 1
+        return killed
+
+    def _bring_back(self, victims: Sequence[Victim]) -> None:
+        """Start again what others run, as a cluster does; what was held goes on meanwhile and meets the gap."""
+        if Victim.DATABASE in victims:
+            self._services.start_database()
+        if self._gateway is not None and Victim.GATEWAY in victims:
+            self._gateway.start()
 
     def _come(self, planned: Kill, watch: Watch, process: ForkServerProcess) -> bool:
         """Wait for the moment of a kill; False when it does not come."""
@@ -140,6 +170,7 @@ class Room:
             "ORCHESTRATOR_SPARE_SECONDS": "60" if trial.job.framework == "n8n" else "0",
             "DAGSTER_DISABLE_TELEMETRY": "1",
             VARIABLE: trial.job.to_json(),
+            **({} if self._gateway is None else self._gateway.environment),
         }
         process = _FORKS.Process(target=run_process.main, args=(folder, environment), daemon=True)
         with _STARTING:

@@ -17,6 +17,7 @@ class Victim(StrEnum):
     GUEST = "guest"
     HOST = "host"
     GATEWAY = "gateway"
+    DATABASE = "database"
 
 
 def find(victim: Victim, *, host: int, place: Path) -> list[int]:
@@ -28,6 +29,8 @@ def find(victim: Victim, *, host: int, place: Path) -> list[int]:
         place: Where the guests of this trial have their folders; no other trial's are below it.
     """
     match victim:
+        case Victim.DATABASE:
+            return []  # its server is killed as a whole, by who has started it
         case Victim.HOST:
             return [host]
         case Victim.GATEWAY:

@@ -1,11 +1,13 @@
 """A gateway that others run: this process only knows its address and its secret."""
 
+import asyncio
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
@@ -83,8 +85,15 @@ class ExternalGateway(ModelGateway):
         Raises:
             AgentError: `model_unavailable` when it does not.
         """
-        if self._was_ready:
-            return
+        if not self._was_ready:
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when it says that it serves, also where it has said so before and was killed since.
+
+        Raises:
+            AgentError: `model_unavailable` when it does not.
+        """
         end = time.monotonic() + READY_SECONDS
         while True:
             cause = self._fault()
@@ -113,6 +122,9 @@ class ExternalGateway(ModelGateway):
 
 class GatewaySteps:
     """Finished tool calls in the gateway's journal, where a retry finds them on any machine; see `client.StepJournal`.
+
+    A gateway that is away is waited for: the tool whose result is to be recorded has had its effect. Where the answer
+    to a lookup was lost, the next one finds a tool that may run only once begun, and its result is told to be unknown.
 
     Raises:
         AgentError: `state_unavailable`, from every method, when the gateway does not answer.
@@ -144,6 +156,16 @@ class GatewaySteps:
             await self._session.close()
 
     async def _ask(self, what: str, step: dict[str, Json]) -> Json:
+        until = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                return await self._ask_once(what, step)
+            except _Away as away:
+                if time.monotonic() > until:
+                    raise _unavailable(str(away)) from away
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _ask_once(self, what: str, step: dict[str, Json]) -> Json:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_STEP_SECONDS)
         headers: dict[str, Any] = {
@@ -157,10 +179,19 @@ class GatewaySteps:
             ) as answer:
                 content = await answer.read()
                 if answer.status != 200:
-                    raise _unavailable(f"{answer.status}: {content[:_SHOWN].decode(errors='replace')}")
+                    told = f"{answer.status}: {content[:_SHOWN].decode(errors='replace')}"
+                    raise (
+                        _Away(told) if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else _unavailable(told)
+                    )
                 return parse(content)
-        except (TimeoutError, aiohttp.ClientError, NotJson) as error:
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise _Away(f"{type(error).__name__}: {error}") from error
+        except NotJson as error:
             raise _unavailable(f"{type(error).__name__}: {error}") from error
+
+
+class _Away(Exception):
+    """The gateway, or its journal, is not there at this moment."""
 
 
 def _unavailable(cause: str) -> AgentError:

@@ -206,7 +206,7 @@ class Runtimes:
                 budget=settings.budget,
             )
 
-        run_execution = _outliving(gateway, pool.run) if isinstance(gateway, LocalGateway) else pool.run
+        run_execution = pool.run if gateway is None else _outliving(gateway, pool.run)
         with self._approvals.open(askers or {}) as questions:
             if gateway is not None and _behind_gateway(agent):
                 agent = replace(agent, gateway=lambda: self._loading(gateway))
@@ -351,20 +351,36 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
     return folder
 
 
-def _outliving(gateway: LocalGateway, run: RunExecution) -> RunExecution:
+def _outliving(gateway: ModelGateway, run: RunExecution) -> RunExecution:
     """Return `run` with further tries for executions whose gateway ended, which is no fault of the model."""
 
     async def outliving(agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent) -> Result:
         for _ in range(ATTEMPTS - 1):
-            starts = gateway.starts
+            starts = gateway.starts if isinstance(gateway, LocalGateway) else 0
             try:
                 return await run(agent, make_run, on_event)
             except AgentError as error:
-                if error.code is not ErrorCode.MODEL_UNAVAILABLE or not await _has_ended(gateway, starts):
+                if error.code is not ErrorCode.MODEL_UNAVAILABLE or not await _was_away(
+                    gateway, starts, error
+                ):
                     raise
         return await run(agent, make_run, on_event)
 
     return outliving
+
+
+async def _was_away(gateway: ModelGateway, starts: int, error: AgentError) -> bool:
+    """Tell whether a call failed since its gateway was not there; one that others run is waited for.
+
+    Raises:
+        AgentError: `model_unavailable` when it does not come back.
+    """
+    if isinstance(gateway, LocalGateway):
+        return await _has_ended(gateway, starts)
+    if not isinstance(gateway, ExternalGateway) or "status" in error.detail:
+        return False  # it has answered: the fault is behind it
+    await asyncio.to_thread(gateway.wait)
+    return True
 
 
 async def _has_ended(gateway: LocalGateway, starts: int) -> bool:

@@ -115,7 +115,10 @@ def test_what_cannot_be_a_gateway_is_refused_with_what_to_change(
     assert isinstance(caught.value.__cause__, AgentError) and words in str(caught.value.__cause__)
 
 
-def test_tool_calls_are_in_the_gateways_journal(tmp_path: Path, endpoint: ModelEndpoint) -> None:
+def test_tool_calls_are_in_the_gateways_journal(
+    tmp_path: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(external_gateway, "READY_SECONDS", 0.1)
     (tmp_path / "key").write_text(secrets.token_hex(16))
     wanted = StepLookup(execution="e", step="s", occurrence=0, once=True)
     done = StepRecord(execution="e", step="s", occurrence=0, result='"done"')

@@ -10,7 +10,7 @@ import pytest
 from kills.agents.tools import tell
 from kills.boundaries import boundaries
 from kills.plot import ROUNDS, marker
-from kills.records import Records
+from kills.records import SqliteRecords
 from kills.schedules import random_trial
 from kills.witness import Witness
 
@@ -21,7 +21,13 @@ NOTHING_WRONG = "repeated model calls 0, repeated tools 0, wrong outputs 0"
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "trial",
-    ["agno-guest", "langgraph-native-host+gateway", "lightagent-gateway", "agentscope-native-guest"],
+    [
+        "agno-guest",
+        "langgraph-native-host+gateway",
+        "lightagent-gateway",
+        "agentscope-native-guest",
+        "agno-gateway+database",
+    ],
 )
 def test_what_is_killed_at_every_boundary_repeats_nothing(trial: str) -> None:
     words = [sys.executable, "-m", "kills", "--only", trial]
@@ -33,7 +39,7 @@ def test_what_is_killed_at_every_boundary_repeats_nothing(trial: str) -> None:
 
 def test_the_witness_counts_tools_that_run_twice(tmp_path: Path) -> None:
     with Witness() as witness:
-        watch = witness.begin("t", Records(tmp_path), {})
+        watch = witness.begin("t", SqliteRecords(tmp_path), {})
         for _ in range(2):
             assert tell(witness.address("t"), "order", marker(1), 1).startswith("<KILL-1 1 order ")
             tell(witness.address("t"), "read", marker(1), 0)

@@ -55,6 +55,13 @@ class AgentScopeAdapter(Adapter):
         await prepare(agent)
         return agent
 
+    def tool_names(self, agent: Runnable) -> frozenset[str] | None:
+        """Return the names of the tools of all its agents; MCP servers name theirs later."""
+        groups = [group for one in agents_of(agent) for group in one.toolkit.tool_groups]
+        if any(group.mcps for group in groups):
+            return None
+        return frozenset(tool.name for group in groups for tool in group.tools)
+
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> Agent:
         """Build an `Agent` that runs its tools without asking."""
         extra_body = None

@@ -16,7 +16,7 @@ from agno.utils.log import logger
 from agno.workflow import Workflow
 
 from orchestrator_agno.confirmations import answer, asked
-from orchestrator_agno.native_tools import count_native_tools, uncounted
+from orchestrator_agno.native_tools import count_native_tools, names_of_tools, uncounted
 from orchestrator_agno.profile import PROFILE
 from orchestrator_agno.run_values import AgnoFailed, check_finished, native_input, plain
 from orchestrator_agno.sessions import dump_session, paused_run, with_session
@@ -45,6 +45,10 @@ class AgnoAdapter(Adapter):
         """Take an agent, a team, a workflow, or a function (asynchronous, too) that returns one."""
         runnable: Runnable = await self.made(found, Runnable)
         return runnable
+
+    def tool_names(self, agent: Runnable) -> frozenset[str] | None:
+        """Return the names of an agent's tools; None where Agno adds some, or they are made for each run."""
+        return names_of_tools(agent) if isinstance(agent, Agent) else None
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> Agent:
         """Build an `Agent`."""

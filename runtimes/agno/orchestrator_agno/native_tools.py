@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from agno.tools.function import FunctionCall, FunctionExecutionResult
+from agno.agent import Agent
+from agno.tools.function import Function, FunctionCall, FunctionExecutionResult
+from agno.tools.toolkit import Toolkit
 
 from orchestrator_runtimes.execution import CURRENT, Execution
 from orchestrator_runtimes.native_steps import NativeCall
@@ -17,6 +19,13 @@ _GIVEN: Final = frozenset(
     {"agent", "team", "workflow", "run_context", "session_state", "dependencies", "_agno_run_context"}
 )
 """Parameters that Agno fills in with what belongs to the run."""
+
+_ADDING: Final = (
+    "knowledge", "knowledge_retriever", "memory_manager", "enable_agentic_memory", "enable_agentic_state",
+    "search_past_sessions", "read_chat_history", "read_tool_call_history", "update_knowledge", "skills", "reasoning",
+    "learning", "offload_tool_results",
+)  # fmt: skip
+"""Settings of an agent that give it tools of Agno's own."""
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 
@@ -85,6 +94,29 @@ def count_native_tools() -> None:
 
     FunctionCall.execute = counted  # type: ignore[method-assign]
     FunctionCall.aexecute = acounted  # type: ignore[method-assign]
+
+
+def names_of_tools(agent: Agent) -> frozenset[str] | None:
+    """Return the names of an agent's tools; None where Agno adds some, or they are known only as it runs."""
+    if any(getattr(agent, name, None) for name in _ADDING):
+        return None
+    if not isinstance(agent.tools, list | None):
+        return None  # a function that makes them for each run
+    names = set[str]()
+    for tool in agent.tools or ():
+        match tool:
+            case Toolkit():
+                made = {*tool.functions, *tool.async_functions}
+                if not made:
+                    return None  # of an MCP server that was not asked yet
+                names |= made
+            case Function():
+                names.add(tool.name)
+            case _ if inspect.isroutine(tool):
+                names.add(tool.__name__)
+            case _:
+                return None
+    return frozenset(names)
 
 
 def _counting(call: FunctionCall) -> Execution | None:

@@ -96,6 +96,10 @@ class Adapter(ABC):
         """Return the name of the native type behind what `load_native` or `build_portable` returned."""
         return type(agent).__name__
 
+    def tool_names(self, agent: Any) -> frozenset[str] | None:
+        """Return the names of the tools of what `load_native` returned; None where they are known only as it runs."""
+        return None
+
     def translate(self, error: Exception) -> AgentError | None:
         """Return the error of the contract for one of the framework's own; None when it is not known."""
         return None

@@ -118,6 +118,8 @@ class AgentLoader:
                 assert source.entrypoint is not None  # one of the two is set
                 found = self._import(source.entrypoint, request.bundle)
                 native = await self._adapter.load_native(found, source.options)
+                if rules.once or rules.again:
+                    rules.check(self._adapter.tool_names(native))
         except AgentError:
             raise
         except Exception as error:  # the boundary: the agent's own code runs at import and in factories

@@ -38,6 +38,23 @@ class ToolRules:
             )
         return rules
 
+    def check(self, names: frozenset[str] | None) -> None:
+        """Refuse rules for tools that the agent does not have: a slip would let one run twice.
+
+        Args:
+            names: Of its tools; None where they are not known before it runs, and nothing is refused.
+
+        Raises:
+            AgentError: `agent_load_failed`, with the name that no tool has and those that there are.
+        """
+        for option, told in ((ONCE, self.once), (AGAIN, self.again)):
+            if names is not None and (unknown := sorted(told - names)):
+                raise AgentError(
+                    ErrorCode.AGENT_LOAD_FAILED,
+                    f"options.{option} names {unknown[0]!r}, and no tool of the agent is called so; it has"
+                    f" {', '.join(sorted(names)) or 'none'}",
+                )
+
 
 def _names(options: Mapping[str, Json], option: str) -> frozenset[str]:
     match options.get(option, []):

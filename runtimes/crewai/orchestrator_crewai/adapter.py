@@ -18,7 +18,7 @@ from orchestrator_crewai.model_calls import (
     stream_on_demand,
     try_once,
 )
-from orchestrator_crewai.native_tools import count_native_tools, crew_tool
+from orchestrator_crewai.native_tools import count_native_tools, crew_tool, is_given_tools
 from orchestrator_crewai.profile import PROFILE
 from orchestrator_crewai.run_values import structured
 from orchestrator_crewai.runs import Runnable, answer
@@ -83,6 +83,16 @@ class CrewAIAdapter(Adapter):
                 f" returns a new {name}",
             )
         return maker
+
+    def tool_names(self, agent: Runnable) -> frozenset[str] | None:
+        """Return the names of the tools of a crew's agents and tasks; what CrewAI adds itself is known later."""
+        if not isinstance(agent, Crew) or agent.manager_agent is not None or agent.manager_llm is not None:
+            return None
+        if any(is_given_tools(one) for one in agent.agents):
+            return None
+        owners: list[Any] = [*agent.agents, *agent.tasks]
+        tools = [tool for owner in owners for tool in owner.tools or ()]
+        return frozenset(tool.name for tool in tools)
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> PortableCrewAgent:
         """Prepare what each execution's `Agent` is made of."""

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from crewai.tools import BaseTool
 from crewai.tools.base_tool import Tool
@@ -15,6 +15,11 @@ from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.execution import CURRENT, Execution, ExecutionStopped
 from orchestrator_runtimes.native_steps import NativeCall
 from orchestrator_runtimes.tools import PortableTool
+
+_ADDING: Final = (
+    "allow_delegation", "allow_code_execution", "multimodal", "mcps", "apps", "skills", "knowledge",
+    "knowledge_sources", "memory",
+)  # fmt: skip
 
 
 class Arguments(BaseModel):
@@ -62,6 +67,11 @@ def count_native_tools() -> None:
         setattr(kind, name, _counted(getattr(kind, name)))
     for kind, name in ((BaseTool, "arun"), (Tool, "arun"), (CrewStructuredTool, "ainvoke")):
         setattr(kind, name, _counted_async(getattr(kind, name)))
+
+
+def is_given_tools(agent: Any) -> bool:
+    """Return whether CrewAI gives an agent tools of its own, or of servers, as it runs."""
+    return any(getattr(agent, name, None) for name in _ADDING)
 
 
 def _counted(run: Callable[..., Any]) -> Callable[..., Any]:

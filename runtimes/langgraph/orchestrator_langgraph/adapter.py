@@ -15,7 +15,7 @@ from langgraph.graph.state import CompiledStateGraph, StateGraph
 from orchestrator_langgraph.callbacks import NativeTools
 from orchestrator_langgraph.graph_values import graph_input, graph_output
 from orchestrator_langgraph.interrupts import answer, asked
-from orchestrator_langgraph.native_tools import PortableGraphTool, journal_native_tools
+from orchestrator_langgraph.native_tools import PortableGraphTool, journal_native_tools, names_of_tools
 from orchestrator_langgraph.profile import PROFILE
 from orchestrator_langgraph.states import THREAD, config, dump_saver, load_saver
 from orchestrator_runtimes.adapter import Adapter, Outcome
@@ -58,6 +58,10 @@ class LangGraphAdapter(Adapter):
         graph = found.compile() if isinstance(found, StateGraph) else found
         channels = frozenset(graph.builder.schemas[graph.builder.input_schema])
         return LoadedGraph(graph=graph, channels=channels, portable=portable)
+
+    def tool_names(self, agent: LoadedGraph) -> frozenset[str] | None:
+        """Return the names of a graph's tools; nodes of a user's own may call others."""
+        return names_of_tools(agent.graph)
 
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> LoadedGraph:
         """Build the agent with `create_agent`."""

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from langchain_core.messages import ToolMessage
 from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.prebuilt import ToolNode
 
 from orchestrator_runtimes.execution import CURRENT, Execution
 from orchestrator_runtimes.native_steps import NativeCall
@@ -56,6 +58,18 @@ def journal_native_tools() -> None:
 
     BaseTool.run = journaled  # type: ignore[method-assign]
     BaseTool.arun = ajournaled  # type: ignore[method-assign]
+
+
+def names_of_tools(graph: CompiledStateGraph[Any, Any, Any, Any]) -> frozenset[str] | None:
+    """Return the names of the tools of a graph's nodes; None where a node is a user's own, which may call any tool."""
+    names = set[str]()
+    for node in graph.builder.nodes.values():
+        runs: Any = node.runnable
+        if isinstance(runs, ToolNode):
+            names |= set(runs.tools_by_name)
+        elif not str(getattr(getattr(runs, "func", None), "__module__", "")).startswith("langchain.agents."):
+            return None
+    return frozenset(names)
 
 
 def _journaling(tool: BaseTool) -> Execution | None:

@@ -71,6 +71,19 @@ class LightAgentAdapter(Adapter):
             first = _first(native, options.get("agent"))
         return LoadedLightAgent(native=native, first=first)
 
+    def tool_names(self, agent: LoadedLightAgent) -> frozenset[str] | None:
+        """Return the names of the tools of an agent or a swarm; flows and MCP servers name theirs later."""
+        native = agent.native
+        if isinstance(native, LightAgent):
+            agents = [native]
+        elif isinstance(native, LightSwarm):
+            agents = list(native.agents.values())
+        else:
+            return None
+        if any(one.mcp_setting for one in agents):
+            return None
+        return frozenset(str(name) for one in agents for name in one.tool_registry.function_mappings)
+
     def build_portable(self, agent: PortableAgent, tools: Sequence[PortableTool]) -> LoadedLightAgent:
         """Build a `LightAgent`."""
         built = portable_agents.build(agent, tools)

@@ -92,3 +92,15 @@ def test_rules_that_cannot_be_kept_are_refused_when_the_agent_is_loaded(options:
     with pytest.raises(AgentError, match="options") as caught:
         ToolRules.of(options)
     assert caught.value.code is ErrorCode.AGENT_LOAD_FAILED
+
+
+def test_rules_name_tools_that_there_are_where_these_are_known() -> None:
+    rules = ToolRules(once=frozenset({"pay"}), again=frozenset({"note"}))
+    rules.check(frozenset({"pay", "note", "read"}))
+    rules.check(None)
+    for names, words in (({"note"}, "options.once names 'pay'"), ({"pay"}, "options.again names 'note'")):
+        with pytest.raises(AgentError, match=words) as caught:
+            rules.check(frozenset(names))
+        assert caught.value.code is ErrorCode.AGENT_LOAD_FAILED
+    with pytest.raises(AgentError, match="it has none"):
+        rules.check(frozenset())

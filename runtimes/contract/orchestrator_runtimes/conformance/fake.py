@@ -104,6 +104,10 @@ class FakeAdapter(Adapter):
             temperature=agent.temperature,
         )
 
+    def tool_names(self, agent: _Ready) -> frozenset[str]:
+        """Return the names of all members' tools."""
+        return frozenset(tool.name for _, _, tools in agent.members for tool in tools)
+
     def native_type(self, agent: _Ready) -> str:
         """Return the type that was loaded."""
         return agent.native_type

@@ -2,7 +2,9 @@
 
 import asyncio
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,17 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import PortableSpec, agent_asset
+from orchestrator_gateway.dispatch import TRIES
 from orchestrator_resources import external_gateway
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
-from orchestrator_runtimes.conformance.scripts import Script
+from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
 from tests.integration.agent_materializations import failure, fake_agent
 from tests.integration.gateway_services import GatewayService, gateway_service
+from tests.integration.processes import wait_until
 
 
 def run(framework: str = "fake", model: str = "fast", **runtimes: Any) -> dg.ExecuteInProcessResult:
@@ -63,6 +67,40 @@ def test_a_runs_calls_go_by_the_gateways_aliases_with_its_key(
         service.logged('"tenant": "team-a"')
         code, description = failure(made(service, model="slow"))
         assert code == "model_rejected" and "404" in description
+
+
+@pytest.mark.usefixtures("fake_framework")
+def test_a_model_that_fails_is_no_gateway_that_was_killed(tmp_path: Path, endpoint: ModelEndpoint) -> None:
+    (tmp_path / "key").write_text(secrets.token_hex(16))
+    endpoint.reset()
+    told = configuration(endpoint)
+    endpoint.script("near", Script(faults=(Fault(kind=FaultKind.STATUS, status=500),)))
+    with gateway_service(tmp_path, told) as service:
+        code, _ = failure(made(service))
+    assert code == "model_unavailable" and endpoint.count == TRIES, "the gateway's own tries, once"
+
+
+@pytest.mark.usefixtures("fake_framework")
+def test_a_gateway_that_ends_for_good_while_it_is_asked_is_named(
+    tmp_path: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(secrets.token_hex(16))
+    endpoint.reset()
+    told = configuration(endpoint)
+    endpoint.script("near", Script(faults=(Fault(kind=FaultKind.HANG),)))
+    service = GatewayService(tmp_path, told)
+    gateway = service.address  # it serves
+
+    def end() -> None:
+        wait_until(lambda: endpoint.count == 1, "the call is on its way")
+        monkeypatch.setattr(external_gateway, "READY_SECONDS", 0.1)
+        service.end(signal.SIGKILL)
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    code, description = failure(made(service))
+    ending.join()
+    assert code == "model_unavailable" and f"the gateway at {gateway} does not serve" in description
 
 
 def test_a_real_framework_uses_an_alias_as_its_model(tmp_path: Path, endpoint: ModelEndpoint) -> None:

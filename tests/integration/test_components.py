@@ -283,8 +283,12 @@ AT_CHECK_DEFS = [
         7,
         "cannot be filled in (expected '}' before end of string); write {{ and }}",
     ),
-    ({"session": "'{tenant}'"}, 7, "names {tenant}, which nothing fills in; there is {partition_key}"),
-    ({"session": "'{key}'"}, 7, "names {key}, which nothing fills in; there is {partition_key}"),
+    (
+        {"session": "'{tenant}'"},
+        7,
+        "names {tenant}, which nothing fills in; there is {execution}, {partition_key}",
+    ),
+    ({"session": "'{key}'"}, 7, "names {key}, which nothing fills in; there is {execution}, {partition_key}"),
     ({"session": "'{partition_key}'"}, 7, "the asset has no partitions: give it a partitions_def"),
 ]
 

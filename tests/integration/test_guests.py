@@ -23,6 +23,7 @@ from orchestrator_runtimes.events import Event, Log
 from orchestrator_runtimes.guest_commands import PASSED_ENVIRONMENT, GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import (
+    CONTRACT_VERSION,
     AgentSource,
     Limits,
     ModelAddress,
@@ -321,7 +322,7 @@ def test_another_major_version_of_the_contract_is_refused_by_name() -> None:
             writer.write(b'{"jsonrpc":"2.0","id":1,"method":"run","params":{"execution":"e","agent":"a"}}\n')
             assert b"before 'initialize'" in await reader.readline()
             writer.write(b'{"jsonrpc":"2.0","id":2,"method":"initialize","params":{"contract":"2.0"}}\n')
-            assert b"contract 1.0, the other side '2.0'" in await reader.readline()
+            assert f"contract {CONTRACT_VERSION}, the other side '2.0'".encode() in await reader.readline()
             writer.write(
                 b'{"jsonrpc":"2.0","id":3,"method":"initialize","params":{"contract":"1.7","new":1}}\n'
             )

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "orchestrator_gateway.opentelemetry_export": "opentelemetry",
     "orchestrator_gateway.postgres_database": "psycopg",
     "orchestrator_gateway.postgres_journal": "psycopg",
+    "orchestrator_gateway.postgres_ledger": "psycopg",
 }
 """A script that runs in an environment of its own, and what comes with an extra; and what they miss here."""
 

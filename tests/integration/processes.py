@@ -30,5 +30,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def entries(folder: Path) -> set[Path]:
-    """Return what is in a folder; nothing when it is not there."""
-    return set(folder.iterdir()) if folder.exists() else set[Path]()
+    """Return what is in a folder, but what is only in the making; nothing when it is not there."""
+    found = folder.iterdir() if folder.exists() else ()
+    return {path for path in found if not path.name.startswith(".")}

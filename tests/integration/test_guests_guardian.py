@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from orchestrator_runtimes import guardian
-from tests.integration.processes import alive
+from tests.integration.processes import alive, parent, wait_until
 
 SECONDS: Final = 30
 CHILD: Final = (
@@ -128,3 +129,17 @@ def test_memory_is_limited_and_a_program_that_is_not_there_is_told() -> None:
     )
     assert told.returncode == guardian.NOT_STARTED and "/nowhere/program" in told.stderr
     assert os.path.basename(guardian.__file__) not in told.stderr, "no traceback"
+
+
+def test_nobody_is_given_a_guest_that_has_ended_while_its_children_still_end(tmp_path: Path) -> None:
+    code = f"{CHILD}print(os.getpid(), flush=True)\ntime.sleep(600)"
+    prefix = tmp_path / "guest"
+    with guarded(code, "--spare", str(prefix), "--shared", "--idle-seconds", "60") as process:
+        child, guest = sorted(lines(process, 2), key=lambda pid: parent(pid) == process.pid)
+        door = tmp_path / f"guest-{process.pid}"
+        assert door.exists()
+        os.kill(guest, signal.SIGKILL)
+        wait_until(lambda: not door.exists(), "nobody else can come")
+        assert alive(child) and process.poll() is None, "its child, which ignores SIGTERM, has yet to end"
+        assert process.wait(SECONDS) == 128 + signal.SIGKILL
+        assert not alive(child)

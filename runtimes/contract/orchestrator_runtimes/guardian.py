@@ -141,6 +141,9 @@ class StandardInput:
         """Return whether the trusted side is gone, when there is something to read."""
         return bool(ready) and not os.read(0, 512)
 
+    def retire(self) -> None:
+        """Do nothing: nobody else can come."""
+
     def pass_errors(self) -> None:
         """Do nothing: the guest has this process's standard error."""
 
@@ -161,8 +164,12 @@ class Callers:
         """Begin to listen on a socket that is named by this process, so that everyone can tell whether it is alive."""
         self._path, self._folder, self._shared = f"{prefix}-{os.getpid()}", folder, shared
         self._listener: socket.socket | None = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self._path)
+        new = os.path.join(os.path.dirname(prefix), f".new-{os.getpid()}")
+        self._listener.bind(new)
         self._listener.listen()
+        os.rename(
+            new, self._path
+        )  # whoever finds the name can connect: one that refuses is taken for a dead one
         self._callers: dict[socket.socket, int] = {}
         self._errors, errors = os.pipe()
         self.guest_errors: int | None = errors
@@ -197,7 +204,7 @@ class Callers:
         assert self._listener is not None
         caller = self._listener.accept()[0]
         if not self._shared:
-            self._retire()
+            self.retire()
         reads, writes = os.pipe()
         os.set_blocking(writes, False)
         hello = json.dumps({"guardian": os.getpid(), "folder": self._folder}).encode() + b"\n"
@@ -216,14 +223,15 @@ class Callers:
         except ConnectionError:
             said = b""
         if b"retire" in said:
-            self._retire()
+            self.retire()
         if not said:
             os.close(self._callers.pop(caller))
             caller.close()
             self._idle_until = time.monotonic() + self._idle_seconds
         return b"end" in said
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
+        """Let nobody else come."""
         if self._listener is not None:
             os.unlink(self._path)
             self._listener.close()
@@ -244,7 +252,7 @@ class Callers:
 
     def end(self, status: int) -> None:
         """Tell the callers the guest's last words and its exit status, and let nobody else come."""
-        self._retire()
+        self.retire()
         self.pass_errors()
         for caller, writes in self._callers.items():
             os.close(writes)
@@ -320,6 +328,7 @@ def main() -> int:
             ready.remove(wake_read)
         if trusted.serve(ready):
             asked = True
+    trusted.retire()  # at once: whoever came while the tree ends would get a guest that is gone
     end_tree(guest, options.grace, trusted)
     status = guest.wait()
     status = status if status >= 0 else 128 - status

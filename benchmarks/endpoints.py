@@ -37,6 +37,16 @@ class Endpoint:
         urllib.request.urlopen(urllib.request.Request(f"{self._origin}/admin/reset", method="POST")).close()
 
 
+def end_server(process: "subprocess.Popen[Any]") -> None:
+    """End a server, politely first."""
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @contextmanager
 def scripted_endpoint(
     *, latency: float, tool_rounds: int = 1, arguments: Mapping[str, object] | None = None
@@ -65,11 +75,6 @@ def scripted_endpoint(
             raise RuntimeError("the scripted model endpoint did not start")
         yield Endpoint(base_url=base_url, pid=process.pid)
     finally:
-        process.terminate()
-        try:
-            process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_server(process)
         assert process.stdout is not None
         process.stdout.close()

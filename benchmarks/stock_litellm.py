@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.endpoints import end_server
 from benchmarks.sides import SideFailed
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.homes import home_folder
@@ -22,7 +23,6 @@ from orchestrator_runtimes.profiles import Lock
 
 LOCK: Final = Path(__file__).with_name("litellm.txt")
 _START_SECONDS: Final = 120.0
-_END_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +64,7 @@ def stock_litellm(upstream: str, tell: Callable[[str], None]) -> Generator[Stock
             _wait(f"http://127.0.0.1:{port}/health/liveliness", process, log)
             yield StockLiteLLM(base_url=f"http://127.0.0.1:{port}/v1", key=key, pid=process.pid)
         finally:
-            process.terminate()
-            try:
-                process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end_server(process)
 
 
 def _settings(upstream: str, key: str, folder: Path) -> dict[str, object]:

@@ -271,7 +271,7 @@ class Gateway:
             path=path,
             headers=watch.headers(request.headers),
             content=content,
-            model=model_of(body),
+            model=request[FACTS].model,
             tenant=claims.tenant,
             execution=claims.execution,
             until=claims.until,

@@ -4,7 +4,7 @@ from agno.agent import Agent
 from agno.models.openai.like import OpenAILike
 from pydantic import BaseModel
 
-from tools import tell, tell_soon
+from tools import order, pay, tell, weigh
 
 
 class Bought(BaseModel):
@@ -17,21 +17,6 @@ class Bought(BaseModel):
 def read(item: str, number: int, witness: str) -> str:
     """Read about an item."""
     return tell(witness, "read", item, number)
-
-
-async def weigh(item: str, number: int, witness: str) -> str:
-    """Weigh an item."""
-    return await tell_soon(witness, "weigh", item, number)
-
-
-async def order(item: str, number: int, witness: str) -> str:
-    """Order an item."""
-    return await tell_soon(witness, "order", item, number)
-
-
-async def pay(item: str, number: int, witness: str) -> str:
-    """Pay for an item."""
-    return await tell_soon(witness, "pay", item, number)
 
 
 def build() -> Agent:

@@ -67,6 +67,8 @@ def close_in(door: socket.socket) -> None:
 
 
 def _leave_network() -> None:
+    if sys.platform != "linux":
+        raise OSError("there are network namespaces on Linux only")
     uid, gid = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
     # of a user namespace of its own, too: root could enter the old network again
@@ -116,13 +118,3 @@ class Door:
                 if port is not None:
                     gateway.connect(os.path.join(self._gateways, str(port)))
                     socket.send_fds(gateway, [b"1"], [connection.fileno()])
-
-
-def refuse_elsewhere() -> None:
-    """Raise where there are no namespaces.
-
-    Raises:
-        OSError: The system is not Linux.
-    """
-    if sys.platform != "linux":
-        raise OSError("a guest's network can be closed on Linux only; set network: open")

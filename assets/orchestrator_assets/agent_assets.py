@@ -13,7 +13,7 @@ from pydantic import Field
 
 from orchestrator_assets.agent_inputs import make_items
 from orchestrator_assets.agent_specs import AgentSpec, WrongValue
-from orchestrator_assets.materialization import data_version, row_value, run_metadata
+from orchestrator_assets.materialization import data_version, failure, row_value, run_metadata
 from orchestrator_assets.progress import Progress
 from orchestrator_assets.waiting_steps import WaitingStep, decisions_metadata
 from orchestrator_resources.agent_runtimes import AgentRuntimes, state_folder
@@ -194,16 +194,6 @@ def _refuse_partition_key(agent: AgentSpec) -> None:
         raise WrongValue(
             "names {partition_key}, but the asset has no partitions: give it a partitions_def", "session"
         )
-
-
-def failure(error: AgentError) -> dg.Failure:
-    """Return what Dagster shows of an error."""
-    metadata: dict[str, Any] = {"code": error.code.value, "retryable": error.code.retryable}
-    if error.cause:
-        metadata["cause"] = error.cause
-    if error.detail:
-        metadata["detail"] = dg.MetadataValue.json(error.detail)
-    return dg.Failure(str(error), metadata=metadata, allow_retries=False)
 
 
 def _code_version(agent: AgentSpec, digest: str, environment: str) -> str:

@@ -8,8 +8,8 @@ import dagster as dg
 from dagster.components import ComponentLoadContext
 from pydantic import Field
 
-from orchestrator_assets.agent_assets import failure
 from orchestrator_assets.agent_specs import PositiveInt
+from orchestrator_assets.materialization import failure
 from orchestrator_assets.resumed_runs import resumed_runs
 from orchestrator_resources.agent_runtimes import state_folder
 from orchestrator_resources.approvals import Approvals, read_answer

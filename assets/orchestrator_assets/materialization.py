@@ -9,7 +9,8 @@ import dagster as dg
 
 from orchestrator_assets.costs import cost_metadata
 from orchestrator_gateway.ledger import SpentByExecutions
-from orchestrator_resources.execution_batches import Row
+from orchestrator_resources.execution_batches import BatchFailed, Row
+from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import Json, dump
 from orchestrator_runtimes.messages import Usage
 
@@ -69,7 +70,6 @@ def run_metadata(
         described: Framework, versions, digests and the like, by name.
         spent: What the executions spent; None when no gateway told it.
     """
-    usage = total_usage(rows)
     reasons = Counter(
         str(row.result.finish_reason) if row.result else f"failed: {row.error and row.error.code}"
         for row in rows
@@ -81,6 +81,32 @@ def run_metadata(
         "failed": sum(row.error is not None for row in rows),
         "replayed": sum(row.replayed for row in rows),
         "finish_reasons": dg.MetadataValue.json(dict(reasons)),
+        **_spending(rows, spent),
+        "seconds": round(seconds, 3),
+        **described,
+        "trace_id": trace_id,
+    }
+
+
+def failure(error: AgentError) -> dg.Failure:
+    """Return what Dagster shows of an error: its code, and where executions ran, what they spent before it."""
+    metadata: dict[str, Any] = {"code": error.code.value, "retryable": error.code.retryable}
+    if error.cause:
+        metadata["cause"] = error.cause
+    if error.detail:
+        metadata["detail"] = dg.MetadataValue.json(error.detail)
+    if isinstance(error, BatchFailed):
+        # rows are of this try and of what ended in it; the gateway counts every try, and what was cut off, too
+        metadata |= _spending(error.rows, error.spent)
+        if error.spent is not None:
+            metadata["tokens_spent"] = sum(amount.tokens for amount in error.spent.executions.values())
+    return dg.Failure(str(error), metadata=metadata, allow_retries=False)
+
+
+def _spending(rows: Sequence[Row], spent: SpentByExecutions | None) -> dict[str, Any]:
+    """Return what executions used, and what it cost."""
+    usage = total_usage(rows)
+    return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens,
@@ -88,9 +114,6 @@ def run_metadata(
         "tool_calls": usage.tool_calls,
         "unmetered_calls": usage.unmetered_calls,
         **cost_metadata(spent),
-        "seconds": round(seconds, 3),
-        **described,
-        "trace_id": trace_id,
     }
 
 

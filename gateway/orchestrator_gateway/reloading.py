@@ -28,7 +28,7 @@ class Reloading:
     def __init__(self, file: Path, in_force: Resolved, use: Callable[[Resolved], None]) -> None:
         """Begin with what was read at the start."""
         self._file = file
-        self._in_force = in_force
+        self._at_start = self._in_force = in_force
         self._use = use
         self._told: str | None = None
         self._look = asyncio.Event()
@@ -56,16 +56,26 @@ class Reloading:
         if resolved == self._in_force:
             self._told = None
             return
-        before, self._in_force = self._in_force, resolved
+        self._in_force = resolved
         self._use(resolved)
         self._told = None
         self._tell(logging.INFO, f"{self._file}: in force now")
-        if (before.secret, before.journal) != (resolved.secret, resolved.journal):
-            self._tell(
-                logging.WARNING, f"{self._file}: another secret or journal is used after a restart only"
-            )
+        if later := _after_a_restart(self._at_start, resolved):
+            told = f"{self._file}: what it says now of {later} is used after a restart only"
+            self._tell(logging.WARNING, told)
 
     def _tell(self, level: int, text: str) -> None:
         if text != self._told:
             LOG.log(level, text)
         self._told = text
+
+
+def _after_a_restart(started: Resolved, now: Resolved) -> str:
+    """Return the sections that a gateway reads only when it starts and that say something else now; may be empty."""
+    sections = {
+        "secret": started.secret != now.secret,
+        "journal": (started.journal, started.configuration.journal)
+        != (now.journal, now.configuration.journal),
+        "telemetry": started.configuration.telemetry != now.configuration.telemetry,
+    }
+    return ", ".join(name for name, differs in sections.items() if differs)

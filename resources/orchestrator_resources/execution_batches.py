@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from orchestrator_gateway.ledger import SpentByExecutions
 from orchestrator_gateway.tokens import ExecutionBudget
 from orchestrator_resources.approvals import Request
 from orchestrator_resources.guest_pool import Agent
@@ -140,9 +141,15 @@ class BatchSettings:
 
 
 class BatchFailed(AgentError):
-    """More executions failed than the policy allows; `rows` holds every one that ended, in order."""
+    """More executions failed than the policy allows.
+
+    Attributes:
+        rows: Of every execution that ended, in order.
+        spent: What all executions spent in all their tries, the unfinished ones included; None when no gateway told it.
+    """
 
     rows: tuple[Row, ...] = ()
+    spent: SpentByExecutions | None = None
 
 
 class _Enough(Exception):

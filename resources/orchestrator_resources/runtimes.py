@@ -18,7 +18,14 @@ from orchestrator_resources.approval_desk import ApprovalDesk
 from orchestrator_resources.approvals import Approvals, Asker
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
-from orchestrator_resources.execution_batches import Batch, BatchSettings, Item, Row, RunExecution
+from orchestrator_resources.execution_batches import (
+    Batch,
+    BatchFailed,
+    BatchSettings,
+    Item,
+    Row,
+    RunExecution,
+)
 from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_resources.finished_executions import FinishedExecutions
 from orchestrator_resources.gateway import LocalGateway, ModelGateway
@@ -211,7 +218,11 @@ class Runtimes:
             if gateway is not None and _behind_gateway(agent):
                 agent = replace(agent, gateway=lambda: self._loading(gateway))
             batch = Batch(agent, items, settings, address_of, questions)
-            return self._loop.run(batch.run(run_execution, self._finished(), on_event, on_row))
+            try:
+                return self._loop.run(batch.run(run_execution, self._finished(), on_event, on_row))
+            except BatchFailed as failed:
+                failed.spent = self.spent(items, settings.model)
+                raise
 
     def spent(self, items: Sequence[Item], model: ModelAddress | None) -> SpentByExecutions | None:
         """Return what executions spent in all their tries, by the gateway's count; None when no gateway tells.

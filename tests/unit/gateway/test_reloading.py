@@ -75,9 +75,35 @@ def test_what_is_wrong_is_told_once_and_again_when_somebody_asks(
             assert used[0].configuration.log_bodies and "in force now" in caplog.messages[2]
             (file.parent / "secret").write_text(secrets.token_hex(32))
             await until(lambda: len(caplog.messages) == 5)
-            assert "after a restart only" in caplog.messages[4]
+            assert "says now of secret is used after a restart only" in caplog.messages[4]
         finally:
             monkeypatch.undo()
+            watching.cancel()
+
+    asyncio.run(work())
+
+
+def test_sections_that_need_a_restart_are_named_until_they_are_what_is_in_use(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        used: list[Resolved] = []
+        watching = asyncio.create_task(Reloading(file, resolve(file), used.append).watch())
+        try:
+            write(
+                file,
+                telemetry={"prometheus": "127.0.0.1:1"},
+                journal={"sqlite": "j", "limits": {"answer_bytes": 7}},
+            )
+            await until(lambda: len(caplog.messages) == 2)
+            assert caplog.messages[1].endswith("now of journal, telemetry is used after a restart only")
+            write(file, telemetry={"service_name": "other"})
+            await until(lambda: len(caplog.messages) == 4)
+            assert caplog.messages[3].endswith("now of telemetry is used after a restart only")
+            write(file)
+            await until(lambda: len(used) == 3)
+            assert len(caplog.messages) == 5, "what it began with is in use"
+        finally:
             watching.cancel()
 
     asyncio.run(work())

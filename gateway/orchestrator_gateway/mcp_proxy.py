@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import aiohttp
@@ -20,16 +20,16 @@ from orchestrator_gateway.call_log import FACTS
 from orchestrator_gateway.calls import Begun, Calls, StillPending
 from orchestrator_gateway.fingerprints import ALL_KNOWN, Fingerprint, digests_in, fingerprint
 from orchestrator_gateway.journal import Answer, Journal, JournalUnavailable, Scope, Superseded
+from orchestrator_gateway.mcp_exchanges import JSON, ContentOf, Exchange, Question, WaitingGuest, plain
 from orchestrator_gateway.mcp_messages import (
     INVALID_PARAMS,
     RESULT_UNKNOWN,
     Message,
     NoMessage,
-    answer,
-    event_of,
     failure,
     read_message,
 )
+from orchestrator_gateway.mcp_relay import relay
 from orchestrator_gateway.mcp_server_calls import PASSED, ServerFault, ask
 from orchestrator_gateway.mcp_settings import McpServer
 from orchestrator_gateway.once_calls import Mark, OnceCalls, ResultUnknown
@@ -37,18 +37,11 @@ from orchestrator_gateway.refusals import refusal
 from orchestrator_gateway.tokens import Claims
 from orchestrator_runtimes.json_values import Json, dump, parse
 
-_JSON: Final = "application/json"
-_EVENTS: Final = "text/event-stream"
 _WORDS: Final = 1_000
-_LOOK_SECONDS: Final = 5.0
-"""How often a stream on which nothing comes is looked after: its guest may be gone."""
-
-_STALL_SECONDS: Final = 60.0
 _BEFORE_RUNS: Final = ("initialize", "ping", "tools/list")
 """What a token that belongs to no execution may ask for: which tools an agent that is being loaded would have."""
 
 ClaimsOf = Callable[[web.Request], Claims]
-ContentOf = Callable[[web.Request, Account], Awaitable[bytes]]
 
 
 class McpProxy:
@@ -89,7 +82,7 @@ class McpProxy:
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the endpoints to a server's."""
         router.add_post("/mcp/{server}", self._post)
-        router.add_get("/mcp/{server}", self._relay, allow_head=False)
+        router.add_get("/mcp/{server}", self._get, allow_head=False)
         router.add_delete("/mcp/{server}", self._end)
 
     def _server(self, request: web.Request, claims: Claims) -> tuple[str, McpServer]:
@@ -108,7 +101,7 @@ class McpProxy:
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         claims = self._claims_of(request)
-        name, server = self._server(request, claims)
+        name, _ = self._server(request, claims)
         facts = request[FACTS]
         facts.tenant, facts.execution, facts.upstream = claims.tenant, claims.execution, f"mcp:{name}"
         with self._buffers.account(claims.tenant) as account:
@@ -121,71 +114,76 @@ class McpProxy:
                 raise refusal(403, "this token is for loading an agent; it calls no tools")
             if message.method == "notifications/cancelled":
                 return web.Response(status=202)  # a call on its way is for the next try, too
+            exchange = self._exchange(request, content)
             if message.is_answer or message.id is None or message.method not in ("tools/call", "tools/list"):
-                return await self._relay(request, content)
+                return await self._relay(exchange)
+            question = Question(exchange=exchange, message=message, number=message.id, content=content)
             try:
                 if message.method == "tools/list":
-                    return await self._list(request, claims, name, server, message, content, account)
-                return await self._call(request, claims, name, server, message, content, account)
+                    return await self._list(question, account)
+                return await self._call(question)
             except (JournalUnavailable, Superseded, StillPending, BuffersFull) as error:
                 # as an answer of the protocol: clients wait for ever for one that is none
                 why = str(error) or "the gateway holds too many long answers now"
-                return _plain(answer(message.id, failure(why)))
+                return plain(question, failure(why))
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        """Let a guest listen to what the server says by itself."""
+        return await self._relay(self._exchange(request))
+
+    async def _relay(self, exchange: Exchange) -> web.StreamResponse:
+        assert self.session is not None
+        return await relay(self.session, self._secret, exchange)
+
+    def _exchange(self, request: web.Request, content: bytes | None = None) -> Exchange:
+        """Return what a request asks of whom.
+
+        Raises:
+            Refused: There is no such server, or no such session of this execution.
+        """
+        claims = self._claims_of(request)
+        name, server = self._server(request, claims)
+        headers = {header: request.headers[header] for header in PASSED if header in request.headers}
+        if (sent := request.headers.get(mcp_sessions.HEADER)) is not None:
+            session = mcp_sessions.opened(self._secret, claims, name, sent)
+            if session is None:
+                raise refusal(404, "this execution has no such session")
+            headers[mcp_sessions.HEADER] = session
+        return Exchange(
+            request=request, claims=claims, name=name, server=server, headers=headers, content=content
+        )
 
     @staticmethod
     def _before_runs(message: Message) -> bool:
         return message.method in _BEFORE_RUNS or (message.method or "").startswith("notifications/")
 
-    async def _list(
-        self,
-        request: web.Request,
-        claims: Claims,
-        name: str,
-        server: McpServer,
-        message: Message,
-        content: bytes,
-        account: Account,
-    ) -> web.StreamResponse:
+    async def _list(self, question: Question, account: Account) -> web.StreamResponse:
         """Answer with the tools that agents may use."""
-        assert self.session is not None and message.id is not None
-        guest = _Guest(request)
+        exchange, guest = question.exchange, WaitingGuest(question)
         try:
-            headers = self._headers(request, claims, name)
-            seconds = claims.expires - time.time()
-            found = await ask(
-                self.session, server, headers, content, message.id, account, seconds, guest.write
-            )
+            found = await self._ask(question, account, guest, exchange.claims.expires)
         except ServerFault as error:
-            return await guest.finish(
-                message.id, failure(f"the MCP server {name!r} {error}"), gone=error.gone
-            )
-        allowed = server.settings.tools
+            told = failure(f"the MCP server {exchange.name!r} {error}")
+            return await guest.finish(told, gone=error.gone)
+        allowed = exchange.server.settings.tools
         if found.result is None or not allowed:
-            return await guest.finish(message.id, _outcome(found))
+            return await guest.finish(_outcome(found))
         tools = found.result.get("tools")
         kept = [tool for tool in tools if _name_of(tool) in allowed] if isinstance(tools, list) else []
-        return await guest.finish(message.id, {"result": {**found.result, "tools": kept}})
+        return await guest.finish({"result": {**found.result, "tools": kept}})
 
-    async def _call(
-        self,
-        request: web.Request,
-        claims: Claims,
-        name: str,
-        server: McpServer,
-        message: Message,
-        content: bytes,
-        account: Account,
-    ) -> web.StreamResponse:
+    async def _call(self, question: Question) -> web.StreamResponse:
         """Answer a tool call from the journal, or else from the server."""
-        assert message.id is not None
+        exchange = question.exchange
+        claims, name, settings = exchange.claims, exchange.name, exchange.server.settings
         try:
-            tool, arguments = message.tool
+            tool, arguments = question.message.tool
         except NoMessage as error:
-            return _plain(answer(message.id, failure(str(error), code=INVALID_PARAMS)))
-        if server.settings.tools and tool not in server.settings.tools:
+            return plain(question, failure(str(error), code=INVALID_PARAMS))
+        if settings.tools and tool not in settings.tools:
             told = f"the MCP server {name!r} has no tool {tool!r} that agents may use"
-            return _plain(answer(message.id, failure(told, code=INVALID_PARAMS)))
-        request[FACTS].model = tool
+            return plain(question, failure(told, code=INVALID_PARAMS))
+        exchange.request[FACTS].model = tool
         scope = Scope(tenant=claims.tenant, execution=claims.execution, agent=claims.agent)
         known = frozenset(claims.known)
         named: list[Fingerprint] = []
@@ -196,20 +194,31 @@ class McpProxy:
 
         found = await self._calls.claim(scope, claims.attempt, wanted, claims.until)
         if isinstance(found, Answer):
-            request[FACTS].replayed = True
-            return _plain(answer(message.id, _recorded(found)), replayed=True)
-        headers = self._headers(request, claims, name)
-        once = named[-1].loose if tool in server.settings.once else None
-        task = asyncio.create_task(
-            self._live(_Guest(request), claims, name, server, message, content, headers, found, once)
-        )
+            exchange.request[FACTS].replayed = True
+            return plain(question, _recorded(found), replayed=True)
+        once = named[-1].loose if tool in settings.once else None
+        task = asyncio.create_task(self._live(question, found, once))
         self._making.add(task)
         task.add_done_callback(self._making.discard)
-        if (session := headers.get(mcp_sessions.HEADER)) is not None:
+        if (session := exchange.headers.get(mcp_sessions.HEADER)) is not None:
             running = self._of_session.setdefault((name, session), set())
             running.add(task)
             task.add_done_callback(lambda ended: self._ended(name, session, ended))
         return await asyncio.shield(task)
+
+    async def _ask(self, question: Question, account: Account, guest: WaitingGuest, until: float) -> Message:
+        assert self.session is not None
+        exchange = question.exchange
+        return await ask(
+            self.session,
+            exchange.server,
+            exchange.headers,
+            question.content,
+            question.number,
+            account,
+            until - time.time(),
+            guest.write,
+        )
 
     def _ended(self, name: str, session: str, task: "asyncio.Task[Any]") -> None:
         running = self._of_session[name, session]
@@ -219,12 +228,12 @@ class McpProxy:
 
     async def _end(self, request: web.Request) -> web.StreamResponse:
         """End a session, but not its calls: a server would break them off, and the next try make them again."""
-        claims = self._claims_of(request)
-        name, server = self._server(request, claims)
-        headers = {**self._headers(request, claims, name), **server.headers}
-        running = self._of_session.get((name, headers.get(mcp_sessions.HEADER, "")))
+        exchange = self._exchange(request)
+        server = exchange.server
+        headers = {**exchange.headers, **server.headers}
+        running = self._of_session.get((exchange.name, headers.get(mcp_sessions.HEADER, "")))
         if not running:
-            return await self._relay(request)
+            return await self._relay(exchange)
 
         async def end() -> None:
             await asyncio.wait(running)
@@ -239,39 +248,25 @@ class McpProxy:
         task.add_done_callback(self._making.discard)
         return web.Response(status=200)
 
-    async def _live(
-        self,
-        guest: "_Guest",
-        claims: Claims,
-        name: str,
-        server: McpServer,
-        message: Message,
-        content: bytes,
-        headers: Mapping[str, str],
-        begun: Begun,
-        once: str | None,
-    ) -> web.StreamResponse:
+    async def _live(self, question: Question, begun: Begun, once: str | None) -> web.StreamResponse:
         """Call the server, record what it answers, and only then let the guest see it."""
-        assert self.session is not None and message.id is not None
+        exchange, guest = question.exchange, WaitingGuest(question)
         mark: Mark | None = None
-        with self._buffers.account(claims.tenant) as account:
+        with self._buffers.account(exchange.claims.tenant) as account:
             try:
                 if once is not None:
                     mark = await self._once.begin(begun.scope, once)
-                seconds = claims.until - time.time()
-                found = await ask(
-                    self.session, server, headers, content, message.id, account, seconds, guest.write
-                )
+                found = await self._ask(question, account, guest, exchange.claims.until)
             except ResultUnknown:
                 await self._calls.release(begun)
-                return await guest.finish(message.id, _unknown(name, message))
+                return await guest.finish(_unknown(question))
             except ServerFault as error:
                 await self._calls.release(begun)
                 await self._forget(mark, known=not error.made)
-                told = failure(f"the MCP server {name!r} {error}")
+                told = failure(f"the MCP server {exchange.name!r} {error}")
                 if mark is not None and error.made:
-                    told = _unknown(name, message, str(error))
-                return await guest.finish(message.id, told, gone=error.gone)
+                    told = _unknown(question, str(error))
+                return await guest.finish(told, gone=error.gone)
             except BaseException:
                 await self._calls.release(begun)
                 await self._forget(mark, known=False)
@@ -279,136 +274,16 @@ class McpProxy:
             outcome = _outcome(found)
             if found.error is None or mark is not None:
                 body = dump(outcome)
-                await self._calls.record(begun, Answer(content_type=_JSON, body=body), _words_of(body))
+                await self._calls.record(begun, Answer(content_type=JSON, body=body), _words_of(body))
             else:
                 await self._calls.release(begun)
             await self._forget(mark, known=True)
-            return await guest.finish(message.id, outcome)
+            return await guest.finish(outcome)
 
     async def _forget(self, mark: Mark | None, *, known: bool) -> None:
         if mark is not None:
             with contextlib.suppress(JournalUnavailable):  # the mark stays, and the call is not made again
                 await self._once.end(mark, known=known)
-
-    async def _relay(self, request: web.Request, content: bytes | None = None) -> web.StreamResponse:
-        """Pass a request on, and what is answered back as it comes, for as long as the guest's token is good."""
-        claims = self._claims_of(request)
-        name, server = self._server(request, claims)
-        assert self.session is not None
-        seconds = claims.expires - time.time()
-        try:
-            async with asyncio.timeout(
-                seconds if content is None else min(seconds, server.settings.call_seconds)
-            ):
-                async with self.session.request(
-                    request.method,
-                    server.settings.url,
-                    headers={
-                        **self._headers(request, claims, name), **server.headers, "accept-encoding": "identity",
-                    },
-                    data=content,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=server.settings.connect_seconds),
-                    allow_redirects=False,
-                ) as response:  # fmt: skip
-                    return await self._passed(request, claims, name, server, response)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise refusal(502, f"the MCP server {name!r} cannot be reached") from error
-        except TimeoutError as error:
-            raise refusal(504, f"the MCP server {name!r} did not answer in time") from error
-        except aiohttp.ClientError as error:
-            raise refusal(502, f"the MCP server {name!r} broke off: {type(error).__name__}") from error
-
-    async def _passed(
-        self,
-        request: web.Request,
-        claims: Claims,
-        name: str,
-        server: McpServer,
-        response: aiohttp.ClientResponse,
-    ) -> web.StreamResponse:
-        if response.status in (401, 403):
-            raise refusal(502, f"the MCP server {name!r} refuses the gateway's key")
-        if 300 <= response.status < 400:
-            raise refusal(502, f"the MCP server {name!r} redirects, which is not followed; change its url")
-        told = web.StreamResponse(status=response.status)
-        told.headers["content-type"] = response.headers.get("content-type", _JSON)
-        if (session := response.headers.get(mcp_sessions.HEADER)) is not None:
-            own = mcp_sessions.sealed(self._secret, claims, name, session)
-            if own is None:
-                raise refusal(502, f"the MCP server {name!r} names a session as the protocol does not allow")
-            told.headers[mcp_sessions.HEADER] = own
-        await told.prepare(request)
-        size, streams = 0, request.method == "GET"
-        pieces = response.content.iter_any().__aiter__()
-        coming: asyncio.Future[bytes] | None = None
-        try:
-            while True:
-                coming = coming or asyncio.ensure_future(pieces.__anext__())
-                done, _ = await asyncio.wait({coming}, timeout=_LOOK_SECONDS)
-                if request.transport is None or request.transport.is_closing():
-                    break
-                if not done:
-                    continue
-                piece, coming = coming.result(), None
-                size += len(piece)
-                if size > server.settings.answer_bytes and not streams:
-                    request.transport.abort()  # the guest must not take half of an answer for a whole one
-                    break
-                async with asyncio.timeout(_STALL_SECONDS):
-                    await told.write(piece)
-        except StopAsyncIteration:
-            await told.write_eof()
-        except (ConnectionError, TimeoutError, aiohttp.ClientError):
-            if request.transport is not None:
-                request.transport.abort()
-        finally:
-            if coming is not None:
-                coming.cancel()
-        return told
-
-    def _headers(self, request: web.Request, claims: Claims, name: str) -> dict[str, str]:
-        headers = {header: request.headers[header] for header in PASSED if header in request.headers}
-        if (sent := request.headers.get(mcp_sessions.HEADER)) is not None:
-            session = mcp_sessions.opened(self._secret, claims, name, sent)
-            if session is None:
-                raise refusal(404, "this execution has no such session")
-            headers[mcp_sessions.HEADER] = session
-        return headers
-
-
-class _Guest:
-    """The guest that waits for an answer; events before it begin a stream. The call does not mind when it is gone."""
-
-    def __init__(self, request: web.Request) -> None:
-        self._request = request
-        self._response: web.StreamResponse | None = None
-
-    async def write(self, event: bytes) -> None:
-        """Take an event before the answer."""
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(_STALL_SECONDS):
-                if self._response is None:
-                    self._response = web.StreamResponse(headers={"content-type": _EVENTS})
-                    await self._response.prepare(self._request)
-                await self._response.write(event)
-
-    async def finish(
-        self, number: str | int, outcome: Mapping[str, Json], *, gone: bool = False
-    ) -> web.StreamResponse:
-        """Answer; `gone` tells the client by the status that its session is over."""
-        content = answer(number, outcome)
-        if self._response is None:
-            return web.Response(status=404 if gone else 200, body=content, content_type=_JSON)
-        await self.write(event_of(content))
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            async with asyncio.timeout(_STALL_SECONDS):
-                await self._response.write_eof()
-        return self._response
-
-
-def _plain(content: bytes, *, replayed: bool = False) -> web.Response:
-    headers = {"x-orchestrator-replayed": "1"} if replayed else None
-    return web.Response(body=content, content_type=_JSON, headers=headers)
 
 
 def _outcome(message: Message) -> dict[str, Json]:
@@ -421,8 +296,9 @@ def _recorded(found: Answer) -> Mapping[str, Json]:
     return outcome
 
 
-def _unknown(server: str, message: Message, why: str | None = None) -> dict[str, Json]:
-    tool, _ = message.tool
+def _unknown(question: Question, why: str | None = None) -> dict[str, Json]:
+    tool, _ = question.message.tool
+    server = question.exchange.name
     told = f"the tool {tool!r} of the MCP server {server!r} was called and may run only once; its result is unknown"
     return failure(told if why is None else f"{told}: the server {why}", kind=RESULT_UNKNOWN)
 

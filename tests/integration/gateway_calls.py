@@ -31,11 +31,17 @@ class Answered:
 
 
 def ask(
-    address: ModelAddress, text: str, *, path: str = "/chat/completions", model: str = "m", **more: Any
+    address: ModelAddress,
+    text: str,
+    *,
+    path: str = "/chat/completions",
+    model: str = "m",
+    headers: dict[str, str] | None = None,
+    **more: Any,
 ) -> Answered:
     """Make a call."""
     body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
-    return send(address, json.dumps(body).encode(), path=path)
+    return send(address, json.dumps(body).encode(), path=path, headers=headers)
 
 
 def send(

@@ -4,12 +4,10 @@
 # Dagster leaves some of its arguments without complete types.
 
 import asyncio
-import contextlib
 import json
 import secrets
 import urllib.error
 import urllib.request
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,41 +35,21 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import AgentSource, ModelAddress, PortableAgent, Run, ToolSource
 from orchestrator_runtimes.profiles import installed_frameworks
+from tests.integration import gateway_calls
 from tests.integration.agent_materializations import failure, fake_agent, metadata
 from tests.integration.gateway_services import gateway_service
+from tests.integration.local_gateways import local_gateway
 from tests.integration.pool_runs import ignore
 from tests.integration.postgres_servers import PostgresServer
-from tests.integration.processes import wait_until
 
 SECRET = secrets.token_hex(32)
 TOOLS = "def weather(city: str) -> str:\n    'Tell the weather.'\n    return 'sunny'\n"
 
 
-@contextlib.contextmanager
-def gateway_to(state: Path, url: str, **settings: Any) -> Generator[LocalGateway]:
-    gateway = LocalGateway(state / "journal.db", ModelAddress(base_url=url), **settings)
-    try:
-        gateway.ready()
-        yield gateway
-    finally:
-        gateway.close()
-        wait_until(lambda: not gateway.running, "it ends when it is let go")
-
-
 def ask(address: ModelAddress, text: str, **more: Any) -> tuple[int, Any]:
     """Make a call as a guest does; return the status and what is told."""
-    body: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": text}], **more}
-    request = urllib.request.Request(
-        f"{address.base_url}/chat/completions",
-        data=json.dumps(body).encode(),
-        headers={"authorization": f"Bearer {address.api_key}", "content-type": "application/json"},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return 200, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.loads(error.read())["error"]
+    answer = gateway_calls.ask(address, text, **more)
+    return answer.status, answer.body if answer.status == 200 else answer.error
 
 
 def attempt(gateway: LocalGateway, execution: str = "e", **more: Any) -> ModelAddress:
@@ -139,9 +117,9 @@ def test_a_budget_outlives_tries_and_gateways_and_a_replayed_answer_costs_nothin
     tmp_path: Path, upstream: ModelEndpoint
 ) -> None:
     budget = ExecutionBudget(calls=2)
-    with gateway_to(tmp_path, upstream.base_url) as first:
+    with local_gateway(tmp_path / "journal.db", upstream.base_url) as first:
         assert ask(attempt(first, budget=budget), "one")[0] == 200
-    with gateway_to(tmp_path, upstream.base_url) as second:
+    with local_gateway(tmp_path / "journal.db", upstream.base_url) as second:
         again = attempt(second, budget=budget)
         assert ask(again, "one")[0] == 200 and ask(again, "two")[0] == 200
         assert upstream.count == 2, "the first was answered from the journal"
@@ -158,11 +136,11 @@ def test_what_fails_is_not_counted_and_what_tells_no_usage_is_estimated(
     tmp_path: Path, upstream: ModelEndpoint
 ) -> None:
     refusing = upstream.script("refusing", Script(faults=(Fault(kind=FaultKind.STATUS, status=400),)))
-    with gateway_to(tmp_path, refusing) as gateway:
+    with local_gateway(tmp_path / "journal.db", refusing) as gateway:
         assert [ask(attempt(gateway), "hi")[0] for _ in range(2)] == [400, 400]
         assert not gateway.spent(["e"]).executions
     empty = upstream.script("empty", Script(faults=(Fault(kind=FaultKind.TRUNCATED_STREAM, chunks=2),)))
-    with gateway_to(tmp_path, empty) as gateway:
+    with local_gateway(tmp_path / "journal.db", empty) as gateway:
         ask(attempt(gateway), "hi", stream=True, max_tokens=70)
         spent = gateway.spent(["e"]).executions["e"]
         assert (spent.calls, spent.estimated_calls) == (1, 1) and spent.tokens > 70
@@ -174,8 +152,8 @@ def test_of_two_hundred_calls_at_two_gateways_as_many_are_made_as_there_may_be(
     slow = upstream.script("slow", Script(latency=0.05))
     budgets = (Budget(scope="tenant", calls=60),)
     with (
-        gateway_to(tmp_path, slow, budgets=budgets) as one,
-        gateway_to(tmp_path, slow, budgets=budgets) as other,
+        local_gateway(tmp_path / "journal.db", slow, budgets=budgets) as one,
+        local_gateway(tmp_path / "journal.db", slow, budgets=budgets) as other,
         ThreadPoolExecutor(100) as threads,
     ):
         addresses = [attempt((one, other)[n % 2], f"e{n}") for n in range(200)]
@@ -225,7 +203,7 @@ def test_an_operator_asks_what_was_spent_and_a_guest_does_not(
 ) -> None:
     prices = tmp_path / "prices.yaml"
     prices.write_text("version: '7'\nmodels: {m: {input: 1.5, output: 2}}\n")
-    with gateway_to(tmp_path, upstream.base_url, prices=prices) as gateway:
+    with local_gateway(tmp_path / "journal.db", upstream.base_url, prices=prices) as gateway:
         address = attempt(gateway, name="reports", location="finance")
         assert ask(address, "hi")[0] == 200
         call = upstream.calls[0]
@@ -261,7 +239,7 @@ def test_the_command_line_tells_what_was_spent(tmp_path: Path, upstream: ModelEn
     journal = str(tmp_path / "journal.db")
     missing = CliRunner().invoke(main, ["spend", "--journal", journal])
     assert missing.exit_code == 1 and "there is no spending.db beside" in missing.output
-    with gateway_to(tmp_path, upstream.base_url) as gateway:
+    with local_gateway(tmp_path / "journal.db", upstream.base_url) as gateway:
         assert ask(attempt(gateway, name="reports"), "hi")[0] == 200
     told = CliRunner().invoke(main, ["spend", "--journal", journal])
     assert told.exit_code == 0
@@ -359,6 +337,28 @@ def test_what_executions_cost_is_in_the_metadata(endpoint: ModelEndpoint, prices
         told = metadata(materialize([unknown], endpoint, instance, prices=prices), "new")
         assert told["cost"] == "unknown: 1 of 1 calls were of models that have no price in table 7"
         assert "cost_usd" not in told
+
+
+@pytest.mark.usefixtures("fake_framework")
+def test_a_failed_step_tells_what_it_spent(endpoint: ModelEndpoint, prices: str) -> None:
+    asset = agent_asset(
+        fake_agent(
+            portable=PortableSpec(instructions="Help.", model_name="smollm2"),
+            output_schema={"type": "object", "properties": {"city": {"const": "Oslo"}}, "required": ["city"]},
+        ),
+        asset=dg.AssetSpec("wrong"),
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = materialize([asset], endpoint, instance, prices=prices)
+    (event,) = result.get_step_failure_events()
+    data: Any = event.event_specific_data
+    told = {name: value.value for name, value in data.user_failure_data.metadata.items()}
+    assert told["code"] == "output_schema_mismatch"
+    assert endpoint.count == told["model_calls"] == 1
+    call = endpoint.calls[0]
+    assert (told["input_tokens"], told["output_tokens"]) == (call.input_tokens, call.output_tokens)
+    assert told["tokens_spent"] == call.input_tokens + call.output_tokens
+    assert told["cost_usd"] == pytest.approx(told["tokens_spent"] / 1000)
 
 
 @pytest.mark.usefixtures("fake_framework")

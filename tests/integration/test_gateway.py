@@ -1,7 +1,6 @@
 """The gateway's process, as a guest and the trusted side see it: what was answered is not asked again."""
 
 import asyncio
-import contextlib
 import http.client
 import json
 import os
@@ -9,7 +8,7 @@ import signal
 import threading
 import time
 import urllib.parse
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import ModelAddress
 from tests.integration.gateway_calls import ask, send
+from tests.integration.local_gateways import local_gateway
 from tests.integration.processes import alive, wait_until
 
 
@@ -36,20 +36,9 @@ def upstream(endpoint: ModelEndpoint) -> ModelEndpoint:
     return endpoint
 
 
-@contextlib.contextmanager
-def started(state: Path, base_url: str, key: str | None = None) -> Generator[LocalGateway]:
-    gateway = LocalGateway(state, ModelAddress(base_url=base_url, api_key=key))
-    try:
-        gateway.ready()
-        yield gateway
-    finally:
-        gateway.close()
-        wait_until(lambda: not gateway.running, "it ends when it is let go")
-
-
 @pytest.fixture
 def gateway(state: Path, upstream: ModelEndpoint) -> Iterator[LocalGateway]:
-    with started(state, upstream.base_url) as running:
+    with local_gateway(state, upstream.base_url) as running:
         yield running
 
 
@@ -67,7 +56,7 @@ def test_a_retry_gets_the_same_bytes_and_the_upstream_no_second_call(
     assert first.status == 200 and not first.replayed and upstream.count == 1
     again = ask(attempt(gateway), "hi", stream=stream)
     assert again.body == first.body and again.headers["content-type"] == first.headers["content-type"]
-    with started(state, upstream.base_url) as other:
+    with local_gateway(state, upstream.base_url) as other:
         assert ask(attempt(other), "hi", stream=stream).body == first.body
     assert upstream.count == 1
 
@@ -126,7 +115,7 @@ def test_after_an_answer_with_too_many_names_to_tell_none_is_mistaken_for_anothe
     state: Path, upstream: ModelEndpoint
 ) -> None:
     many = " ".join(f"{n:08d}" for n in range(2_000))
-    with started(state, upstream.script("many", Script(text=many))) as gateway:
+    with local_gateway(state, upstream.script("many", Script(text=many))) as gateway:
         ask(attempt(gateway), "at 2026-01-01T10:00:00")
         assert not ask(attempt(gateway), "at 2026-01-02T11:11:11").replayed
 
@@ -135,7 +124,7 @@ def test_a_guest_that_goes_away_has_its_answer_when_it_comes_back(
     state: Path, upstream: ModelEndpoint
 ) -> None:
     slow = upstream.script("slow", Script(latency=1.0))
-    with started(state, slow) as patient:
+    with local_gateway(state, slow) as patient:
         address = attempt(patient)
         base = urllib.parse.urlsplit(address.base_url)
         connection = http.client.HTTPConnection(str(base.hostname), base.port)
@@ -150,19 +139,23 @@ def test_a_guest_that_goes_away_has_its_answer_when_it_comes_back(
 
 def test_let_go_it_records_what_is_on_its_way(state: Path, upstream: ModelEndpoint) -> None:
     slow = upstream.script("slow", Script(latency=1.0))
-    with started(state, slow) as gateway:
+    with local_gateway(state, slow) as gateway:
         address = attempt(gateway)
         asking = threading.Thread(target=lambda: ask(address, "hi"))
         asking.start()
         wait_until(lambda: upstream.count == 1, "the call is on its way")
     asking.join()
-    with started(state, slow) as gateway:
+    with local_gateway(state, slow) as gateway:
         assert ask(attempt(gateway), "hi").replayed
 
 
 def test_a_call_that_one_gateway_still_makes_another_waits_for(state: Path, upstream: ModelEndpoint) -> None:
     slow = upstream.script("slow", Script(latency=3.0))
-    with started(state, slow) as next_one, started(state, slow) as gateway, ThreadPoolExecutor(1) as threads:
+    with (
+        local_gateway(state, slow) as next_one,
+        local_gateway(state, slow) as gateway,
+        ThreadPoolExecutor(1) as threads,
+    ):
         address, again = attempt(gateway), attempt(next_one)
         told = threads.submit(ask, address, "hi")
         wait_until(lambda: upstream.count == 1, "the call is on its way")
@@ -173,7 +166,11 @@ def test_a_call_that_one_gateway_still_makes_another_waits_for(state: Path, upst
 
 def test_a_call_of_a_gateway_that_was_killed_is_made_anew(state: Path, upstream: ModelEndpoint) -> None:
     slow = upstream.script("slow", Script(latency=1.0))
-    with started(state, slow) as next_one, started(state, slow) as gateway, ThreadPoolExecutor(1) as threads:
+    with (
+        local_gateway(state, slow) as next_one,
+        local_gateway(state, slow) as gateway,
+        ThreadPoolExecutor(1) as threads,
+    ):
         told = threads.submit(ask, attempt(gateway), "hi")
         wait_until(lambda: upstream.count == 1, "the call is on its way")
         os.kill(gateway.pid, signal.SIGKILL)
@@ -184,7 +181,7 @@ def test_a_call_of_a_gateway_that_was_killed_is_made_anew(state: Path, upstream:
 
 
 def test_a_try_goes_on_where_it_was_with_another_gateway(state: Path, upstream: ModelEndpoint) -> None:
-    with started(state, upstream.base_url) as gateway:
+    with local_gateway(state, upstream.base_url) as gateway:
         address = attempt(gateway)
         assert {ask(address, "hi").status for _ in range(2)} == {200} and upstream.count == 2
         again = attempt(gateway)
@@ -203,7 +200,7 @@ def test_killed_it_has_lost_nothing_that_was_told(state: Path, upstream: ModelEn
     told = [ask(attempt(gateway), f"question {n}") for n in range(20)]
     os.kill(gateway.pid, signal.SIGKILL)
     gateway.close()
-    with started(state, upstream.base_url) as next_one:
+    with local_gateway(state, upstream.base_url) as next_one:
         again = [ask(attempt(next_one), f"question {n}") for n in range(20)]
     assert [answer.body for answer in again] == [answer.body for answer in told]
     assert upstream.count == 20
@@ -241,7 +238,7 @@ def test_killed_it_is_started_again_with_its_journal(gateway: LocalGateway, upst
 def test_an_upstreams_fault_is_tried_again_in_one_place(
     state: Path, upstream: ModelEndpoint, fault: Fault, calls: int, status: int
 ) -> None:
-    with started(state, upstream.script("faulty", Script(faults=(fault,)))) as gateway:
+    with local_gateway(state, upstream.script("faulty", Script(faults=(fault,)))) as gateway:
         answer = ask(attempt(gateway), "hi")
         assert (answer.status, upstream.count) == (status, calls)
         if status != 200:
@@ -259,7 +256,7 @@ def test_an_answer_that_cannot_be_used_is_passed_on_and_not_kept(
     state: Path, upstream: ModelEndpoint, kind: FaultKind, *, stream: bool
 ) -> None:
     script = Script(faults=(Fault(kind=kind, first=1),))
-    with started(state, upstream.script("faulty", script)) as gateway:
+    with local_gateway(state, upstream.script("faulty", script)) as gateway:
         ask(attempt(gateway), "hi", stream=stream)
         good = ask(attempt(gateway), "hi", stream=stream)
         assert good.status == 200 and not good.replayed
@@ -287,7 +284,7 @@ def test_the_upstream_gets_its_key_and_not_the_guests_token(state: Path) -> None
         async with server:
 
             def work() -> None:
-                with started(state, f"http://127.0.0.1:{port}/v1", key="the-operators") as gateway:
+                with local_gateway(state, f"http://127.0.0.1:{port}/v1", key="the-operators") as gateway:
                     address = attempt(gateway)
                     assert ask(address, "hi").status == 200
                     assert str(address.api_key) not in seen[0]

@@ -22,6 +22,7 @@ from orchestrator_resources.gateway import LocalGateway
 from orchestrator_resources.homes import home_folder
 from orchestrator_runtimes.messages import ModelAddress
 from orchestrator_runtimes.profiles import installed_frameworks
+from tests.integration.local_gateways import local_gateway
 from tests.integration.processes import wait_until
 
 SERVER: Final = Path(__file__).parent / "mcp_order_server.py"
@@ -61,20 +62,10 @@ def orders(told: Path) -> Iterator[str]:
         yield url
 
 
-@contextlib.contextmanager
-def started(folder: Path, url: str, **settings: Any) -> Generator[LocalGateway]:
+def started(folder: Path, url: str, **settings: Any) -> contextlib.AbstractContextManager[LocalGateway]:
+    """Serve with one MCP server behind the gateway, and no model."""
     server = McpServer(settings=McpServerSettings(url=url, **settings), headers={"x-key": "the-operators"})
-    gateway = LocalGateway(
-        folder / "journal.db",
-        ModelAddress(base_url="http://127.0.0.1:1/v1"),
-        mcp_servers={"orders": server},
-    )
-    try:
-        gateway.ready()
-        yield gateway
-    finally:
-        gateway.close()
-        wait_until(lambda: not gateway.running, "it ends when it is let go")
+    return local_gateway(folder / "journal.db", "http://127.0.0.1:1/v1", mcp_servers={"orders": server})
 
 
 class Client:

@@ -1,13 +1,10 @@
 """What the gateway tells an OTLP receiver and Prometheus: the same for every framework, and never what was said."""
 
-import contextlib
 import importlib
 import inspect
-import json
 import socket
-import urllib.error
 import urllib.request
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +18,8 @@ from orchestrator_resources.gateway import LocalGateway
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.messages import ModelAddress
+from tests.integration import gateway_calls
+from tests.integration.local_gateways import local_gateway
 from tests.integration.otlp_receiver import Receiver, Span, receiving
 from tests.integration.processes import wait_until
 
@@ -41,39 +40,16 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         yield running
 
 
-@contextlib.contextmanager
-def started(folder: Path, base_url: str) -> Generator[LocalGateway]:
-    """Start a gateway, whose telemetry is all there when the block has ended."""
-    gateway = LocalGateway(folder / "calls.db", ModelAddress(base_url=base_url))
-    try:
-        gateway.ready()
-        yield gateway
-    finally:
-        gateway.close()
-        wait_until(lambda: not gateway.running, "it ends when it is let go")
-
-
 def address(gateway: LocalGateway) -> ModelAddress:
     return gateway.model(
         execution="e", agent="a" * 64, inputs="hi", seconds=60, traceparent=f"00-{TRACE}-{STEP}-01", run="r"
     )
 
 
-def ask(
-    to: ModelAddress, *, path: str = "/chat/completions", traceparent: str | None = None, **more: Any
-) -> int:
-    body = {"model": "m", "messages": [{"role": "user", "content": SECRET}], **more}
-    headers = {"content-type": "application/json", "authorization": f"Bearer {to.api_key}"}
-    if traceparent is not None:
-        headers["traceparent"] = traceparent
-    request = urllib.request.Request(to.base_url + path, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            answer.read()
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
+def ask(to: ModelAddress, *, traceparent: str | None = None, **more: Any) -> int:
+    """Make a call and return its status."""
+    headers = {} if traceparent is None else {"traceparent": traceparent}
+    return gateway_calls.ask(to, SECRET, headers=headers, **more).status
 
 
 def names(*modules: str) -> set[str]:
@@ -90,7 +66,7 @@ def test_a_call_is_a_span_and_a_retrys_is_another_that_cost_nothing(
     receiver: Receiver, endpoint: ModelEndpoint, tmp_path: Path
 ) -> None:
     endpoint.reset()
-    with started(tmp_path, endpoint.base_url) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
         for _ in range(2):
             assert ask(address(gateway), temperature=0.5, max_tokens=100, seed=7) == 200
     first, again = receiver.spans
@@ -129,7 +105,7 @@ def test_every_name_is_one_of_the_conventions_or_our_own(
     receiver: Receiver, endpoint: ModelEndpoint, tmp_path: Path
 ) -> None:
     endpoint.reset()
-    with started(tmp_path, endpoint.base_url) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
         ask(address(gateway), stream=True, response_format={"type": "json_object"}, n=2, top_p=1)
         ask(address(gateway), path="/responses", input="hi")
         ask(address(gateway), path="/embeddings", input="hi")
@@ -149,7 +125,7 @@ def test_metrics_count_what_was_paid_once(
     receiver: Receiver, endpoint: ModelEndpoint, tmp_path: Path
 ) -> None:
     endpoint.reset()
-    with started(tmp_path, endpoint.base_url) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
         for _ in range(3):
             ask(address(gateway), stream=True, stream_options={"include_usage": True})
         assert ask(ModelAddress(base_url=address(gateway).base_url, api_key="stolen")) == 401
@@ -187,7 +163,7 @@ def test_a_failed_call_tells_the_kind_of_its_error(
     receiver: Receiver, endpoint: ModelEndpoint, tmp_path: Path, fault: Fault, error: str
 ) -> None:
     endpoint.reset()
-    with started(tmp_path, endpoint.script("faulty", Script(faults=(fault,)))) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.script("faulty", Script(faults=(fault,)))) as gateway:
         ask(address(gateway))
     (span,) = receiver.spans
     assert span.status == ERROR and span.attributes["error.type"] == error
@@ -201,7 +177,7 @@ def test_what_was_said_and_every_key_stays_here(
 ) -> None:
     endpoint.reset()
     answer = "what only the model says"
-    with started(tmp_path, endpoint.script("said", Script(text=answer))) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.script("said", Script(text=answer))) as gateway:
         to = address(gateway)
         ask(to)
         ask(to, stream=True)
@@ -226,7 +202,7 @@ def test_a_call_belongs_to_the_trace_that_the_trusted_side_named(
     receiver: Receiver, endpoint: ModelEndpoint, tmp_path: Path, sent: str | None, parent: str
 ) -> None:
     endpoint.reset()
-    with started(tmp_path, endpoint.base_url) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
         ask(address(gateway), traceparent=sent)
     (span,) = receiver.spans
     assert (span.trace, span.parent) == (TRACE, parent)
@@ -240,7 +216,7 @@ def test_a_receiver_that_does_not_answer_holds_nothing_up(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with started(tmp_path, endpoint.base_url) as gateway:
+        with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
             assert [ask(address(gateway)) for _ in range(3)] == [200] * 3
 
 
@@ -257,7 +233,7 @@ def test_variables_that_are_meant_for_others_do_not_keep_it_from_serving(
     value: str,
 ) -> None:
     monkeypatch.setenv(name, value)
-    with started(tmp_path, endpoint.base_url) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
         assert ask(address(gateway)) == 200
     assert receiver.raw == []
 
@@ -268,7 +244,7 @@ def test_the_headers_of_the_environment_open_the_receiver(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-team=tides")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "the-teams-gateway")
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
-    with started(tmp_path, endpoint.base_url) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
         ask(address(gateway))
     assert receiver.headers[0]["x-team"] == "tides"
     assert receiver.resources[0]["service.name"] == "the-teams-gateway" and not receiver.metrics
@@ -282,7 +258,7 @@ def test_prometheus_is_answered_at_an_address_that_guests_do_not_call(
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
     monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
     monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(port))
-    with started(tmp_path, endpoint.base_url) as gateway:
+    with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
         to = address(gateway)
         ask(to)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
@@ -306,7 +282,7 @@ def test_where_the_address_of_prometheus_is_taken_a_run_goes_on_without(
         monkeypatch.setenv("OTEL_METRICS_EXPORTER", "prometheus")
         monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
         monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(taken.getsockname()[1]))
-        with started(tmp_path, endpoint.base_url) as gateway:
+        with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
             assert ask(address(gateway)) == 200
 
 

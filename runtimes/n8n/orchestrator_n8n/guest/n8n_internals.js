@@ -8,6 +8,7 @@
 
 const path = require('node:path');
 
+const { JournaledNodes } = require('./journaled_nodes');
 const { list } = require('./schemas');
 
 /** @typedef {import('./workflows').Node} Node */
@@ -15,7 +16,8 @@ const { list } = require('./schemas');
 /** @typedef {{node: string, till: Date | null, state: string}} Waiting `till` is null when only a decision ends it. */
 /** @typedef {{items: any[], lastNode: string | null, error: any, waiting: Waiting | null}} Ended */
 /** @typedef {{id: string, credentials: Record<string, unknown>, onNode: (name: string, run: any) => Promise<void>,
- *   subWorkflow: (id: string) => Workflow, signal: AbortSignal}} Options `subWorkflow` throws when there is none. */
+ *   subWorkflow: (id: string) => Workflow, signal: AbortSignal,
+ *   journal: import('./journaled_nodes').Journal | null}} Options `subWorkflow` throws when there is none. */
 
 /** @param {string} app Folder of n8n's package. */
 function load(app) {
@@ -26,9 +28,19 @@ function load(app) {
 	const { findSubworkflowStart } = require(path.join(app, 'dist/utils'));
 	const { getLastExecutedNodeRuns } = require(path.join(app, 'dist/workflow-helpers'));
 	const core = from('n8n-core');
-	const { createRunExecutionData, mergeRunsPerBranch, WAIT_INDEFINITELY, Workflow: N8nWorkflow } = from('n8n-workflow');
+	const n8nWorkflow = from('n8n-workflow');
+	const { createRunExecutionData, mergeRunsPerBranch, WAIT_INDEFINITELY, Workflow: N8nWorkflow } = n8nWorkflow;
 	const { parse, stringify } = from('flatted');
 	const nodeTypes = Container.get(NodeTypes);
+
+	/** @param {string} id Of an execution. @returns {import('./journaled_nodes').Binaries} */
+	function binaries(id) {
+		const service = Container.get(core.BinaryDataService);
+		return {
+			read: (binary) => service.getAsBuffer(binary),
+			store: (bytes, binary) => service.store({ type: 'execution', workflowId: id, executionId: id }, bytes, binary),
+		};
+	}
 
 	/** @param {Node} node @param {object[]} items As n8n has them. @returns {any} The state of an execution that begins. */
 	function begun(node, items) {
@@ -42,8 +54,11 @@ function load(app) {
 	 * @param {Workflow} data @param {any} state @param {Options} options
 	 * @returns {Promise<{run: any, answer: any}>} What n8n made of it, and of a node that responds.
 	 */
-	async function execute(data, state, { id, credentials, onNode, subWorkflow, signal }) {
-		const workflow = new N8nWorkflow({ ...data, id, active: false, nodeTypes, staticData: {} });
+	async function execute(data, state, options) {
+		const { id, credentials, onNode, subWorkflow, signal, journal } = options;
+		const nodes = journal && new JournaledNodes(journal, binaries(id), n8nWorkflow.isNodeClassInstance);
+		const types = nodes?.types(nodeTypes) ?? nodeTypes;
+		const workflow = new N8nWorkflow({ ...data, id, active: false, nodeTypes: types, staticData: {} });
 		const base = await additional.getBase({ workflowSettings: data.settings });
 		const hooks = new core.ExecutionLifecycleHooks('trigger', id, { ...data, id });
 		hooks.addHandler('nodeExecuteAfter', onNode);
@@ -62,7 +77,7 @@ function load(app) {
 			executeWorkflow: async (info, _from, call) => {
 				const sub = info.code ?? subWorkflow(String(info.id));
 				const start = begun(findSubworkflowStart(sub.nodes), call.inputData ?? [{ json: {} }]);
-				const { run } = await execute(sub, start, { id, credentials, onNode, subWorkflow, signal });
+				const { run } = await execute(sub, start, options);
 				const { error } = run.data.resultData;
 				if (error) throw error;
 				if (run.waitTill) throw new Error(`the sub-workflow '${sub.name}' waits, which only the workflow itself may`);

@@ -8,9 +8,11 @@ const { setTimeout: sleep } = require('node:timers/promises');
 
 const { AgentError } = require('./errors');
 const { Memories } = require('./memories');
+const { NativeSteps } = require('./native_steps');
+const { NodeRules } = require('./node_rules');
 const { portableWorkflow } = require('./portable');
-const { refuseMissing, subWorkflows } = require('./sub_workflows');
-const { itemsOf, outputOf, readWorkflow, startOf, waitsForTime } = require('./workflows');
+const { reached, subWorkflows } = require('./sub_workflows');
+const { callsUnknown, itemsOf, outputOf, readWorkflow, startOf, waitsForTime } = require('./workflows');
 const running = require('./running');
 
 /** Runs of nodes in one execution: n8n keeps what each yields until the end, so a circle would fill its memory. */
@@ -58,9 +60,12 @@ class N8nRuntime {
 		const known = (/** @type {string} */ type, /** @type {number} */ version) => this._n8n.known(type, version);
 		const subWorkflow = await subWorkflows(folder, known);
 		const workflow = readWorkflow(text, entrypoint, known);
-		refuseMissing(workflow, subWorkflow);
-		const start = startOf(workflow, entrypoint, (node) => this._n8n.isTrigger(node), options.trigger);
-		return { workflow, start, subWorkflow, tools: [] };
+		const workflows = reached(workflow, subWorkflow);
+		const isTrigger = (/** @type {import('./workflows').Node} */ node) => this._n8n.isTrigger(node);
+		const start = startOf(workflow, entrypoint, isTrigger, options.trigger);
+		const rules = new NodeRules(options);
+		rules.check(workflows, !workflows.some(callsUnknown), isTrigger);
+		return { workflow, start, subWorkflow, rules, tools: [] };
 	}
 
 	/** @param {any} agent From `load`. @param {Execution} execution @param {{decision: unknown}} [resumed] */
@@ -71,7 +76,8 @@ class N8nRuntime {
 		}
 		const memories = new Memories(state.messages);
 		const from = resumed ? { ...state.waiting, ...resumed } : null;
-		const { ended, workflow } = await this._opened(agent, execution, memories, (options) =>
+		const steps = agent.rules && execution.run.journal ? new NativeSteps(execution, from?.steps) : null;
+		const { ended, workflow } = await this._opened(agent, execution, { memories, steps }, (options) =>
 			this._ended(agent, execution, from, options),
 		);
 		execution.check();
@@ -79,7 +85,7 @@ class N8nRuntime {
 		const messages = await memories.stored();
 		if (ended.waiting !== null) {
 			const { node, till, state: kept } = ended.waiting;
-			await execution.saveState(JSON.stringify({ messages, waiting: { workflow, kept } }));
+			await execution.saveState(JSON.stringify({ messages, waiting: { workflow, kept, steps: steps?.counts } }));
 			const request = { node, until: till?.toISOString() ?? null, items: ended.items };
 			return { output: request, finishReason: 'interrupted', native: {} };
 		}
@@ -94,10 +100,11 @@ class N8nRuntime {
 	/**
 	 * Do `work` while the execution has an address for model calls, and its nodes find its memories and tools.
 	 *
-	 * @template T @param {any} agent @param {Execution} execution @param {Memories} memories
+	 * @template T @param {any} agent @param {Execution} execution
+	 * @param {{memories: Memories, steps: NativeSteps | null}} its
 	 * @param {(options: import('./n8n_internals').Options) => Promise<T>} work @returns {Promise<T>}
 	 */
-	async _opened(agent, execution, memories, work) {
+	async _opened(agent, execution, { memories, steps }, work) {
 		const schema = agent.portable?.output_schema;
 		const format = { type: 'json_schema', json_schema: { name: 'output', schema, strict: true } };
 		const model = this._proxy.open(execution, schema ? { response_format: format } : {});
@@ -110,10 +117,11 @@ class N8nRuntime {
 				credentials: { apiKey: 'not-a-key', url: model.url, header: false, allowedHttpRequestDomains: 'all' },
 				onNode: async (name, run) => {
 					if (++runs > NODE_RUNS) execution.stop(tooManyRuns(name));
-					await this._told(execution, name, run);
+					await this._told(execution, name, run, steps?.tookFor(name) ?? false);
 				},
 				subWorkflow: agent.subWorkflow,
 				signal: execution.stopping.signal,
+				journal: steps && { steps, rules: agent.rules },
 			});
 		} finally {
 			running.remove(id);
@@ -125,7 +133,7 @@ class N8nRuntime {
 	 * Run a workflow to its end, or until it waits for a decision or for longer than the execution may take.
 	 *
 	 * @param {any} agent @param {Execution} execution
-	 * @param {{workflow: any, kept: string, decision: unknown} | null} resumed
+	 * @param {{workflow: any, kept: string, steps?: Record<string, number>, decision: unknown} | null} resumed
 	 * @param {import('./n8n_internals').Options} options
 	 * @returns {Promise<{ended: import('./n8n_internals').Ended, workflow: any}>}
 	 */
@@ -161,12 +169,12 @@ class N8nRuntime {
 			this._tools.call(execution, agent.digest, name, values);
 	}
 
-	/** @param {Execution} execution @param {string} name Of a node that ended. @param {any} run */
-	async _told(execution, name, run) {
-		const seconds = (run?.executionTime ?? 0) / 1000;
+	/** @param {Execution} execution @param {string} name Of a node that ended. @param {any} run @param {boolean} replayed */
+	async _told(execution, name, run, replayed) {
+		const seconds = replayed ? 0 : (run?.executionTime ?? 0) / 1000;
 		if (run?.data?.ai_tool) {
 			execution.beginToolCall(name);
-			await execution.endToolCall(name, { seconds, error: run.error?.message });
+			await execution.endToolCall(name, { seconds, error: run.error?.message, replayed });
 		} else {
 			await execution.emit({ kind: 'metric', name: `node ${name}`, value: seconds });
 		}

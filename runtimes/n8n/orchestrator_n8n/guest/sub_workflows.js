@@ -41,17 +41,21 @@ function idOf(text) {
 }
 
 /**
- * Throw unless every workflow is there that can be called, with all its nodes.
+ * Return a workflow and those that it, or one of them, calls by their ids.
  *
- * @param {Workflow} workflow @param {(id: string) => Workflow} subWorkflow
+ * @param {Workflow} workflow @param {(id: string) => Workflow} subWorkflow Throws when there is none, or a node is missing.
+ * @returns {Workflow[]}
  */
-function refuseMissing(workflow, subWorkflow) {
+function reached(workflow, subWorkflow) {
 	const wanted = calledBy(workflow);
-	const seen = new Set();
+	/** @type {Map<string, Workflow>} */
+	const found = new Map();
 	for (let id = wanted.pop(); id !== undefined; id = wanted.pop()) {
-		if (!seen.has(id)) wanted.push(...calledBy(subWorkflow(id)));
-		seen.add(id);
+		if (found.has(id)) continue;
+		found.set(id, subWorkflow(id));
+		wanted.push(...calledBy(/** @type {Workflow} */ (found.get(id))));
 	}
+	return [workflow, ...found.values()];
 }
 
-module.exports = { refuseMissing, subWorkflows };
+module.exports = { reached, subWorkflows };

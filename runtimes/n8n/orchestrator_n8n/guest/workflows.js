@@ -92,6 +92,14 @@ function calledBy({ nodes }) {
 	return ids.filter((id) => typeof id === 'string' && id !== '' && !id.startsWith('='));
 }
 
+/** @param {Workflow} workflow @returns {boolean} Whether a node calls a workflow that is known only as it runs. */
+function callsUnknown({ nodes }) {
+	return nodes.some(({ parameters: { workflowId, workflowJson } }) => {
+		const id = workflowId?.value ?? workflowId;
+		return workflowJson !== undefined || (typeof id === 'string' && id.startsWith('='));
+	});
+}
+
 /**
  * The node that a workflow begins with.
  *
@@ -131,4 +139,4 @@ function outputOf(items) {
 	return items.length === 1 ? items[0] : items;
 }
 
-module.exports = { calledBy, itemsOf, outputOf, readWorkflow, startOf, waitsForTime };
+module.exports = { calledBy, callsUnknown, itemsOf, outputOf, readWorkflow, startOf, waitsForTime };

@@ -7,7 +7,7 @@ const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
 
-const { refuseMissing, subWorkflows } = require('../../../../runtimes/n8n/orchestrator_n8n/guest/sub_workflows');
+const { reached, subWorkflows } = require('../../../../runtimes/n8n/orchestrator_n8n/guest/sub_workflows');
 
 const known = (/** @type {string} */ type) => type !== 'unknown';
 
@@ -49,8 +49,9 @@ test('all that is called must be there and run, however far, and circles end', a
 	const unknown = { id: 'odd', nodes: [{ name: 'Odd', type: 'unknown' }], connections: {} };
 	const files = { 'a.json': calling('a', 'b'), 'b.json': calling('b', 'a', 'b'), 'c.json': calling('c', 'a', 'gone') };
 	await inBundle({ ...files, 'odd.json': unknown }, (find) => {
-		refuseMissing(calling(undefined, 'a', 'a'), find);
-		assert.throws(() => refuseMissing(calling(undefined, 'c'), find), /the workflow 'gone' is called/);
-		assert.throws(() => refuseMissing(calling(undefined, 'odd'), find), /the workflow 'odd\.json' has the node 'Odd'/);
+		const names = reached(calling(undefined, 'a', 'a'), find).map((one) => one.name);
+		assert.deepEqual(names, ['named undefined', 'named a', 'named b']);
+		assert.throws(() => reached(calling(undefined, 'c'), find), /the workflow 'gone' is called/);
+		assert.throws(() => reached(calling(undefined, 'odd'), find), /the workflow 'odd\.json' has the node 'Odd'/);
 	});
 });

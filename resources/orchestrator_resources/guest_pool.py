@@ -80,6 +80,7 @@ class GuestPool:
         self._asked = 0
         self._changed = asyncio.Event()
         self._alone = asyncio.Lock()
+        self._lone: GuestProcess | None = None
         self._spread_at = (
             command.max_executions if command.shared else SPREAD_AT
         )  # it is shared as its start costs
@@ -134,6 +135,7 @@ class GuestPool:
         for task in starting:
             task.cancel()
         await asyncio.gather(*starting, *self._ending, return_exceptions=True)
+        await self._end_lone()
         guests, self._guests = [*self._guests, *self._outgrown], []
         await asyncio.gather(*(guest.stop() for guest in guests))
         if guests and not self._crashes and not self._command.shared:
@@ -187,21 +189,45 @@ class GuestPool:
     async def _run_alone(
         self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent
     ) -> Result:
+        """Run an execution in the guest that serves suspects, one after the other, until it dies.
+
+        Only one that has served nobody before shows who is guilty: what an earlier execution left may end it later.
+        """
         async with self._alone:
-            guest = await GuestProcess.start(
-                replace(self._command.own, max_executions=1),
-                sessions=self._sessions,
-                journal=self._journal,
-                approvals=self._approvals,
-            )
-            try:
-                return await self._run_in(guest, agent, make_run, on_event)
-            except AgentError as error:
-                if error.code is ErrorCode.RUNTIME_CRASHED:
-                    raise await guest.crash("crashed") from error
-                raise
-            finally:
-                await guest.stop()
+            while True:
+                guest, fresh = await self._lone_guest()
+                try:
+                    return await self._run_in(guest, agent, make_run, on_event)
+                except AgentError as error:
+                    crashed = error.code is ErrorCode.RUNTIME_CRASHED
+                    if not crashed and hasattr(error, "usage"):
+                        raise  # the guest tells how the execution ended
+                    told = await guest.crash("crashed") if crashed else error
+                    await self._end_lone()
+                    if fresh or not crashed:
+                        raise told from error
+                except asyncio.CancelledError:
+                    await self._end_lone()
+                    raise
+
+    async def _lone_guest(self) -> tuple[GuestProcess, bool]:
+        """Return the guest that serves suspects, and whether it has served nobody yet."""
+        if self._lone is not None and self._lone.running and not self._lone.outgrown(0):
+            return self._lone, False
+        await self._end_lone()
+        self._lone = await GuestProcess.start(
+            replace(self._command.own, max_executions=1),
+            sessions=self._sessions,
+            journal=self._journal,
+            approvals=self._approvals,
+        )
+        return self._lone, True
+
+    async def _end_lone(self) -> None:
+        guest, self._lone = self._lone, None
+        if guest is not None:
+            self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
+            await guest.stop()
 
     async def _load(self, guest: GuestProcess, agent: Agent) -> Loaded:
         """Load an agent into a guest once, however many executions ask at the same time."""

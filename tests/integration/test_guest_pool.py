@@ -9,14 +9,16 @@ from typing import TypeVar
 
 import pytest
 
-from orchestrator_resources.guest_pool import SPREAD_AT, GuestPool
+from orchestrator_resources.guest_pool import SPREAD_AT, Agent, GuestPool
+from orchestrator_runtimes import bundles
+from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.conformance.fake import PROFILE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.messages import Result
-from tests.integration.pool_runs import run_one
+from orchestrator_runtimes.messages import AgentSource, ModelAddress, Result, Run
+from tests.integration.pool_runs import ignore, run_one
 
 T = TypeVar("T")
 
@@ -72,6 +74,55 @@ def test_guests_that_start_together_share_the_work() -> None:
         return loads
 
     assert with_pool(work, COMMAND, processes=2, latency=10) == [40, 40]
+
+
+SUSPECTS = """
+import os, re, sys, threading, time
+from orchestrator_runtimes.conformance.fake import FakeAgent
+
+def finish(text):
+    if sys.orig_argv[sys.orig_argv.index("--max-executions") + 1] != "1":
+        os._exit(1)
+    match re.search("guilty|mine|slow", text):
+        case None:
+            return os.getpid()
+        case found if found[0] == "guilty":
+            os._exit(1)
+        case found if found[0] == "mine":
+            threading.Timer(0.3, os._exit, (1,)).start()
+        case _:
+            time.sleep(1)
+    return os.getpid()
+
+agent = FakeAgent(instructions="x", finish=finish)
+"""
+
+
+def test_one_guest_serves_suspects_in_turn_and_only_a_fresh_one_shows_who_is_guilty(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SUSPECTS)
+    digest, archive = bundles.pack(tmp_path)
+    agent = Agent(source=AgentSource(entrypoint="mine:agent"), bundle=Bundle(digest=digest, archive=archive))
+
+    async def work(pool: GuestPool, endpoint: ModelEndpoint) -> list[object]:
+        base_url = endpoint.script("echo", Script(echo=r"\w+"))
+
+        async def one(number: int, text: str) -> object:
+            def request(loaded: str) -> Run:
+                model = ModelAddress(base_url=base_url)
+                return Run(execution=f"e{number}", agent=loaded, inputs=text, model=model)
+
+            try:
+                return (await pool.run(agent, request, ignore)).output
+            except AgentError as error:
+                return error.code
+
+        suspects = ["good", "good", "guilty", "good", "mine", "slow", "good"]
+        return [await one(number, text) for number, text in enumerate(suspects)]
+
+    first, second, guilty, third, mine, slow, last = with_pool(work, COMMAND, processes=1, latency=0)
+    assert guilty is ErrorCode.RUNTIME_CRASHED
+    assert first == second and third == mine and slow == last
+    assert len({first, third, slow}) == 3 and all(isinstance(pid, int) for pid in (first, third, slow))
 
 
 def test_a_runtime_that_cannot_start_says_why_to_every_execution() -> None:

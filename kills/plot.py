@@ -32,6 +32,9 @@ OUTPUT_SCHEMA: Final[Mapping[str, Json]] = {
 }
 INSTRUCTIONS: Final = "You buy what the user names. Use the tools, then give the item and all receipts."
 
+_ENDS: Final = "format_final_json_response"
+"""The tool by which n8n's agents end with a structured output."""
+
 _RECEIPT: Final = re.compile(r"<(KILL-\d+) (\d+) ([a-z]+) ([0-9a-f]{6})>")
 
 
@@ -100,7 +103,11 @@ def next_answer(conversation: Conversation, witness: str) -> Answer:
         ]
         return Answer(calls=tuple(calls), finish_reason="tool_calls")
     receipts = sorted(receipt(item, step) for step in done)
-    text = json.dumps({"item": item, "receipts": receipts})
+    output = {"item": item, "receipts": receipts}
+    text = json.dumps(output)
+    if any(tool.name == _ENDS for tool in conversation.tools):
+        wrapped = json.dumps({"output": output})
+        return Answer(calls=(ToolCall(name=_ENDS, arguments=wrapped),), finish_reason="tool_calls")
     forced = conversation.tool_choice.removeprefix("tool:")
     if forced != conversation.tool_choice:
         return Answer(calls=(ToolCall(name=forced, arguments=text),), finish_reason="tool_calls")

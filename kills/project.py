@@ -59,13 +59,16 @@ class Job:
     @property
     def files(self) -> tuple[str, ...]:
         """The files of the agent's code."""
-        return ("tools.py", f"{self.framework}_agent.py") if self.native else ("tools.py",)
+        if not self.native:
+            return ("tools.py",)
+        return ("n8n_agent.json",) if self.framework == "n8n" else ("tools.py", f"{self.framework}_agent.py")
 
     def spec(self) -> AgentSpec:
         """Return the agent and how it runs."""
         what: Mapping[str, Any] = {"portable": _portable()}
         if self.native:
-            what = {"entrypoint": f"{self.framework}_agent:build", "options": {"once": sorted(ONCE)}}
+            entrypoint = "n8n_agent.json" if self.framework == "n8n" else f"{self.framework}_agent:build"
+            what = {"entrypoint": entrypoint, "options": {"once": sorted(ONCE)}}
         return AgentSpec(
             framework=self.framework,
             **what,

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final, LiteralString, Protocol
@@ -11,14 +11,10 @@ from typing import Any, Final, LiteralString, Protocol
 import psycopg
 
 from orchestrator_gateway.journal import Scope
-from orchestrator_gateway.payloads import unpacked
+from orchestrator_gateway.payloads import unpacked, unpacked_text
 from orchestrator_gateway.sqlite_journal import SqliteJournal
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.runtimes import CALLS, STEPS
-from orchestrator_resources.step_journal import SqliteSteps
-from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.messages import StepLookup
-from orchestrator_runtimes.tools import step_identity
 
 _BACK_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.05
@@ -26,8 +22,7 @@ _ANSWERS: Final[LiteralString] = (
     "SELECT body FROM orchestrator_gateway.calls WHERE execution = %s AND lease IS NULL"
 )
 _RESULTS: Final[LiteralString] = (
-    "SELECT 1 FROM orchestrator_gateway.steps"
-    " WHERE execution = %s AND step = %s AND occurrence = 0 AND result IS NOT NULL"
+    "SELECT result FROM orchestrator_gateway.steps WHERE execution = %s AND result IS NOT NULL"
 )
 
 
@@ -38,8 +33,8 @@ class Records(Protocol):
         """Return whether the answer with a name is recorded for an execution; `most` calls were begun in this trial."""
         ...
 
-    async def has_result(self, execution: str, tool: str, arguments: Mapping[str, Json]) -> bool:
-        """Return whether the result of a tool call is recorded for an execution."""
+    async def has_result(self, execution: str, receipt: str) -> bool:
+        """Return whether a tool call's result that holds a receipt is recorded for an execution."""
         ...
 
     async def close(self) -> None:
@@ -58,7 +53,7 @@ class SqliteRecords:
         """Open them."""
         self._file = state / CALLS
         self._calls = SqliteJournal(self._file)
-        self._steps = SqliteSteps(state / STEPS)
+        self._steps = state / STEPS
 
     async def has_answer(self, execution: str, name: str, most: int) -> bool:
         """See `Records`."""
@@ -73,20 +68,18 @@ class SqliteRecords:
 
     def _agents(self, execution: str) -> list[str]:
         """Return the agents whose calls are in the journal: guests that are no Python name them in their own way."""
-        with closing(sqlite3.connect(f"file:{self._file}?mode=ro", uri=True)) as database:
-            found = database.execute("SELECT DISTINCT agent FROM calls WHERE execution = ?", (execution,))
-            return [str(agent) for (agent,) in found]
+        question = "SELECT DISTINCT agent FROM calls WHERE execution = ?"
+        return [str(agent) for (agent,) in _read_only(self._file, question, (execution,))]
 
-    async def has_result(self, execution: str, tool: str, arguments: Mapping[str, Json]) -> bool:
+    async def has_result(self, execution: str, receipt: str) -> bool:
         """See `Records`."""
-        step = step_identity(tool, arguments)
-        found = await self._steps.lookup(StepLookup(execution=execution, step=step, occurrence=0, once=False))
-        return found.state == "finished"
+        question = "SELECT result FROM steps WHERE execution = ? AND result IS NOT NULL"
+        found = _read_only(self._steps, question, (execution,))
+        return any([receipt in await unpacked_text(packed) for (packed,) in found])
 
     async def close(self) -> None:
-        """Release the files."""
+        """Release the journal."""
         await self._calls.close()
-        await self._steps.close()
 
 
 class PostgresRecords:
@@ -106,9 +99,10 @@ class PostgresRecords:
         found = await self._read(_ANSWERS, (execution,))
         return any([f'"chatcmpl-{name}"'.encode() in await unpacked(bytes(body)) for (body,) in found])
 
-    async def has_result(self, execution: str, tool: str, arguments: Mapping[str, Json]) -> bool:
+    async def has_result(self, execution: str, receipt: str) -> bool:
         """See `Records`."""
-        return bool(await self._read(_RESULTS, (execution, step_identity(tool, arguments))))
+        found = await self._read(_RESULTS, (execution,))
+        return any([receipt in await unpacked_text(bytes(packed)) for (packed,) in found])
 
     async def close(self) -> None:
         """Have nothing to release."""
@@ -123,3 +117,10 @@ class PostgresRecords:
                 if time.monotonic() > until:
                     raise
             await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _read_only(file: Path, question: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
+    if not file.exists():
+        return []  # nothing was recorded yet
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        return database.execute(question, values).fetchall()

@@ -20,8 +20,8 @@ EXTERNAL_VICTIMS: Final = ((Victim.DATABASE,), (Victim.GATEWAY,), (Victim.GATEWA
 """Where others run the gateway, and its journal is in PostgreSQL; both come back as a cluster brings them."""
 
 RANDOM_ITEMS: Final = 4
-PORTABLE_ONLY: Final = frozenset({"n8n"})
-"""Frameworks whose native agents no seed picks: n8n's nodes are not journaled."""
+_EXTERNAL_SHARE: Final = 0.25
+"""Of the random trials; each of them starts a gateway and a database, which takes a second or two."""
 
 _MOST_KILLS: Final = 3
 _DELAYS: Final = (0.0, 0.002, 0.01, 0.05, 0.3)
@@ -102,21 +102,32 @@ def exhaustive_external(framework: str, *, native: bool) -> Iterator[Trial]:
 
 
 def random_trial(framework: str, seed: int) -> Trial:
-    """Return the run of a seed: one to three kills at or a little after random boundaries of random executions."""
+    """Return the run of a seed: one to three kills at or a little after random boundaries of random executions.
+
+    Half of the agents are of the framework's own kind, a quarter of the gateways are others'.
+    """
     chance = random.Random(f"{framework} {seed}")
-    native = chance.random() < 0.5 and framework not in PORTABLE_ONLY
+    native = chance.random() < 0.5
+    external = chance.random() < _EXTERNAL_SHARE
+    victims = tuple(dict.fromkeys((*VICTIMS, *EXTERNAL_VICTIMS))) if external else VICTIMS
     every = boundaries(held=False)
     moments = sorted(chance.sample(range(len(every)), chance.randint(1, _MOST_KILLS)))
     kills = tuple(
         Kill(
-            victims=chance.choice(VICTIMS),
+            victims=chance.choice(victims),
             item=chance.randrange(RANDOM_ITEMS),
             boundary=every[moment],
             delay=chance.random() * chance.choice(_DELAYS),
         )
         for moment in moments
     )
-    job = Job(framework=framework, native=native, stream=chance.random() < 0.5, items=RANDOM_ITEMS)
+    job = Job(
+        framework=framework,
+        native=native,
+        stream=chance.random() < 0.5,
+        items=RANDOM_ITEMS,
+        external=external,
+    )
     return Trial(name=f"{framework}-{seed}", job=job, kills=kills, seed=seed)
 
 

@@ -95,13 +95,13 @@ class Watch:
         most = 2 * self.models.total()  # a call that was lost has two numbers
         return await self.records.has_answer(execution, f"{item}-{number}", most)
 
-    async def use(self, item: str, step: ToolStep, arguments: Mapping[str, Any]) -> None:
+    async def use(self, item: str, step: ToolStep) -> None:
         """Note a tool call."""
         self.tools[item, step] += 1
         if self.tools[item, step] > 1:
             execution = self._executions.get(item, "")
             known = step in self.seen.get(item, ()) or step.tool in ONCE
-            if known or await self.records.has_result(execution, step.tool, arguments):
+            if known or await self.records.has_result(execution, receipt(item, step)):
                 self.counts["repeated_tools"] += 1
                 self.problems.append(f"the tool {step.tool} {step.number} of {item} ran again")
             else:
@@ -211,8 +211,7 @@ class Witness:
         watch = self._watch(request)
         told = await request.json()
         item, step = told["item"], ToolStep(number=told["number"], tool=told["tool"])
-        address = self.address(request.match_info["trial"])
-        await watch.use(item, step, {"item": item, "number": step.number, "witness": address})
+        await watch.use(item, step)
 
         def at(stage: Stage) -> Boundary:
             return Boundary(number=step.number, tool=step.tool, stage=stage)

@@ -13,6 +13,7 @@ from benchmarks.outcomes import Cell, Outcome
 from benchmarks.sizes import Sizes
 from orchestrator_gateway.journal import Answer, Asked, Scope
 from orchestrator_gateway.sqlite_journal import SqliteJournal
+from orchestrator_gateway.sqlite_store import open_sqlite
 
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 IN_FLIGHT: Final = 100
@@ -42,7 +43,7 @@ def measure_journal(sizes: Sizes) -> Outcome:
 async def _row(size: int, count: int) -> dict[str, Cell]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         file = Path(folder, "calls.db")
-        journal = SqliteJournal(file)
+        journal = SqliteJournal(open_sqlite(file))
 
         async def record(number: int) -> tuple[float, float]:
             """Return the seconds of beginning a call, and of making its answer durable."""

@@ -13,6 +13,7 @@ import psycopg
 from orchestrator_gateway.journal import Scope
 from orchestrator_gateway.payloads import unpacked, unpacked_text
 from orchestrator_gateway.sqlite_journal import SqliteJournal
+from orchestrator_gateway.sqlite_store import open_sqlite
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.runtimes import CALLS, STEPS
 
@@ -52,7 +53,7 @@ class SqliteRecords:
     def __init__(self, state: Path) -> None:
         """Open them."""
         self._file = state / CALLS
-        self._calls = SqliteJournal(self._file)
+        self._calls = SqliteJournal(open_sqlite(self._file))
         self._steps = state / STEPS
 
     async def has_answer(self, execution: str, name: str, most: int) -> bool:

@@ -1,4 +1,4 @@
-"""`orchestrator spend`: what agents, code locations and a tenant spent, from the ledger beside a journal."""
+"""`orchestrator spend`: what agents, code locations and a tenant spent, from the ledger in the journal's database."""
 
 import asyncio
 from pathlib import Path
@@ -17,21 +17,20 @@ def spend(journal: str, tenant: str, since: str | None, until: str | None) -> No
     """Print what was spent, a line for each day and agent, code location or tenant."""
     # the gateway is slow to import, and few commands need it
     from orchestrator_gateway.journal import JournalUnavailable
-    from orchestrator_gateway.journals import is_postgres
-    from orchestrator_gateway.ledgers import FILE, open_ledger
     from orchestrator_gateway.prices import dollars_text
     from orchestrator_gateway.spending_reports import WrongQuestion, days_asked
+    from orchestrator_gateway.stores import is_postgres, open_store
 
-    if not is_postgres(journal) and not Path(journal).with_name(FILE).is_file():
-        raise click.ClickException(f"there is no {FILE} beside {journal!r}: name the journal of a gateway")
+    if not is_postgres(journal) and not Path(journal).is_file():
+        raise click.ClickException(f"there is no file {journal!r}: name the journal of a gateway")
 
     async def rows() -> list[list[str]]:
         first, last = days_asked(since, until)
-        ledger = await open_ledger(journal)
+        store = await open_store(journal)
         try:
-            spent = await ledger.days(tenant, first, last)
+            spent = await store.ledger.days(tenant, first, last)
         finally:
-            await ledger.close()
+            await store.close()
         return [
             [
                 row.day,

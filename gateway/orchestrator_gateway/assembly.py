@@ -12,12 +12,11 @@ from orchestrator_gateway.budgets import Budgets
 from orchestrator_gateway.dispatch import Routing
 from orchestrator_gateway.handed_connections import HandedConnections
 from orchestrator_gateway.journal import JournalLimits
-from orchestrator_gateway.journals import open_journal
-from orchestrator_gateway.ledgers import open_ledger, purge_ledger
 from orchestrator_gateway.mcp_settings import McpServer
 from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.retention import purging
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
+from orchestrator_gateway.stores import open_store
 from orchestrator_gateway.telemetry import TelemetrySettings, open_telemetry
 
 _BACKLOG: Final = 1_024
@@ -82,15 +81,13 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         telemetry = open_telemetry(parts.telemetry)
         closing.push_async_callback(telemetry.close)
         await telemetry.open()
-        journal = await open_journal(parts.journal, parts.limits)
-        closing.push_async_callback(journal.close)
-        await closing.enter_async_context(purging(journal, parts.limits.retention_seconds))
-        ledger = await open_ledger(parts.journal)
-        budgets = Budgets(ledger, parts.prices or load_prices(), parts.budgets)
+        store = await open_store(parts.journal, parts.limits)
+        closing.push_async_callback(store.close)
+        await closing.enter_async_context(purging(store, parts.limits.retention_seconds))
+        budgets = Budgets(store.ledger, parts.prices or load_prices(), parts.budgets)
         closing.push_async_callback(budgets.close)
-        await purge_ledger(ledger, parts.limits.retention_seconds)
         settings = GatewaySettings(secret=parts.secret, routing=parts.routing, limits=parts.limits)
-        gateway = Gateway(settings, journal, budgets, telemetry)
+        gateway = Gateway(settings, store.journal, budgets, telemetry)
         gateway.mcp.servers = parts.mcp_servers
         running = runner(gateway)
         closing.push_async_callback(running.cleanup)

@@ -63,13 +63,12 @@ class Budgets:
         self._keeper = asyncio.create_task(self._keep())
 
     async def close(self) -> None:
-        """Settle what can be settled, and release the ledger."""
+        """Settle what can be settled."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
         with contextlib.suppress(JournalUnavailable):
             await self._settle_rest()
-        await self.ledger.close()
 
     async def hold(self, claims: Claims, usage: Usage, models: Sequence[str]) -> Hold:
         """Hold what a call may spend; wait for calls that are on their way where only they fill a budget.

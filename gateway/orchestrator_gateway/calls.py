@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import secrets
 import time
 from collections import Counter, OrderedDict
@@ -57,6 +58,7 @@ class Calls:
     def __init__(self, journal: Journal, lease_seconds: float = LEASE_SECONDS) -> None:
         """Begin with no call; `keep` gives signs of life."""
         self._journal = journal
+        self._name, self._requests = f"{secrets.token_hex(8)}-", itertools.count()
         self._lease_seconds = lease_seconds
         self._begun: dict[int, Begun] = {}
         self._abandoned: OrderedDict[int, Begun] = OrderedDict()
@@ -81,7 +83,7 @@ class Calls:
             StillPending: It has come.
             JournalUnavailable: Nothing can be said; the call is not made.
         """
-        request, pause = secrets.token_hex(8), _FIRST_PAUSE_SECONDS
+        request, pause = f"{self._name}{next(self._requests)}", _FIRST_PAUSE_SECONDS
         words, named = self._words.get(scope, Words()), None
         while True:
             if named is None:

@@ -7,11 +7,11 @@ from typing import Final
 
 from orchestrator_gateway.configuration import BadConfiguration, Configuration, JournalSettings, load
 from orchestrator_gateway.dispatch import Routing
-from orchestrator_gateway.journals import is_postgres
 from orchestrator_gateway.mcp_settings import McpServer, with_keys
 from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.routes import UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
+from orchestrator_gateway.stores import is_postgres
 from orchestrator_gateway.upstream import Upstream
 
 LEAST_SECRET_CHARACTERS: Final = 32

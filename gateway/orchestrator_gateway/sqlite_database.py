@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from orchestrator_gateway.journal import JournalUnavailable
 
@@ -51,6 +51,7 @@ class SqliteDatabase:
         self._file = file
         self._work: queue.Queue[_Work | None] = queue.Queue()
         self._full = True
+        self._users = 1
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(
@@ -79,8 +80,16 @@ class SqliteDatabase:
         self._work.put(one)
         return await asyncio.wrap_future(one.done)
 
+    def again(self) -> Self:
+        """Return this database for one more user, who closes it too."""
+        self._users += 1
+        return self
+
     async def close(self) -> None:
-        """Do what was asked for, and release the file."""
+        """Do what was asked for; release the file when its last user closes it."""
+        self._users -= 1
+        if self._users:
+            return
         self._work.put(None)
         await asyncio.to_thread(self._thread.join)
         self._database.close()

@@ -3,7 +3,6 @@
 import sqlite3
 import time
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.claims import Row, decide
@@ -13,31 +12,6 @@ from orchestrator_gateway.process_names import is_gone, own_name
 from orchestrator_gateway.sqlite_database import SqliteDatabase
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord, Usage
 
-VERSION: Final = 2
-"""Of the schema. Calls were only answered ones in the first."""
-
-# numbers are never used again: one that is waited for must not turn into another call
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS calls (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    tenant TEXT NOT NULL, execution TEXT NOT NULL, agent TEXT NOT NULL,
-    attempt TEXT NOT NULL, request TEXT NOT NULL, exact TEXT NOT NULL, loose TEXT NOT NULL,
-    holder TEXT NOT NULL, lease REAL, recorded REAL NOT NULL, words TEXT NOT NULL DEFAULT '',
-    input_tokens INTEGER, output_tokens INTEGER, cached_tokens INTEGER, content_type TEXT, body BLOB
-);
-CREATE INDEX IF NOT EXISTS calls_of_execution ON calls (tenant, execution, agent);
-CREATE INDEX IF NOT EXISTS calls_with_words ON calls (tenant, execution, agent) WHERE words <> '';
-CREATE INDEX IF NOT EXISTS calls_by_age ON calls (recorded);
-CREATE TABLE IF NOT EXISTS given (
-    number INTEGER NOT NULL REFERENCES calls ON DELETE CASCADE,
-    attempt TEXT NOT NULL, request TEXT NOT NULL, PRIMARY KEY (number, attempt)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS steps (
-    tenant TEXT NOT NULL, execution TEXT NOT NULL, step TEXT NOT NULL, occurrence INTEGER NOT NULL,
-    recorded REAL NOT NULL, result BLOB, PRIMARY KEY (tenant, execution, step, occurrence)
-);
-CREATE INDEX IF NOT EXISTS steps_by_age ON steps (recorded)
-"""
 _PURGED_AT_ONCE: Final = 500
 _SCOPE: Final = "tenant = ? AND execution = ? AND agent = ?"
 _EQUAL: Final = f"""
@@ -53,14 +27,10 @@ class SqliteJournal:
     What `claim` writes outlives its gateway, not a power cut, which the try that it is about does not outlive either.
     """
 
-    def __init__(self, file: Path, limits: JournalLimits | None = None) -> None:
-        """Open a database, made when missing.
-
-        Raises:
-            JournalUnavailable: It cannot be opened.
-        """
+    def __init__(self, database: SqliteDatabase, limits: JournalLimits | None = None) -> None:
+        """Use a database, which is closed with this journal; see `sqlite_store.open_sqlite`."""
         self._limits = limits or JournalLimits()
-        self._database = SqliteDatabase(file, _SCHEMA, version=VERSION)
+        self._database = database
         self._holder = own_name()
 
     async def words(self, scope: Scope) -> Words:

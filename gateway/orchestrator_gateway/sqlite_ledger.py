@@ -4,7 +4,6 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.ledger import (
@@ -22,26 +21,6 @@ from orchestrator_gateway.ledger import (
 from orchestrator_gateway.process_names import is_gone, own_name
 from orchestrator_gateway.sqlite_database import SqliteDatabase
 
-VERSION: Final = 1
-"""Of the schema."""
-
-_COUNTED: Final = ", ".join(f"{count} INTEGER NOT NULL" for count in COUNTS)
-_HELD: Final = ", ".join(f"{measure} INTEGER NOT NULL" for measure in MEASURES)
-_SCHEMA: Final = f"""
-CREATE TABLE IF NOT EXISTS spent (
-    tenant TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, day TEXT NOT NULL,
-    {_COUNTED}, updated REAL NOT NULL,
-    PRIMARY KEY (tenant, kind, name, day)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS held (
-    tenant TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, day TEXT NOT NULL, gateway TEXT NOT NULL,
-    {_HELD},
-    PRIMARY KEY (tenant, kind, name, day, gateway)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gateways (
-    gateway TEXT PRIMARY KEY, process TEXT NOT NULL, alive REAL NOT NULL
-) WITHOUT ROWID
-"""
 _KEY: Final = "tenant = ? AND kind = ? AND name = ?"
 _SPENT: Final = ", ".join(f"COALESCE(SUM({measure}), 0)" for measure in MEASURES)
 _SUM: Final = ", ".join(f"SUM({count})" for count in COUNTS)
@@ -70,16 +49,13 @@ class SqliteLedger:
     """See `ledger.Ledger`.
 
     Args:
-        file: The database; made when missing.
+        database: Which is closed with this ledger; see `sqlite_store.open_sqlite`.
         clock: Unix time in seconds, of which gateways of several machines know the same to some seconds.
-
-    Raises:
-        JournalUnavailable: It cannot be opened.
     """
 
-    def __init__(self, file: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Open a database, as a gateway of its own."""
-        self._database = SqliteDatabase(file, _SCHEMA, version=VERSION)
+    def __init__(self, database: SqliteDatabase, *, clock: Callable[[], float] = time.time) -> None:
+        """Use a database, as a gateway of its own."""
+        self._database = database
         self._gateway = secrets.token_hex(8)
         self._clock = clock
         self._renewed = 0.0
@@ -90,6 +66,8 @@ class SqliteLedger:
         """Hold an amount in every account that has a bound, or in none."""
         held_in = tuple(dict.fromkeys(bound.account for bound in bounds))
         hold = Hold(accounts=tuple(accounts), held_in=held_in, day=day, amount=amount)
+        if not bounds:
+            return hold
         now = self._clock()
         due = now > self._renewed + LEASE_SECONDS / 3
 

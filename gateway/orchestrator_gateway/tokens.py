@@ -11,6 +11,7 @@ import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from orchestrator_runtimes.codec import decode, encode
@@ -18,6 +19,9 @@ from orchestrator_runtimes.json_values import dump, parse
 
 TOKEN_CHARACTERS: Final = 8_192
 """Longest token that is read."""
+
+_REMEMBERED: Final = 1_000
+"""Tokens whose signatures are not computed again: an execution sends its own with each call."""
 
 _VERSION: Final = "v1"
 _TRUSTED: Final = "trusted1"
@@ -96,16 +100,24 @@ def read(secret: bytes, token: str, *, now: float | None = None) -> Claims:
     Raises:
         BadToken: It is none, of another secret, or too old.
     """
+    if len(token) > TOKEN_CHARACTERS:
+        raise BadToken("this is no token of the gateway")
+    claims = _signed(secret, token)
+    if claims.expires < (time.time() if now is None else now):
+        raise BadToken("the token has expired: the execution is over")
+    return claims
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _signed(secret: bytes, token: str) -> Claims:
+    """Return what a token claims, whatever the time; of one that is refused nothing is remembered."""
     body, _, signature = token.rpartition(".")
     version, _, claims = body.partition(".")
-    if len(token) > TOKEN_CHARACTERS or version != _VERSION or not signature:
+    if version != _VERSION or not signature:
         raise BadToken("this is no token of the gateway")
     if not hmac.compare_digest(_decoded(signature), _signature(secret, body)):
         raise BadToken("the token was not issued for this gateway")
-    read_claims = decode(Claims, parse(_decoded(claims)))
-    if read_claims.expires < (time.time() if now is None else now):
-        raise BadToken("the token has expired: the execution is over")
-    return read_claims
+    return decode(Claims, parse(_decoded(claims)))
 
 
 def issue_trusted(secret: bytes, *, now: float | None = None) -> str:

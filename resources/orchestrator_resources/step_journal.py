@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 from orchestrator_gateway.journal import Journal, JournalUnavailable
 from orchestrator_gateway.sqlite_journal import SqliteJournal
+from orchestrator_gateway.sqlite_store import open_sqlite
 from orchestrator_resources.gateway import TENANT
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
@@ -28,7 +29,7 @@ class SqliteSteps:
     def __init__(self, file: Path) -> None:
         """Open the file."""
         try:
-            self._journal: Final[Journal] = SqliteJournal(file)
+            self._journal: Final[Journal] = SqliteJournal(open_sqlite(file))
         except JournalUnavailable as error:
             raise _unavailable(error) from error
 

@@ -238,7 +238,7 @@ def test_an_operator_asks_what_was_spent_and_a_guest_does_not(
 def test_the_command_line_tells_what_was_spent(tmp_path: Path, upstream: ModelEndpoint) -> None:
     journal = str(tmp_path / "journal.db")
     missing = CliRunner().invoke(main, ["spend", "--journal", journal])
-    assert missing.exit_code == 1 and "there is no spending.db beside" in missing.output
+    assert missing.exit_code == 1 and "there is no file" in missing.output
     with local_gateway(tmp_path / "journal.db", upstream.base_url) as gateway:
         assert ask(attempt(gateway, name="reports"), "hi")[0] == 200
     told = CliRunner().invoke(main, ["spend", "--journal", journal])

@@ -12,10 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from orchestrator_gateway.budgets import Budgets
 from orchestrator_gateway.dispatch import single
 from orchestrator_gateway.journal import JournalLimits
-from orchestrator_gateway.journals import open_journal
-from orchestrator_gateway.ledgers import open_ledger
 from orchestrator_gateway.prices import load_prices
 from orchestrator_gateway.server import Gateway, GatewaySettings
+from orchestrator_gateway.stores import open_store
 from orchestrator_gateway.tokens import issue_trusted
 
 STEP = {"execution": "e", "step": "s", "occurrence": 0}
@@ -30,12 +29,12 @@ def administered(
 
     async def scenario() -> None:
         limits = JournalLimits()
-        journal = await open_journal(str(folder / "journal.db"), limits)
+        store = await open_store(str(folder / "journal.db"), limits)
         settings = GatewaySettings(secret=own, routing=single("http://127.0.0.1:1/v1", None), limits=limits)
-        budgets = Budgets(await open_ledger(str(folder / "journal.db")), load_prices())
+        budgets = Budgets(store.ledger, load_prices())
         headers = {"authorization": f"Bearer {issue_trusted(secret or own)}"}
         async with TestClient(
-            TestServer(Gateway(settings, journal, budgets).app()), headers=headers
+            TestServer(Gateway(settings, store.journal, budgets).app()), headers=headers
         ) as client:
 
             async def ask(path: str, body: object) -> tuple[int, Any]:
@@ -44,7 +43,7 @@ def administered(
 
             await work(ask)
         await budgets.close()
-        await journal.close()
+        await store.close()
 
     asyncio.run(scenario())
 

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from orchestrator_gateway.journal import JournalLimits, JournalUnavailable
-from orchestrator_gateway.journals import open_journal
+from orchestrator_gateway.stores import open_store
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from tests.integration.gateway_guests import PARALLEL, gateway
@@ -89,7 +89,7 @@ def test_a_schema_of_another_version_is_refused_and_left_as_it_is(
     url = postgres.database()
 
     async def opened() -> None:
-        await (await open_journal(url, JournalLimits())).close()
+        await (await open_store(url, JournalLimits())).close()
 
     run(opened())
     with psycopg.connect(url) as connection:
@@ -115,7 +115,7 @@ def test_a_schema_of_another_version_is_refused_and_left_as_it_is(
 )
 def test_a_database_that_cannot_be_reached_is_told_by_name(url: str, told: str) -> None:
     async def opened() -> None:
-        await open_journal(url, JournalLimits(patience_seconds=0.1))
+        await open_store(url, JournalLimits(patience_seconds=0.1))
 
     with pytest.raises(JournalUnavailable, match=rf"PostgreSQL is not available: .*({told})"):
         run(opened())

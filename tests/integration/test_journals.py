@@ -21,7 +21,7 @@ from orchestrator_gateway.journal import (
     Scope,
     Superseded,
 )
-from orchestrator_gateway.journals import open_journal
+from orchestrator_gateway.stores import open_store
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord, Usage
 from tests.integration.postgres_servers import PostgresServer
 
@@ -43,11 +43,11 @@ class Store:
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[Journal]:
-        journal = await open_journal(self.url, LIMITS)
+        store = await open_store(self.url, LIMITS)
         try:
-            yield journal
+            yield store.journal
         finally:
-            await journal.close()
+            await store.close()
 
     def opened(self) -> AbstractAsyncContextManager[Journal]:
         return self._opened()
@@ -458,4 +458,4 @@ def test_a_place_that_cannot_be_opened_is_refused_by_name(tmp_path: Path) -> Non
     (tmp_path / "journal.db").write_bytes(b"no database" * 1000)
     for place in (tmp_path / "journal.db", tmp_path / "journal.db" / "below a file"):
         with pytest.raises(JournalUnavailable, match=r"journal\.db.*is not available"):
-            asyncio.run(open_journal(str(place), LIMITS))
+            asyncio.run(open_store(str(place), LIMITS))

@@ -21,7 +21,7 @@ from orchestrator_gateway.ledger import (
     Spent,
     UsedUp,
 )
-from orchestrator_gateway.ledgers import open_ledger
+from orchestrator_gateway.stores import open_store
 from tests.integration.postgres_servers import PostgresServer
 
 Place = Callable[[], str]
@@ -45,9 +45,9 @@ class Ledgers:
         self._stack = stack
 
     async def open(self) -> Ledger:
-        ledger = await open_ledger(self._place, clock=lambda: self.now)
-        self._stack.push_async_callback(ledger.close)
-        return ledger
+        store = await open_store(self._place, clock=lambda: self.now)
+        self._stack.push_async_callback(store.close)
+        return store.ledger
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

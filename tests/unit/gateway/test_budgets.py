@@ -19,6 +19,7 @@ from orchestrator_gateway.ledger import Account, Amount, Bound, Hold, Ledger, Us
 from orchestrator_gateway.prices import Price, PriceTable
 from orchestrator_gateway.refusals import Refused
 from orchestrator_gateway.sqlite_ledger import SqliteLedger
+from orchestrator_gateway.sqlite_store import open_sqlite
 from orchestrator_gateway.tokens import Claims, ExecutionBudget
 from orchestrator_runtimes.messages import Usage
 from orchestrator_runtimes.model_answers import status_fault
@@ -45,11 +46,12 @@ def with_budgets(
     folder: Path, work: Callable[[Budgets], Awaitable[None]], *settings: Budget, ledger: Ledger | None = None
 ) -> None:
     async def scenario() -> None:
-        budgets = Budgets(ledger or SqliteLedger(folder / "spending.db"), PRICES, settings)
+        budgets = Budgets(ledger or SqliteLedger(open_sqlite(folder / "spending.db")), PRICES, settings)
         budgets.start()
         async with asyncio.timeout(60):
             await work(budgets)
         await budgets.close()
+        await budgets.ledger.close()
 
     asyncio.run(scenario())
 
@@ -259,7 +261,7 @@ def test_who_waits_until_the_time_of_its_execution_is_over_is_told_so_and_may_be
 
 def test_a_call_that_another_gateway_holds_the_rest_of_is_made_when_that_settles(tmp_path: Path) -> None:
     async def work(budgets: Budgets) -> None:
-        other = SqliteLedger(tmp_path / "spending.db")
+        other = SqliteLedger(open_sqlite(tmp_path / "spending.db"))
         bound = Bound(account=Account(tenant="t", kind="execution", name="e"), per="ever", calls=1)
         hold = await other.reserve([bound.account], [bound], Amount(calls=1), "2026-11-25")
         assert isinstance(hold, Hold)
@@ -293,7 +295,7 @@ class Broken:
 def test_while_the_ledger_cannot_be_written_no_call_is_made_and_what_was_spent_is_made_up_for(
     tmp_path: Path,
 ) -> None:
-    broken = Broken(SqliteLedger(tmp_path / "spending.db"))
+    broken = Broken(SqliteLedger(open_sqlite(tmp_path / "spending.db")))
 
     async def work(budgets: Budgets) -> None:
         async with Spending(budgets, own(calls=2), {"max_tokens": 10}, 400) as spending:

@@ -14,6 +14,7 @@ from orchestrator_gateway.calls import Begun, Calls, StillPending
 from orchestrator_gateway.fingerprints import Fingerprint
 from orchestrator_gateway.journal import Answer, JournalLimits, JournalUnavailable, Scope, Superseded
 from orchestrator_gateway.sqlite_journal import SqliteJournal
+from orchestrator_gateway.sqlite_store import open_sqlite
 
 SCOPE = Scope(tenant="t", execution="e", agent="a")
 ANSWER = Answer(content_type="application/json", body=b"{}")
@@ -56,7 +57,7 @@ def soon() -> float:
 
 @asynccontextmanager
 async def gateway(file: Path) -> AsyncGenerator[tuple[Journal, Calls]]:
-    journal = Journal(file, LIMITS)
+    journal = Journal(open_sqlite(file), LIMITS)
     served = Calls(journal, LIMITS.lease_seconds)
     keeping = asyncio.create_task(served.keep())
     yield journal, served

@@ -14,6 +14,7 @@ from orchestrator_gateway.journal import Answer, Asked, JournalUnavailable, Scop
 from orchestrator_gateway.process_names import is_gone, own_name
 from orchestrator_gateway.sqlite_database import WAITING, SqliteDatabase
 from orchestrator_gateway.sqlite_journal import SqliteJournal
+from orchestrator_gateway.sqlite_store import open_sqlite
 
 SCOPE = Scope(tenant="t", execution="e", agent="a")
 ANSWER = Answer(content_type="application/json", body=b"{}")
@@ -25,7 +26,7 @@ def asked(n: int, attempt: str = "first") -> Asked:
 
 def with_journal(file: Path, work: Callable[[SqliteJournal], Awaitable[None]]) -> None:
     async def scenario() -> None:
-        journal = SqliteJournal(file)
+        journal = SqliteJournal(open_sqlite(file))
         try:
             await work(journal)
         finally:
@@ -34,15 +35,15 @@ def with_journal(file: Path, work: Callable[[SqliteJournal], Awaitable[None]]) -
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("version", [1, 3])
+@pytest.mark.parametrize("version", [2, 4])
 def test_a_file_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, version: int) -> None:
     file = tmp_path / "journal.db"
     with sqlite3.connect(file) as other:
         other.execute("CREATE TABLE calls (number INTEGER PRIMARY KEY, body BLOB NOT NULL)")
         other.execute(f"PRAGMA user_version={version}")
     other.close()
-    with pytest.raises(JournalUnavailable, match=rf"version {version}, this program knows 2"):
-        SqliteJournal(file)
+    with pytest.raises(JournalUnavailable, match=rf"version {version}, this program knows 3"):
+        SqliteJournal(open_sqlite(file))
     with sqlite3.connect(file) as other:
         assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("calls",)]
     other.close()
@@ -69,9 +70,11 @@ def test_a_call_whose_process_is_gone_is_made_by_another_at_once(tmp_path: Path)
         "import asyncio, sys; from pathlib import Path\n"
         "from orchestrator_gateway.journal import Asked, Scope\n"
         "from orchestrator_gateway.sqlite_journal import SqliteJournal\n"
+        "from orchestrator_gateway.sqlite_store import open_sqlite\n"
         "scope = Scope(tenant='t', execution='e', agent='a')\n"
         "asked = Asked(request='r', attempt='first', exact='x1', loose='x1')\n"
-        "print(asyncio.run(SqliteJournal(Path(sys.argv[1])).claim(scope, asked)).state, flush=True)\n"
+        "journal = SqliteJournal(open_sqlite(Path(sys.argv[1])))\n"
+        "print(asyncio.run(journal.claim(scope, asked)).state, flush=True)\n"
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(

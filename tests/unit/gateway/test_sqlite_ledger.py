@@ -10,6 +10,7 @@ import pytest
 from orchestrator_gateway.journal import JournalUnavailable
 from orchestrator_gateway.ledger import Account, Amount, Bound, Hold
 from orchestrator_gateway.sqlite_ledger import SqliteLedger
+from orchestrator_gateway.sqlite_store import open_sqlite
 
 BOUND = Bound(account=Account(tenant="t", kind="agent", name="a"), per="day", calls=100)
 PROCESS = """
@@ -17,6 +18,7 @@ import asyncio, sys
 from pathlib import Path
 from orchestrator_gateway.ledger import Account, Amount, Bound, Hold
 from orchestrator_gateway.sqlite_ledger import SqliteLedger
+from orchestrator_gateway.sqlite_store import open_sqlite
 
 BOUND = Bound(account=Account(tenant="t", kind="agent", name="a"), per="day", calls=int(sys.argv[2]))
 
@@ -27,7 +29,7 @@ async def call(ledger, settled):
     return isinstance(hold, Hold)
 
 async def main():
-    ledger = SqliteLedger(Path(sys.argv[1]))
+    ledger = SqliteLedger(open_sqlite(Path(sys.argv[1])))
     print("ready", flush=True)
     sys.stdin.readline()
     made = await asyncio.gather(*(call(ledger, sys.argv[3] == "settled") for _ in range(200)))
@@ -74,7 +76,7 @@ def test_two_processes_make_no_call_more_than_there_may_be(tmp_path: Path) -> No
             other.close()
 
     async def count() -> None:
-        ledger = SqliteLedger(file)
+        ledger = SqliteLedger(open_sqlite(file))
         (row,) = await ledger.days("t", "2026-11-25", "2026-11-25")
         assert row.amount == Amount(tokens=450, calls=150)
         await ledger.close()
@@ -87,7 +89,7 @@ def test_what_a_killed_gateway_held_is_free_at_once_where_its_end_is_seen(tmp_pa
     other = Other(file, 100, "held")
 
     async def scenario() -> None:
-        ledger = SqliteLedger(file)
+        ledger = SqliteLedger(open_sqlite(file))
 
         async def may_call() -> bool:
             return isinstance(
@@ -110,4 +112,4 @@ def test_what_a_killed_gateway_held_is_free_at_once_where_its_end_is_seen(tmp_pa
 def test_a_database_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "spending.db").write_bytes(b"no database" * 1000)
     with pytest.raises(JournalUnavailable, match=r"spending\.db.*is not available"):
-        SqliteLedger(tmp_path / "spending.db")
+        open_sqlite(tmp_path / "spending.db")

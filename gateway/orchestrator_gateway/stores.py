@@ -1,0 +1,67 @@
+"""Opening what a gateway remembers: the journal and the ledger, in one SQLite file or one PostgreSQL database."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from orchestrator_gateway.journal import Journal, JournalLimits, JournalUnavailable
+from orchestrator_gateway.ledger import Ledger
+from orchestrator_gateway.sqlite_journal import SqliteJournal
+from orchestrator_gateway.sqlite_ledger import SqliteLedger
+from orchestrator_gateway.sqlite_store import open_sqlite
+
+_POSTGRES: Final = ("postgresql://", "postgres://")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """What a gateway remembers."""
+
+    journal: Journal
+    ledger: Ledger
+
+    async def close(self) -> None:
+        """Do what was asked for, and release the database."""
+        await self.ledger.close()
+        await self.journal.close()
+
+
+def is_postgres(place: str) -> bool:
+    """Return whether a store is in PostgreSQL rather than in a file."""
+    return place.startswith(_POSTGRES)
+
+
+async def open_store(
+    place: str, limits: JournalLimits | None = None, *, clock: Callable[[], float] = time.time
+) -> Store:
+    """Open a journal and its ledger.
+
+    Args:
+        place: Path of an SQLite file, made when missing, or the URL of a PostgreSQL database.
+        limits: What the journal keeps; None means the defaults.
+        clock: Unix time in seconds, by which spending is counted.
+
+    Raises:
+        JournalUnavailable: It cannot be opened, or its driver is not installed.
+    """
+    limits = limits or JournalLimits()
+    if not is_postgres(place):
+        database = open_sqlite(Path(place))
+        return Store(
+            journal=SqliteJournal(database, limits), ledger=SqliteLedger(database.again(), clock=clock)
+        )
+    try:
+        from orchestrator_gateway.postgres_journal import PostgresJournal
+        from orchestrator_gateway.postgres_ledger import PostgresLedger
+    except ImportError as error:
+        raise JournalUnavailable(
+            f"a journal in PostgreSQL needs its driver: install orchestrator-gateway[postgres] ({error})"
+        ) from error
+    journal = await PostgresJournal.opened(place, limits)
+    try:
+        return Store(journal=journal, ledger=await PostgresLedger.opened(place, clock=clock))
+    except BaseException:
+        await journal.close()
+        raise

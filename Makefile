@@ -26,7 +26,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test check bench kill conformance compat runtimes example-runtimes locks format clean
+.PHONY: help demo up test check bench kill cluster-up cluster-down e2e conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,15 @@ bench: $(VENV)/.ready runtimes ## Benchmarks; prints ratios to the bare framewor
 
 kill: $(VENV)/.ready runtimes ## Kills guests, hosts, gateways and databases at every boundary and at SEEDS random moments (FRAMEWORK=name for one)
 	@$(BIN)/python -m kills --seeds $(SEEDS) $(if $(FRAMEWORK),--framework $(FRAMEWORK))
+
+cluster-up: $(VENV)/.ready ## A Kubernetes of one node on this machine, built from source the first time (as root; ten minutes, then seconds)
+	@$(TOOLS).cluster up
+
+cluster-down: $(VENV)/.ready ## End it and leave nothing but the build cache
+	@$(TOOLS).cluster down
+
+e2e: $(VENV)/.ready ## Tests on a Kubernetes: that of KUBECONFIG, else the one of cluster-up (TESTS=path for only some)
+	@$(TOOLS).cluster.e2e $(TESTS)
 
 conformance: $(VENV)/.ready runtimes ## What each runtime is proved to do (FRAMEWORK=name for one)
 	@$(BIN)/orchestrator conformance --matrix var/conformance.jsonl $(if $(FRAMEWORK),--framework $(FRAMEWORK),--page docs/conformance.md)

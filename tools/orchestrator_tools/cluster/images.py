@@ -1,0 +1,186 @@
+"""Images for the test cluster without a registry and without Docker: a base of Debian, builds, the import.
+
+An image is an archive in the cache; its file is named by what it is made from. Nothing can be pulled from inside the
+cluster, so pods name these images with `imagePullPolicy: Never` or `IfNotPresent` and a tag that is not `latest`.
+"""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from orchestrator_tools.cluster.commands import ClusterError, run
+from orchestrator_tools.cluster.debian import RELEASE, tree_environment, unpacked_packages
+from orchestrator_tools.cluster.go_programs import COREDNS, PAUSE, GoProgram, built_program, digest_of
+from orchestrator_tools.cluster.image_archives import layer_of_programs, write_image
+from orchestrator_tools.cluster.settings import PAUSE_IMAGE
+from orchestrator_tools.steps import say
+
+BASE_IMAGE: Final = "localhost/orchestrator-base:1"
+"""Debian with its Python: what the images of tests are built on."""
+BASE_PACKAGES: Final = ("ca-certificates", "python3")
+DNS_IMAGE: Final = "localhost/coredns:1"
+
+BOOTSTRAP_SECONDS: Final = 900.0
+BUILD_SECONDS: Final = 3_600.0
+TAR_SECONDS: Final = 300.0
+
+_WITH_LIBRARIES: Final = 'mount -t overlay -o "lowerdir=$1:$2" overlay "$2" && shift 2 && exec "$@"'
+"""buildah starts itself again without its variables, so its libraries must be where the machine's are."""
+_LEFT_OUT: Final = (
+    "./dev/*",
+    "./var/cache/apt/*",
+    "./var/lib/apt/lists/*",
+    "./var/log/*",
+    "./usr/share/doc/*",
+    "./usr/share/locale/*",
+    "./usr/share/man/*",
+)
+
+
+def program_image(program: GoProgram, name: str, cache: Path) -> Path:
+    """Return the archive of an image that holds one program, `/NAME`, alone; make it when it is not there."""
+    file = built_program(program, cache)
+    archive = cache / "images" / f"{file.parent.name}.tar"
+    if not archive.is_file():
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        layer, new = archive.with_suffix(".layer"), archive.with_suffix(".new")
+        layer_of_programs(layer, {program.name: file})
+        write_image(new, name, layer, entrypoint=(f"/{program.name}",))
+        layer.unlink()
+        new.rename(archive)
+    return archive
+
+
+def cluster_images(cache: Path) -> tuple[Path, ...]:
+    """Return the archives of the images that the cluster itself needs."""
+    return program_image(PAUSE, PAUSE_IMAGE, cache), program_image(COREDNS, DNS_IMAGE, cache)
+
+
+def base_image(cache: Path) -> Path:
+    """Return the archive of `BASE_IMAGE`; make it with debootstrap when it is not there. Needs root.
+
+    Raises:
+        ClusterError: It cannot be made.
+    """
+    made_from = digest_of(
+        {"packages": " ".join(BASE_PACKAGES).encode(), "left out": " ".join(_LEFT_OUT).encode()}
+    )
+    archive = cache / "images" / f"base-{RELEASE}-{made_from}.tar"
+    if archive.is_file():
+        return archive
+    say(f"making the base image: Debian {RELEASE} with {' and '.join(BASE_PACKAGES)}")
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    root, layer = archive.with_suffix(".root"), archive.with_suffix(".layer")
+    shutil.rmtree(root, ignore_errors=True)
+    tree = unpacked_packages(cache)
+    # in namespaces of its own: whatever it leaves mounted or running ends with it
+    alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    words = [
+        "debootstrap",
+        "--variant=minbase",
+        f"--include={','.join(BASE_PACKAGES)}",
+        RELEASE,
+        str(root),
+        mirror(),
+    ]
+    run([*alone, *words], seconds=BOOTSTRAP_SECONDS, environment=tree_environment(tree))
+    run(tar_command(root, layer), seconds=TAR_SECONDS)
+    shutil.rmtree(root)
+    new = archive.with_suffix(".new")
+    write_image(new, BASE_IMAGE, layer)
+    layer.unlink()
+    new.rename(archive)
+    return archive
+
+
+def mirror() -> str:
+    """Return the mirror that this machine takes Debian from.
+
+    Raises:
+        ClusterError: apt has none for the release.
+    """
+    found = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", f"Codename: {RELEASE}"], seconds=60)
+    if not found.strip():
+        raise ClusterError(f"apt knows no source of Debian {RELEASE}: run `apt-get update`")
+    return found.split()[0]
+
+
+def tar_command(root: Path, layer: Path) -> list[str]:
+    """Return the command that packs a system's files, without what a container does not need."""
+    excluded = [f"--exclude={pattern}" for pattern in _LEFT_OUT]
+    fixed = ["--sort=name", "--mtime=@0", "--numeric-owner", "--format=gnu"]
+    return ["tar", "--create", f"--file={layer}", *fixed, *excluded, f"--directory={root}", "."]
+
+
+def build_image(
+    context: Path,
+    name: str,
+    archive: Path,
+    cache: Path,
+    *,
+    dockerfile: Path | None = None,
+    arguments: Mapping[str, str] | None = None,
+) -> Path:
+    """Build an image from a Dockerfile and write its archive. Needs root.
+
+    A Dockerfile takes its base as a build argument, so that it can be `BASE_IMAGE` here and a public one elsewhere.
+
+    Args:
+        context: The folder that the Dockerfile copies from.
+        name: Of the image, with its tag.
+        archive: The file to write; it is replaced.
+        cache: Where layers are kept between builds.
+        dockerfile: None for the one of the context.
+        arguments: Build arguments.
+
+    Returns:
+        The archive.
+
+    Raises:
+        ClusterError: The build failed; with the end of what it said.
+    """
+    tree = unpacked_packages(cache)
+    pulled = ["pull", f"docker-archive:{base_image(cache)}"]
+    given = [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
+    file = dockerfile or context / "Dockerfile"
+    build = [
+        "build",
+        "--isolation=chroot",
+        "--layers",
+        f"--file={file}",
+        f"--tag={name}",
+        *given,
+        str(context),
+    ]
+    archive.unlink(missing_ok=True)
+    push = ["push", name, f"docker-archive:{archive}:{name}"]
+    for words in (pulled, build, push):
+        run(buildah_command(tree, cache, words), seconds=BUILD_SECONDS, environment=tree_environment(tree))
+    return archive
+
+
+def buildah_command(tree: Path, cache: Path, words: list[str]) -> list[str]:
+    """Return a command of buildah, with a store of its own in the cache and mounts of its own."""
+    store = cache / "buildah"
+    configuration = tree / "etc" / "containers"
+    options = [
+        f"--root={store / 'store'}",
+        f"--runroot={store / 'run'}",
+        "--storage-driver=overlay",
+        f"--registries-conf={configuration / 'registries.conf'}",
+    ]
+    signed = f"--signature-policy={configuration / 'policy.json'}"
+    verb, *rest = words
+    (libraries,) = tree.glob("usr/lib/*-linux-gnu")
+    alone = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        _WITH_LIBRARIES,
+        "sh",
+        str(libraries),
+        f"/{libraries.relative_to(tree)}",
+    ]
+    return [*alone, "buildah", *options, verb, signed, *rest]

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator_tools.cluster import lifecycle
+from orchestrator_tools.cluster import launch
 from orchestrator_tools.cluster.cgroups import hierarchies
 from orchestrator_tools.cluster.commands import run
-from orchestrator_tools.cluster.lifecycle import bring_down, bring_up, is_up, kernel_settings, node_process
+from orchestrator_tools.cluster.lifecycle import bring_down, bring_up, is_up
 from orchestrator_tools.cluster.places import Places, places
 from orchestrator_tools.cluster.processes import ProcessId
+from orchestrator_tools.cluster.records import kernel_settings, node_process
 
 STATE_TIMEOUT = 300
 
@@ -86,7 +87,7 @@ def test_a_cluster_that_was_killed_while_it_started_is_mended(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lifecycle, "_follow", killed)
+    monkeypatch.setattr(launch, "_follow", killed)
     with pytest.raises(KeyboardInterrupt):
         bring_up(second)
     assert not command_lines(str(second.state))

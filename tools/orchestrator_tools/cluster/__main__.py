@@ -5,8 +5,9 @@ import sys
 import time
 
 from orchestrator_tools.cluster.commands import ClusterError
-from orchestrator_tools.cluster.lifecycle import bring_down, bring_up, inside, node_process
+from orchestrator_tools.cluster.lifecycle import bring_down, bring_up, inside
 from orchestrator_tools.cluster.places import Places, places
+from orchestrator_tools.cluster.records import node_process
 from orchestrator_tools.steps import say
 
 

@@ -17,10 +17,10 @@ from orchestrator_tools.cluster.lifecycle import (
     bring_up,
     import_image,
     inside,
-    node_process,
     require_root,
 )
 from orchestrator_tools.cluster.places import Places, places
+from orchestrator_tools.cluster.records import node_process
 from orchestrator_tools.steps import CHECKOUT, say
 
 TESTS: Final = "tests/e2e"

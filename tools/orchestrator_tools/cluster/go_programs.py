@@ -177,16 +177,19 @@ def _build(program: GoProgram, folder: Path, go: Path) -> None:
 
 
 def _follow(process: subprocess.Popen[str], name: str) -> str:
-    """Show how far a build is, and return all that it said; with `-v` that is a line for each package."""
-    lines: list[str] = []
-    shown = time.monotonic()
+    """Show how far a build is and return its complaints: all but the lines of `-v`, which each name a package."""
+    complaints: list[str] = []
+    packages, shown = 0, time.monotonic()
     with process:
         for line in process.stderr or ():
-            lines.append(line)
+            if len(line.split()) != 1 and not line.startswith("go: downloading"):
+                complaints.append(line)
+                continue
+            packages += 1
             if time.monotonic() - shown > PROGRESS_SECONDS:
                 shown = time.monotonic()
-                say(f"  {name}: {len(lines)} packages compiled or downloaded, now {line.split()[-1]}")
-    return "".join(lines)
+                say(f"  {name}: {packages} packages compiled or downloaded, now {line.rstrip()}")
+    return "".join(complaints)
 
 
 def _build_environment() -> dict[str, str]:

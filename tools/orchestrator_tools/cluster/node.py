@@ -158,11 +158,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="orchestrator_tools.cluster.node", description=__doc__)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
-    parser.add_argument("--parts", type=Path, required=True, help="what `parts_text` wrote")
     parser.add_argument("--report", type=int, required=True, help="descriptor of the pipe")
     options = parser.parse_args()
     places = Places(cache=options.cache, state=options.state)
-    parts = read_parts(options.parts.read_text())
+    parts = read_parts(places.parts.read_text())
     report = os.fdopen(options.report, "w")
 
     def tell(**what: object) -> None:

@@ -59,6 +59,11 @@ class Places:
         return self.state / "bin"
 
     @property
+    def parts(self) -> Path:
+        """What the node is told of the programs and images that it starts."""
+        return self.settings / "parts.json"
+
+    @property
     def record(self) -> Path:
         """Who runs: the ids of the cluster's processes."""
         return self.state / "running.json"

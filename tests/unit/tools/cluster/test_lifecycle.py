@@ -10,9 +10,11 @@ from orchestrator_tools.cluster.__main__ import main
 from orchestrator_tools.cluster.commands import ClusterError
 from orchestrator_tools.cluster.debian import require_release
 from orchestrator_tools.cluster.images import BASE_IMAGE
-from orchestrator_tools.cluster.lifecycle import check_folders, inside, is_up, node_process
+from orchestrator_tools.cluster.launch import check_folders
+from orchestrator_tools.cluster.lifecycle import inside, is_up
 from orchestrator_tools.cluster.places import Places
 from orchestrator_tools.cluster.processes import ProcessId
+from orchestrator_tools.cluster.records import Record, node_process, read_record, write_record
 from orchestrator_tools.steps import CHECKOUT
 
 
@@ -60,7 +62,9 @@ def test_what_the_node_cannot_see_is_named(own: Places) -> None:
 def test_a_record_of_a_process_that_has_ended_is_no_cluster(own: Places) -> None:
     assert node_process(own) is None
     own.state.mkdir()
-    own.record.write_text('{"node": {"pid": 1, "started": 1}}')
+    record = Record(node=ProcessId(pid=1, started=1), kernel={"kernel/panic": "1"})
+    write_record(own, record)
+    assert read_record(own) == record
     assert node_process(own) is None and not is_up(own)
     own.record.write_text("half writ")
     assert node_process(own) is None

@@ -79,6 +79,7 @@ format: $(VENV)/.ready ## Format the code and sort its imports
 	@$(BIN)/ruff format --quiet .
 
 clean: ## Remove what was made here; the runtimes that projects share stay
+	@test ! -e var/cluster || $(TOOLS).cluster down
 	rm -rf $(VENV) var dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -24,11 +24,14 @@ def servers(namespace: Namespace, image: str) -> Namespace:
     return namespace
 
 
-def outcome(namespace: Namespace, image: str, name: str, labels: dict[str, str], **expected: str) -> str:
-    """Return what a caller with labels says of services: `open` or `closed` as expected, or `not` so."""
-    urls = {f"http://{service_name}/": state for service_name, state in expected.items()}
-    namespace.create(caller(name, image, urls, labels))
-    return namespace.finish(name)
+def outcome(
+    namespace: Namespace, image: str, labels: dict[str, str], expected: dict[str, str]
+) -> dict[str, str]:
+    """Return what a caller with labels finds of addresses: `open` or `closed` as expected, or `not` so."""
+    name = labels["role"]
+    namespace.create(caller(name, image, expected, labels))
+    lines = (line.rpartition(" ") for line in namespace.finish(name).splitlines())
+    return {address: state for state, _, address in lines}
 
 
 def test_the_name_of_a_service_resolves_and_leads_to_its_pod(servers: Namespace, image: str) -> None:
@@ -36,20 +39,23 @@ def test_the_name_of_a_service_resolves_and_leads_to_its_pod(servers: Namespace,
     servers.create(pod("resolve", container("main", image, RESOLVE, *names)))
     address = servers.get("service", "red")["spec"]["clusterIP"]
     assert servers.finish("resolve").split() == [address, address]
-    assert outcome(servers, image, "call", {}, red="open") == "open http://red/\n"
+    expected = {"red:80": "open", "kubernetes.default:443": "open"}
+    assert outcome(servers, image, {"role": "anybody"}, expected) == expected
 
 
 def test_only_allowed_pods_come_in(servers: Namespace, image: str) -> None:
     allowed = [{"from": [{"podSelector": {"matchLabels": {"role": "friend"}}}]}]
     servers.create(policy("friends", {"app": "red"}, "ingress", allowed))
-    assert outcome(servers, image, "friend", {"role": "friend"}, red="open") == "open http://red/\n"
-    said = outcome(servers, image, "stranger", {"role": "stranger"}, red="closed", blue="open")
-    assert said == "closed http://red/\nopen http://blue/\n"
+    expected = {"red:80": "open"}
+    assert outcome(servers, image, {"role": "friend"}, expected) == expected
+    expected = {"red:80": "closed", "blue:80": "open"}
+    assert outcome(servers, image, {"role": "stranger"}, expected) == expected
 
 
 def test_a_closed_pod_goes_out_to_what_is_named_and_nothing_else(servers: Namespace, image: str) -> None:
     to_blue = {"to": [{"podSelector": {"matchLabels": {"app": "blue"}}}]}
     servers.create(policy("guests", {"role": "guest"}, "egress", [to_blue, TO_DNS]))
-    said = outcome(servers, image, "guest", {"role": "guest"}, blue="open", red="closed")
-    assert said == "open http://blue/\nclosed http://red/\n"
-    assert outcome(servers, image, "other", {"role": "other"}, red="open") == "open http://red/\n"
+    expected = {"blue:80": "open", "red:80": "closed", "kubernetes.default:443": "closed"}
+    assert outcome(servers, image, {"role": "guest"}, expected) == expected
+    expected = {"red:80": "open", "kubernetes.default:443": "open"}
+    assert outcome(servers, image, {"role": "other"}, expected) == expected

@@ -3,12 +3,12 @@
 Nothing is installed, so no service starts, nothing is in Docker's way, and removing the folder removes everything.
 """
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from orchestrator_tools.cluster.caches import cached, digest_of
 from orchestrator_tools.cluster.commands import ClusterError, run
 from orchestrator_tools.steps import say
 
@@ -29,7 +29,6 @@ PACKAGES: Final[Mapping[str, str]] = {
 
 DOWNLOAD_SECONDS: Final = 600.0
 UNPACK_SECONDS: Final = 120.0
-_TABLES: Final = ("iptables", "iptables-restore", "iptables-save")
 
 
 def release_of(os_release: str) -> str:
@@ -71,26 +70,20 @@ def download_command(archives: Path) -> list[str]:
     ]
 
 
-def tree_name() -> str:
-    """Return the name of the folder of these packages in the cache."""
-    wanted = "".join(f"{name}={version}\n" for name, version in sorted(PACKAGES.items()))
-    return f"debian-{RELEASE}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-
-
 def unpacked_packages(cache: Path) -> Path:
     """Return the folder that the packages are unpacked in; download and unpack them when it is not there.
 
     Raises:
         ClusterError: The machine runs another system, or the packages cannot be had.
     """
-    tree = cache / tree_name()
-    if tree.is_dir():
-        return tree
+    wanted = digest_of({name: version.encode() for name, version in PACKAGES.items()})
+    return cached(cache / f"debian-{RELEASE}-{wanted}", _unpack)
+
+
+def _unpack(tree: Path) -> None:
     require_release(Path("/etc/os-release").read_text())
     say(f"downloading {len(PACKAGES)} packages of Debian {RELEASE}")
-    new = cache / f".{tree.name}"
-    shutil.rmtree(new, ignore_errors=True)
-    archives = new / "archives"
+    archives = tree / "archives"
     (archives / "partial").mkdir(parents=True)
     try:
         run(download_command(archives), seconds=DOWNLOAD_SECONDS)
@@ -99,11 +92,12 @@ def unpacked_packages(cache: Path) -> Path:
         run(["apt-get", "update"], seconds=DOWNLOAD_SECONDS)
         run(download_command(archives), seconds=DOWNLOAD_SECONDS)
     for archive in sorted(archives.glob("*.deb")):
-        run(["dpkg-deb", "--extract", archive, new], seconds=UNPACK_SECONDS)
+        run(["dpkg-deb", "--extract", archive, tree], seconds=UNPACK_SECONDS)
     shutil.rmtree(archives)
-    _link_tables(new)
-    new.rename(tree)
-    return tree
+    for name in ("iptables", "iptables-restore", "iptables-save"):
+        # installing the package would give its programs their names
+        for family in (name, name.replace("ip", "ip6", 1)):
+            (tree / "usr" / "sbin" / family).symlink_to("xtables-nft-multi")
 
 
 def tree_environment(tree: Path) -> dict[str, str]:
@@ -118,10 +112,3 @@ def tree_environment(tree: Path) -> dict[str, str]:
         "XTABLES_LIBDIR": str(next(iter(libraries.glob("*-linux-gnu/xtables")), libraries)),
         "DEBOOTSTRAP_DIR": str(tree / "usr" / "share" / "debootstrap"),
     }
-
-
-def _link_tables(tree: Path) -> None:
-    """Give the programs of iptables their names: installing the package would."""
-    for name in _TABLES:
-        for family in (name, name.replace("ip", "ip6", 1)):
-            (tree / "usr" / "sbin" / family).symlink_to("xtables-nft-multi")

@@ -1,17 +1,15 @@
 """The programs that are built from Go modules, by hashed locks and a Go of their own; kept in the cache by version."""
 
-import hashlib
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from orchestrator_tools.cluster.caches import cached, digest_of
 from orchestrator_tools.cluster.commands import ClusterError, run, tail
 from orchestrator_tools.steps import BIN, CHECKOUT, say
 
@@ -91,14 +89,6 @@ def build_command(go: Path, program: GoProgram, version: str, output: Path) -> l
     ]
 
 
-def digest_of(files: Mapping[str, bytes]) -> str:
-    """Return twelve hexadecimal digits that stand for files by name and content."""
-    digest = hashlib.sha256()
-    for name, content in sorted(files.items()):
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()[:12]
-
-
 def program_folder(program: GoProgram, cache: Path) -> Path:
     """Return the folder of a built program; its name says from which sources, locks and flags it is built."""
     folder = SOURCES / program.name
@@ -114,9 +104,7 @@ def built_program(program: GoProgram, cache: Path) -> Path:
     Raises:
         ClusterError: It cannot be built.
     """
-    folder = program_folder(program, cache)
-    if not (folder / program.name).is_file():
-        _build(program, folder, installed_go(cache))
+    folder = cached(program_folder(program, cache), lambda new: _build(program, new, installed_go(cache)))
     return folder / program.name
 
 
@@ -126,35 +114,23 @@ def installed_go(cache: Path) -> Path:
     Raises:
         ClusterError: It cannot be installed.
     """
-    folder = cache / f"go-{digest_of({'lock': GO_LOCK.read_bytes()})}"
-    if not folder.is_dir():
-        say("installing Go by locks/go.txt")
-        new = folder.with_name(f".{folder.name}")
-        shutil.rmtree(new, ignore_errors=True)
-        uv: list[str | Path] = [
-            BIN / "uv",
-            "--quiet",
-            "pip",
-            "install",
-            "--python",
-            BIN / "python",
-            "--target",
-            new,
-        ]
-        run([*uv, "--require-hashes", "--requirement", GO_LOCK], seconds=INSTALL_SECONDS)
-        new.rename(folder)
+    folder = cached(cache / f"go-{digest_of({'lock': GO_LOCK.read_bytes()})}", _install_go)
     return folder / "go" / "bin" / "go"
 
 
+def _install_go(folder: Path) -> None:
+    say("installing Go by locks/go.txt")
+    uv = (BIN / "uv", "--quiet", "pip", "install", "--python", BIN / "python", "--target", folder)
+    run([*uv, "--require-hashes", "--requirement", GO_LOCK], seconds=INSTALL_SECONDS)
+
+
 def _build(program: GoProgram, folder: Path, go: Path) -> None:
-    new = folder.with_name(f".{folder.name}")
-    shutil.rmtree(new, ignore_errors=True)
     source = SOURCES / program.name
     version = version_of(program, (source / "go.mod").read_text())
     say(f"building {program.name} {version}; it is kept in {folder.parent}")
     began = time.monotonic()
     process = subprocess.Popen(
-        build_command(go, program, version, new / program.name),
+        build_command(go, program, version, folder / program.name),
         cwd=source,
         env=_build_environment(),
         stdin=subprocess.DEVNULL,
@@ -172,7 +148,6 @@ def _build(program: GoProgram, folder: Path, go: Path) -> None:
         process.kill()
     if process.returncode != 0:
         raise ClusterError(f"go build of {program.name} ended with status {process.returncode}\n{tail(said)}")
-    new.rename(folder)
     say(f"built {program.name} in {time.monotonic() - began:.0f} s")
 
 

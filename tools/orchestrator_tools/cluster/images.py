@@ -4,14 +4,14 @@ An image is an archive in the cache; its file is named by what it is made from. 
 cluster, so pods name these images with `imagePullPolicy: Never` or `IfNotPresent` and a tag that is not `latest`.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from orchestrator_tools.cluster.caches import cached, digest_of, remove
 from orchestrator_tools.cluster.commands import ClusterError, run
 from orchestrator_tools.cluster.debian import RELEASE, tree_environment, unpacked_packages
-from orchestrator_tools.cluster.go_programs import COREDNS, PAUSE, GoProgram, built_program, digest_of
+from orchestrator_tools.cluster.go_programs import COREDNS, PAUSE, GoProgram, built_program
 from orchestrator_tools.cluster.image_archives import layer_of_programs, write_image
 from orchestrator_tools.cluster.settings import PAUSE_IMAGE
 from orchestrator_tools.steps import say
@@ -41,15 +41,14 @@ _LEFT_OUT: Final = (
 def program_image(program: GoProgram, name: str, cache: Path) -> Path:
     """Return the archive of an image that holds one program, `/NAME`, alone; make it when it is not there."""
     file = built_program(program, cache)
-    archive = cache / "images" / f"{file.parent.name}.tar"
-    if not archive.is_file():
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        layer, new = archive.with_suffix(".layer"), archive.with_suffix(".new")
+
+    def make(archive: Path) -> None:
+        layer = archive.with_suffix(".layer")
         layer_of_programs(layer, {program.name: file})
-        write_image(new, name, layer, entrypoint=(f"/{program.name}",))
+        write_image(archive, name, layer, entrypoint=(f"/{program.name}",))
         layer.unlink()
-        new.rename(archive)
-    return archive
+
+    return cached(cache / "images" / f"{file.parent.name}.tar", make)
 
 
 def cluster_images(cache: Path) -> tuple[Path, ...]:
@@ -63,35 +62,31 @@ def base_image(cache: Path) -> Path:
     Raises:
         ClusterError: It cannot be made.
     """
-    made_from = digest_of(
-        {"packages": " ".join(BASE_PACKAGES).encode(), "left out": " ".join(_LEFT_OUT).encode()}
-    )
-    archive = cache / "images" / f"base-{RELEASE}-{made_from}.tar"
-    if archive.is_file():
-        return archive
+    words = {"packages": BASE_PACKAGES, "left out": _LEFT_OUT}
+    made_from = digest_of({name: " ".join(value).encode() for name, value in words.items()})
+    return cached(cache / "images" / f"base-{RELEASE}-{made_from}.tar", lambda new: _make_base(new, cache))
+
+
+def _make_base(archive: Path, cache: Path) -> None:
     say(f"making the base image: Debian {RELEASE} with {' and '.join(BASE_PACKAGES)}")
-    archive.parent.mkdir(parents=True, exist_ok=True)
     root, layer = archive.with_suffix(".root"), archive.with_suffix(".layer")
-    shutil.rmtree(root, ignore_errors=True)
-    tree = unpacked_packages(cache)
+    remove(root)
     # in namespaces of its own: whatever it leaves mounted or running ends with it
-    alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    words = [
+    alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    words = (
         "debootstrap",
         "--variant=minbase",
         f"--include={','.join(BASE_PACKAGES)}",
         RELEASE,
-        str(root),
+        root,
         mirror(),
-    ]
-    run([*alone, *words], seconds=BOOTSTRAP_SECONDS, environment=tree_environment(tree))
+    )
+    environment = tree_environment(unpacked_packages(cache))
+    run([*alone, *words], seconds=BOOTSTRAP_SECONDS, environment=environment)
     run(tar_command(root, layer), seconds=TAR_SECONDS)
-    shutil.rmtree(root)
-    new = archive.with_suffix(".new")
-    write_image(new, BASE_IMAGE, layer)
+    remove(root)
+    write_image(archive, BASE_IMAGE, layer)
     layer.unlink()
-    new.rename(archive)
-    return archive
 
 
 def mirror() -> str:

@@ -54,7 +54,6 @@ def cached_parts(places: Places) -> Parts:
     Raises:
         ClusterError: Something cannot be had.
     """
-    places.cache.mkdir(parents=True, exist_ok=True)
     tree = unpacked_packages(places.cache)
     programs = {program: built_program(program, places.cache) for program in PROGRAMS}
     return Parts(

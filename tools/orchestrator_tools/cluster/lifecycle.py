@@ -3,11 +3,11 @@
 import contextlib
 import fcntl
 import os
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
+from orchestrator_tools.cluster.caches import remove
 from orchestrator_tools.cluster.cgroups import remove_cgroup
 from orchestrator_tools.cluster.commands import ClusterError, run
 from orchestrator_tools.cluster.debian import tree_environment, unpacked_packages
@@ -115,10 +115,8 @@ def _remove(places: Places, *, keep_logs: bool = False) -> None:
         Path("/proc/sys", name).write_text(value)
     remove_cgroup(places.cgroup)
     for path in places.state.iterdir() if places.state.exists() else ():
-        if path.is_symlink() or not path.is_dir():
-            path.unlink()
-        elif path != places.logs or not keep_logs:
-            shutil.rmtree(path)
+        if path != places.logs or not keep_logs:
+            remove(path)
     if places.state.exists() and not keep_logs:
         places.state.rmdir()
 

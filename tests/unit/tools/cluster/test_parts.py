@@ -4,12 +4,15 @@ import hashlib
 import json
 import subprocess
 import tarfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator_tools.cluster.caches import cached, digest_of
 from orchestrator_tools.cluster.cgroups import hierarchies
 from orchestrator_tools.cluster.commands import ClusterError, run, tail
 from orchestrator_tools.cluster.debian import PACKAGES, download_command, release_of, tree_environment
@@ -21,7 +24,6 @@ from orchestrator_tools.cluster.go_programs import (
     SOURCES,
     GoProgram,
     build_command,
-    digest_of,
     linker_flags,
     program_folder,
     version_of,
@@ -87,6 +89,40 @@ def test_a_built_program_is_named_by_what_it_is_built_from() -> None:
 @given(st.dictionaries(st.text(), st.binary()), st.dictionaries(st.text(), st.binary()))
 def test_other_files_have_another_digest(first: dict[str, bytes], second: dict[str, bytes]) -> None:
     assert (digest_of(first) == digest_of(second)) == (first == second)
+
+
+def test_what_was_not_finished_is_made_again_and_what_is_there_is_not(tmp_path: Path) -> None:
+    target, made = tmp_path / "new" / "program-1", list[Path]()
+
+    def make(path: Path) -> None:
+        made.append(path)
+        path.mkdir()
+        (path / f"{len(made)}").touch()
+        if len(made) == 1:
+            raise ClusterError("no space")
+
+    with pytest.raises(ClusterError, match="no space"):
+        cached(target, make)
+    assert not target.exists()
+    assert cached(target, make) == cached(target, make) == target
+    assert [path.name for path in target.iterdir()] == ["2"] and len(made) == 2
+
+
+def test_of_several_that_ask_at_once_one_makes(tmp_path: Path) -> None:
+    target, made = tmp_path / "program-1", list[Path]()
+    barrier = threading.Barrier(4)
+
+    def make(path: Path) -> None:
+        made.append(path)
+        path.write_text("made")
+
+    def ask(_: int) -> str:
+        barrier.wait(30)
+        return cached(target, make).read_text()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(4))) == ["made"] * 4
+    assert len(made) == 1
 
 
 def test_an_image_is_what_its_digests_say(tmp_path: Path) -> None:

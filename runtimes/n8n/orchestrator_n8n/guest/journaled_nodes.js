@@ -28,7 +28,10 @@ const ANY_NODE = /\$\(\s*[^'"`\\\s]/;
 
 /** The nodes of one run of a workflow, in the journal. */
 class JournaledNodes {
-	/** @param {Journal} journal @param {Binaries} binaries @param {(type: any) => boolean} isClass Whether n8n gives it a context. */
+	/**
+	 * @param {Journal} journal @param {Binaries} binaries
+	 * @param {(type: any) => boolean} isClass Whether n8n hands the context to a type's `execute`; else it is its `this`.
+	 */
 	constructor(journal, binaries, isClass) {
 		this._journal = journal;
 		this._binaries = binaries;
@@ -126,11 +129,11 @@ class JournaledNodes {
 				told: await this._told(context, [tool.name, given, context.connectionInputData]),
 				once: rules.once.has(node.name),
 				run: () => invoke.call(tool, input, ...more),
-				keep: async (result) => (typeof result === 'string' ? { text: result } : { message: result?.content }),
-				give: async ({ text, message }) => {
+				keep: async (result) => keptOf(result),
+				give: async ({ value, message }) => {
 					const { index } = context.addInputData('ai_tool', [[{ json: { query: given } }]]);
-					context.addOutputData('ai_tool', index, [[{ json: { response: text ?? message } }]]);
-					return text ?? messageOf(message, tool.name, input);
+					context.addOutputData('ai_tool', index, [[{ json: { response: message ?? value } }]]);
+					return message === undefined ? value : messageOf(message, tool.name, input);
 				},
 			});
 		};
@@ -236,7 +239,13 @@ function bytesOf(binary) {
 	return Object.values(binary ?? {}).reduce((sum, { bytes, data }) => sum + (bytes ?? (data?.length ?? 0) * 0.75), 0);
 }
 
-/** @param {string} content @param {string} name Of a tool. @param {any} input Of its call. @returns {any} LangChain's. */
+/** @param {any} result Of a tool. @returns {unknown} What makes it again. */
+function keptOf(result) {
+	if (result?.tool_call_id === undefined) return { value: result };
+	return result.status === 'error' || result.artifact !== undefined ? NOT_KEPT : { message: result.content };
+}
+
+/** @param {unknown} content @param {string} name Of a tool. @param {any} input Of its call. @returns {any} LangChain's. */
 function messageOf(content, name, input) {
 	const { ToolMessage } = langchain('@langchain/core/messages');
 	return new ToolMessage({ content, name, tool_call_id: input?.id ?? '' });

@@ -124,7 +124,8 @@ function unknownResult(name) {
 function sorted(value) {
 	if (Array.isArray(value)) return value.map(sorted);
 	if (typeof value !== 'object' || value === null) return value;
-	return Object.fromEntries(Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1)).map(([k, v]) => [k, sorted(v)]));
+	const members = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
+	return Object.fromEntries(members.map(([name, member]) => [name, sorted(member)]));
 }
 
 /** @param {unknown} value @returns {string | null} Its JSON; null when that is too long, or would not give the same back. */

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
+from orchestrator_resources.lone_guests import LoneGuest
 from orchestrator_runtimes import spares
 from orchestrator_runtimes.client import ApprovalDesk, Bundle, OnEvent, SessionStore, StepJournal
 from orchestrator_runtimes.connection import BUSY
@@ -79,8 +80,9 @@ class GuestPool:
         self._loads: dict[tuple[GuestProcess, str], asyncio.Future[Loaded]] = {}
         self._asked = 0
         self._changed = asyncio.Event()
-        self._alone = asyncio.Lock()
-        self._lone: GuestProcess | None = None
+        self._lone = LoneGuest(
+            lambda: self._started_guest(replace(command.own, max_executions=1)), self._forget
+        )
         self._spread_at = (
             command.max_executions if command.shared else SPREAD_AT
         )  # it is shared as its start costs
@@ -135,7 +137,7 @@ class GuestPool:
         for task in starting:
             task.cancel()
         await asyncio.gather(*starting, *self._ending, return_exceptions=True)
-        await self._end_lone()
+        await self._lone.close()
         guests, self._guests = [*self._guests, *self._outgrown], []
         await asyncio.gather(*(guest.stop() for guest in guests))
         if guests and not self._crashes and not self._command.shared:
@@ -151,7 +153,7 @@ class GuestPool:
             except AgentError as error:
                 if error.code is not ErrorCode.RUNTIME_CRASHED:
                     raise
-        return await self._run_alone(agent, make_run, on_event)
+        return await self._lone.serve(lambda guest: self._run_in(guest, agent, make_run, on_event))
 
     async def _run_in(
         self,
@@ -186,49 +188,6 @@ class GuestPool:
                     raise
             await asyncio.sleep(_FULL_PAUSE_SECONDS)
 
-    async def _run_alone(
-        self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent
-    ) -> Result:
-        """Run an execution in the guest that serves suspects, one after the other, until it dies.
-
-        Only one that has served nobody before shows who is guilty: what an earlier execution left may end it later.
-        """
-        async with self._alone:
-            while True:
-                guest, fresh = await self._lone_guest()
-                try:
-                    return await self._run_in(guest, agent, make_run, on_event)
-                except AgentError as error:
-                    crashed = error.code is ErrorCode.RUNTIME_CRASHED
-                    if not crashed and hasattr(error, "usage"):
-                        raise  # the guest tells how the execution ended
-                    told = await guest.crash("crashed") if crashed else error
-                    await self._end_lone()
-                    if fresh or not crashed:
-                        raise told from error
-                except asyncio.CancelledError:
-                    await self._end_lone()
-                    raise
-
-    async def _lone_guest(self) -> tuple[GuestProcess, bool]:
-        """Return the guest that serves suspects, and whether it has served nobody yet."""
-        if self._lone is not None and self._lone.running and not self._lone.outgrown(0):
-            return self._lone, False
-        await self._end_lone()
-        self._lone = await GuestProcess.start(
-            replace(self._command.own, max_executions=1),
-            sessions=self._sessions,
-            journal=self._journal,
-            approvals=self._approvals,
-        )
-        return self._lone, True
-
-    async def _end_lone(self) -> None:
-        guest, self._lone = self._lone, None
-        if guest is not None:
-            self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
-            await guest.stop()
-
     async def _load(self, guest: GuestProcess, agent: Agent) -> Loaded:
         """Load an agent into a guest once, however many executions ask at the same time."""
         key = guest, f"{agent.bundle.digest if agent.bundle else ''} {agent.source}"
@@ -244,13 +203,17 @@ class GuestPool:
             self._loads.pop(key, None)  # a later execution may find a bundle mended or a server up
             raise
 
+    def _forget(self, guest: GuestProcess) -> None:
+        """Keep nothing of a guest that has ended."""
+        self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
+
     async def _drop(self, guest: GuestProcess, error: AgentError) -> AgentError:
         """Take a guest out of use and return what is to be told of it."""
         if guest not in self._guests:
             return error
         self._guests.remove(guest)
         self._crashes += 1
-        self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
+        self._forget(guest)
         told = error if error.code is ErrorCode.TIMEOUT else await guest.crash("crashed")
         await guest.stop(broken=True)
         return told
@@ -277,7 +240,7 @@ class GuestPool:
             guest.retire()
         if guest in self._outgrown and not self._begun[guest]:
             self._outgrown.remove(guest)
-            self._loads = {key: value for key, value in self._loads.items() if key[0] is not guest}
+            self._forget(guest)
             task = asyncio.create_task(guest.stop())
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
@@ -329,10 +292,13 @@ class GuestPool:
         return self._command.own if self._command.shared and taken else self._command
 
     async def _start(self, command: GuestCommand) -> None:
-        guest = await GuestProcess.start(
+        guest = await self._started_guest(command)
+        self._guests.append(guest)  # the list may be another one by now
+
+    async def _started_guest(self, command: GuestCommand) -> GuestProcess:
+        return await GuestProcess.start(
             command, sessions=self._sessions, journal=self._journal, approvals=self._approvals
         )
-        self._guests.append(guest)  # the list may be another one by now
 
     def _started(self, task: "asyncio.Task[None]") -> None:
         self._starting.discard(task)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -27,6 +28,7 @@ NOTHING_WRONG = "repeated model calls 0, repeated tools 0, wrong outputs 0"
         "lightagent-gateway",
         "agentscope-native-guest",
         "agno-gateway+database",
+        "n8n-native-guest",
     ],
 )
 def test_what_is_killed_at_every_boundary_repeats_nothing(trial: str) -> None:
@@ -53,5 +55,7 @@ def test_the_witness_counts_tools_that_run_twice(tmp_path: Path) -> None:
 
 def test_a_seed_fixes_a_trial_and_every_call_has_its_boundaries() -> None:
     assert random_trial("agno", 7) == random_trial("agno", 7) != random_trial("agno", 8)
+    jobs = [random_trial("n8n", seed).job for seed in range(40)]
+    assert {(job.native, job.external) for job in jobs} == set(product((False, True), repeat=2))
     held = boundaries(held=True)
     assert len(set(held)) == len(held) == 2 * (len(ROUNDS) + 1 + sum(map(len, ROUNDS)))

@@ -126,7 +126,7 @@ class JournaledNodes {
 			const given = input?.type === 'tool_call' ? input.args : input;
 			return await steps.through({
 				name: node.name,
-				told: await this._told(context, [tool.name, given, context.connectionInputData]),
+				told: [tool.name, given, await this._told(context, context.connectionInputData)],
 				once: rules.once.has(node.name),
 				run: () => invoke.call(tool, input, ...more),
 				keep: async (result) => keptOf(result),

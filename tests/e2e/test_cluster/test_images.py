@@ -1,5 +1,6 @@
 """Images are built without Docker and given to the test cluster without a registry."""
 
+import os
 from pathlib import Path
 
 from orchestrator_tools.cluster.images import BASE_IMAGE, build_image
@@ -18,6 +19,7 @@ def test_an_image_of_a_dockerfile_runs(namespace: Namespace, tmp_path: Path) -> 
         tmp_path / "greeting.tar",
         places().cache,
         arguments={"BASE": BASE_IMAGE},
+        network=Path(os.environ["E2E_MACHINE_NETWORK"]),
     )
     import_image(places(), archive)
     main = container("main", NAME, "")

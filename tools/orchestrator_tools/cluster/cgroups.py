@@ -11,6 +11,7 @@ from orchestrator_tools.cluster.commands import ClusterError
 REMOVE_SECONDS: Final = 10.0
 """The kernel may take a moment to let go of a cgroup whose last process has ended."""
 
+_CONTROLLERS: Final = frozenset({"cpu", "cpuset", "hugetlb", "memory", "pids"})
 _KINDS: Final = frozenset({"cgroup", "cgroup2"})
 
 
@@ -30,9 +31,21 @@ def make_cgroup(name: str) -> None:
     """
     for hierarchy in _hierarchies():
         try:
+            hand_down_controllers(hierarchy)
             (hierarchy / name).mkdir(exist_ok=True)
         except OSError as error:
             raise ClusterError(f"no cgroup for pods can be made: {error}") from error
+
+
+def hand_down_controllers(hierarchy: Path) -> None:
+    """Let cgroups below the root of a hierarchy of version 2 have the controllers that a kubelet insists on."""
+    offered = hierarchy / "cgroup.controllers"
+    if not offered.is_file():
+        return  # version 1: a hierarchy is its controller
+    handed = hierarchy / "cgroup.subtree_control"
+    missing = _CONTROLLERS & set(offered.read_text().split()) - set(handed.read_text().split())
+    if missing:
+        handed.write_text(" ".join(f"+{name}" for name in sorted(missing)))
 
 
 def remove_cgroup(name: str) -> None:

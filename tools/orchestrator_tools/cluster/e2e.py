@@ -37,7 +37,12 @@ def pytest_command(arguments: Sequence[str], tests: Sequence[str]) -> list[str]:
 def variables(own: Places) -> Mapping[str, str]:
     """Return the variables of tests on the test cluster, beside those of this process."""
     path = os.environ.get("PATH", os.defpath)
-    return {"KUBECONFIG": f"{own.kubeconfig}", "E2E_IMAGE": BASE_IMAGE, "PATH": f"{own.programs}:{path}"}
+    return {
+        "KUBECONFIG": f"{own.kubeconfig}",
+        "PATH": f"{own.programs}:{path}",
+        "E2E_IMAGE": BASE_IMAGE,
+        "E2E_MACHINE_NETWORK": f"/proc/{os.getpid()}/ns/net",
+    }
 
 
 def run_on_test_cluster(own: Places, arguments: Sequence[str]) -> int:

@@ -116,6 +116,7 @@ def build_image(
     *,
     dockerfile: Path | None = None,
     arguments: Mapping[str, str] | None = None,
+    network: Path | None = None,
 ) -> Path:
     """Build an image from a Dockerfile and write its archive. Needs root.
 
@@ -128,6 +129,8 @@ def build_image(
         cache: Where layers are kept between builds.
         dockerfile: None for the one of the context.
         arguments: Build arguments.
+        network: A network namespace to build in; None for that of this process. Tests run in the cluster's, from which
+            no package can be had.
 
     Returns:
         The archive.
@@ -148,10 +151,15 @@ def build_image(
         *given,
         str(context),
     ]
+    enter = [] if network is None else ["nsenter", f"--net={network}", "--"]
     archive.unlink(missing_ok=True)
     push = ["push", name, f"docker-archive:{archive}:{name}"]
     for words in (pulled, build, push):
-        run(buildah_command(tree, cache, words), seconds=BUILD_SECONDS, environment=tree_environment(tree))
+        run(
+            [*enter, *buildah_command(tree, cache, words)],
+            seconds=BUILD_SECONDS,
+            environment=tree_environment(tree),
+        )
     return archive
 
 
@@ -168,14 +176,6 @@ def buildah_command(tree: Path, cache: Path, words: list[str]) -> list[str]:
     signed = f"--signature-policy={configuration / 'policy.json'}"
     verb, *rest = words
     (libraries,) = tree.glob("usr/lib/*-linux-gnu")
-    alone = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-c",
-        _WITH_LIBRARIES,
-        "sh",
-        str(libraries),
-        f"/{libraries.relative_to(tree)}",
-    ]
+    here = f"/{libraries.relative_to(tree)}"
+    alone = ["unshare", "--mount", "sh", "-c", _WITH_LIBRARIES, "sh", str(libraries), here]
     return [*alone, "buildah", *options, verb, signed, *rest]

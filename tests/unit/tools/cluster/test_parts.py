@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_tools.cluster.caches import cached, digest_of
-from orchestrator_tools.cluster.cgroups import hierarchies
+from orchestrator_tools.cluster.cgroups import hand_down_controllers, hierarchies
 from orchestrator_tools.cluster.commands import ClusterError, run, tail
 from orchestrator_tools.cluster.debian import PACKAGES, download_command, release_of, tree_environment
 from orchestrator_tools.cluster.go_programs import (
@@ -188,6 +188,28 @@ def test_cgroups_are_found_in_both_versions() -> None:
         "proc /proc proc rw 0 0\n"
     )
     assert list(hierarchies(mounts)) == [Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup/unified")]
+
+
+@pytest.mark.parametrize(
+    ("handed", "written"),
+    [
+        ("cpu io memory pids\n", "+cpuset"),
+        ("", "+cpu +cpuset +memory +pids"),
+        ("cpu cpuset memory pids\n", None),
+    ],
+)
+def test_controllers_are_handed_down_if_they_are_not(
+    tmp_path: Path, handed: str, written: str | None
+) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
+    (tmp_path / "cgroup.subtree_control").write_text(handed)
+    hand_down_controllers(tmp_path)
+    assert (tmp_path / "cgroup.subtree_control").read_text() == (handed if written is None else written)
+
+
+def test_the_first_version_has_nothing_to_hand_down(tmp_path: Path) -> None:
+    hand_down_controllers(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_command_that_fails_is_told_with_the_end_of_what_it_said() -> None:

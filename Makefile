@@ -29,7 +29,7 @@ SHELL := /bin/sh
 .PHONY: help demo up test check bench kill cluster-up cluster-down e2e conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: example-runtimes ## Agents of five frameworks review installed distributions (ROWS=4; N8N=1 adds n8n, five minutes)
 	@$(TOOLS).demo --rows $(ROWS)

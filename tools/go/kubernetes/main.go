@@ -1,3 +1,4 @@
+// Every program of Kubernetes that the test cluster runs, in one file: its name, or its first argument, says which.
 package main
 
 import (
@@ -11,37 +12,34 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
-	kubectl "k8s.io/kubectl/pkg/cmd"
 )
+
+var programs = map[string]func() *cobra.Command{
+	"kube-apiserver":          apiserver.NewAPIServerCommand,
+	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
+	"kube-proxy":              proxy.NewProxyCommand,
+	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+	"kubectl":                 kubectl.NewDefaultKubectlCommand,
+	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
+}
 
 func main() {
 	name := filepath.Base(os.Args[0])
-	if name == "kubernetes" && len(os.Args) > 1 {
-		name = os.Args[1]
+	if _, known := programs[name]; !known && len(os.Args) > 1 {
+		// the commands read the arguments themselves
 		os.Args = os.Args[1:]
+		name = os.Args[0]
 	}
-	var command *cobra.Command
-	switch name {
-	case "kube-apiserver":
-		command = apiserver.NewAPIServerCommand()
-	case "kube-controller-manager":
-		command = controllers.NewControllerManagerCommand()
-	case "kube-scheduler":
-		command = scheduler.NewSchedulerCommand()
-	case "kube-proxy":
-		command = proxy.NewProxyCommand()
-	case "kubelet":
-		command = kubelet.NewKubeletCommand(context.Background())
-	case "kubectl":
-		command = kubectl.NewDefaultKubectlCommand()
-	default:
-		fmt.Fprintf(os.Stderr, "unknown component %q\n", name)
+	program, known := programs[name]
+	if !known {
+		fmt.Fprintf(os.Stderr, "there is no program %q in this file\n", name)
 		os.Exit(2)
 	}
-	os.Exit(cli.Run(command))
+	os.Exit(cli.Run(program()))
 }

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ PUBLIC_IMAGE = "docker.io/library/python:3.13-slim"
 def _cluster() -> None:
     """Fail once and clearly where there is no cluster."""
     assert os.environ.get("KUBECONFIG"), "these tests need a cluster: run `make e2e`, or set KUBECONFIG"
+    assert shutil.which("kubectl"), "these tests need kubectl in PATH"
     kubectl("get", "--raw=/readyz")
 
 

@@ -1,10 +1,12 @@
 """Native AgentScope agents, as users write them, for the conformance suite."""
 
+import asyncio
 import os
 from typing import Any
 
 from agentscope.agent import Agent, ReActConfig
 from agentscope.credential import OpenAICredential
+from agentscope.message import UserMsg
 from agentscope.model import OpenAIChatModel
 from agentscope.permission import PermissionBehavior, PermissionContext, PermissionDecision, PermissionMode
 from agentscope.pipeline import TeamMember, TeamPipeline
@@ -25,6 +27,18 @@ async def broken(city: str) -> str:
     raise ValueError(f"no station in {city}")
 
 
+async def survey(city: str) -> str:
+    """Ask agents about both sides of a city: one in a task of this tool's own, one in a thread with its own loop."""
+
+    async def ask(side: str) -> str:
+        answer = await make(side).reply(UserMsg(name="user", content=f"{side} of {city}"))
+        return answer.get_text_content() or ""
+
+    task = asyncio.create_task(ask("north"))
+    south = await asyncio.to_thread(lambda: asyncio.run(ask("south")))
+    return f"{await task}, {south}"
+
+
 def bypass() -> AgentState:
     """Allow every tool."""
     return AgentState(permission_context=PermissionContext(mode=PermissionMode.BYPASS))
@@ -40,6 +54,7 @@ def make(name: str, *tools: FunctionTool, **options: Any) -> Agent:
 
 assistant = make("assistant")
 with_tool = make("forecaster", FunctionTool(weather, permission=allowed))
+surveying = make("surveyor", FunctionTool(survey, permission=allowed))
 raising = make("broken", FunctionTool(broken), state=bypass())
 asking = make("asking", FunctionTool(weather))
 tireless = make("tireless", FunctionTool(weather), state=bypass(), react_config=ReActConfig(max_iters=3))

@@ -1,5 +1,7 @@
 """Native Agno agents, as users write them, for the conformance suite."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from agno.agent import Agent
 from agno.models.openai import OpenAIChat
 from agno.models.openai.like import OpenAILike
@@ -23,6 +25,16 @@ async def broken(city: str) -> str:
 assistant = Agent(name="assistant", model=OpenAIChat(id="scripted"), instructions="You are helpful.")
 with_tool = Agent(name="forecaster", model=model, tools=[weather], instructions="You know the weather.")
 raising = Agent(name="broken", model=model, tools=[broken], instructions="You know the weather.")
+
+
+def survey(city: str) -> str:
+    """Ask an agent about both sides of a city, in threads of this tool's own."""
+    with ThreadPoolExecutor(2) as threads:
+        answers = threads.map(lambda side: assistant.run(f"{side} of {city}"), ("north", "south"))
+        return ", ".join(str(answer.content) for answer in answers)
+
+
+surveying = Agent(name="surveying", model=model, tools=[survey], instructions="You survey.")
 
 
 def team() -> Team:

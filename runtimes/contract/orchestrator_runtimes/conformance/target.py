@@ -54,6 +54,7 @@ class NativeCase:
         model_calls: How many it makes; None when that is not fixed.
         tool_calls: As above.
         multi_agent: True when several agents work together.
+        threads: True when its own code calls the model side by side, in threads or tasks that it starts itself.
         error: Code of the error it must end with; None when it must succeed.
         decision: Answers the request that it must wait with; the counts are those of what follows. None: it does
             not wait.
@@ -67,6 +68,7 @@ class NativeCase:
     model_calls: int | None = None
     tool_calls: int | None = None
     multi_agent: bool = False
+    threads: bool = False
     error: str | None = None
     decision: Json = None
     options: Mapping[str, Json] = field(default_factory=dict[str, Json])

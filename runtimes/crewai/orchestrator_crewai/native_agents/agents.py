@@ -1,5 +1,6 @@
 """Native CrewAI crews and flows, as users write them, for the conformance suite."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from crewai import LLM, Agent, Crew, Process, Task
@@ -22,6 +23,13 @@ def weather(city: str) -> str:
 def broken(city: str) -> str:
     """Fail, always."""
     raise ValueError(f"no station in {city}")
+
+
+@tool
+def survey(city: str) -> str:
+    """Ask the model about both sides of a city, in threads of this tool's own."""
+    with ThreadPoolExecutor(2) as threads:
+        return ", ".join(threads.map(lambda side: str(model.call(f"{side} of {city}")), ("north", "south")))
 
 
 class Report(BaseModel):
@@ -50,6 +58,7 @@ def crew_of(*agents: Agent, **options: Any) -> Crew:
 assistant = make("assistant")
 answering = crew_of(assistant)
 with_tool = crew_of(make("forecaster", weather))
+surveying = crew_of(make("surveyor", survey))
 raising = crew_of(make("broken", broken))
 printing = crew_of(make("loud", weather, verbose=True), verbose=True)
 planning = crew_of(assistant, planning=True, planning_llm=model)

@@ -1,6 +1,7 @@
 """Native LangGraph agents, as users write them, for the conformance suite."""
 
 import operator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypedDict
 
 from langchain.agents import create_agent
@@ -27,8 +28,16 @@ def broken(city: str) -> str:
     raise ValueError(f"no station in {city}")
 
 
+@tool
+def survey(city: str) -> str:
+    """Ask the model about both sides of a city, in threads of this tool's own."""
+    with ThreadPoolExecutor(2) as threads:
+        return ", ".join(threads.map(lambda side: model.invoke(f"{side} of {city}").text, ("north", "south")))
+
+
 assistant = create_agent(model, [], system_prompt="You are helpful.")
 with_tool = create_agent(model, [weather], system_prompt="You know the weather.")
+surveying = create_agent(model, [survey], system_prompt="You survey.")
 raising = create_agent(model, [broken], system_prompt="You know the weather.")
 
 

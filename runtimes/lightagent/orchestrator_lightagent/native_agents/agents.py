@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,19 @@ def ask_assistant(city: str) -> str:
     return str(assistant.run(f"what is the weather in {city}?"))
 
 
+def survey(city: str) -> str:
+    """Ask agents about both sides of a city, in threads of this tool's own."""
+    with ThreadPoolExecutor(2) as threads:
+        answers = threads.map(lambda side: make(side).run(f"{side} of {city}"), ("north", "south"))
+        return ", ".join(map(str, answers))
+
+
 def finish(city: str) -> str:
     """End the conversation, in LightAgent's way."""
     return f"good-bye, {city}"
 
 
-for tool in (weather, broken, spelled, ask_assistant, finish):
+for tool in (weather, broken, spelled, ask_assistant, survey, finish):
     tool.tool_info = {
         "tool_name": tool.__name__,
         "tool_description": tool.__doc__,
@@ -62,6 +70,7 @@ with_tool = make("forecaster", weather)
 raising = make("broken", broken)
 spelling = make("spelling", spelled)
 delegating = make("delegating", ask_assistant)
+surveying = make("surveying", survey)
 finishing = make("finishing", finish)
 impatient = Impatient(name="impatient", model="scripted", tools=[weather])
 thrifty = make("thrifty", weather, budget_limits=BudgetLimits(model_calls=2))

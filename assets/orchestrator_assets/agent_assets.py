@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from orchestrator_assets.waiting_steps import WaitingStep, decisions_metadata
 from orchestrator_resources.agent_runtimes import AgentRuntimes, state_folder
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
+from orchestrator_resources.execution_traces import Trace
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtime_profiles import load_profile, lock_file
@@ -38,8 +38,6 @@ RESOURCE: Final = "agent_runtimes"
 
 TRACEPARENT_TAG: Final = "traceparent"
 """Tag of a run that belongs to a trace of whoever asked for it: W3C trace context, as in the HTTP header."""
-
-_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 NOT_CODE: Final = frozenset({"defs.yaml", "component.yaml", "component.py"})
 """Files of a component's folder that are no part of the agent: changing them makes nothing stale by itself."""
@@ -203,13 +201,6 @@ def _code_version(agent: AgentSpec, digest: str, environment: str) -> str:
     return hashlib.sha256(dump(parts)).hexdigest()[:16]
 
 
-def _traceparent(caller: str | None) -> str:
-    """Return the trace context of a step: that of whoever asked for the run, or the begin of a trace of its own."""
-    if caller is not None and _TRACEPARENT.fullmatch(caller):
-        return caller
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-
-
 def _code_location(context: dg.AssetExecutionContext) -> str:
     """Return the code location that a run belongs to; empty where it was not launched from one, as in tests."""
     origin = context.run.remote_job_origin
@@ -239,7 +230,7 @@ def _materialize(
         owner=asset_key.to_user_string(),
     )
     host = runtimes.runtimes
-    traceparent = _traceparent(context.run.tags.get(TRACEPARENT_TAG))
+    trace = Trace.of(context.run.tags.get(TRACEPARENT_TAG))
     settings = BatchSettings(
         limits=spec.limits.limits(),
         name=asset_key.to_user_string(),
@@ -251,7 +242,7 @@ def _materialize(
         output_schema=spec.output_schema,
         stream=spec.stream,
         journal=True,
-        traceparent=traceparent,
+        trace=trace,
         run=context.run.run_id,
     )
     began = time.monotonic()
@@ -285,7 +276,7 @@ def _materialize(
         metadata=run_metadata(
             rows,
             seconds=time.monotonic() - began,
-            trace_id=traceparent.split("-")[1],
+            trace_id=trace.id,
             described=described,
             spent=host.spent(items, settings.model),
         )

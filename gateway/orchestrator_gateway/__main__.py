@@ -3,8 +3,8 @@
 Standard input: one line of JSON with `secret` (hex), `journal` (path of the SQLite file), `upstream` (`base_url`,
 `api_key`), `drain_seconds` and `handed_over` (folder of a socket for guests that can reach nothing else, or null), and
 where there are some, `budgets`, `mcp_servers` and `prices` (path of a table); keys are neither arguments nor variables,
-which others might read. Standard output: one line of JSON with `address`. When standard input ends, calls on their way
-are answered and recorded, and it ends.
+which others might read. Standard output: one line of JSON with `address`, and `telemetry`: whether anybody is told of
+executions. When standard input ends, calls on their way are answered and recorded, and it ends.
 """
 
 import asyncio
@@ -44,7 +44,8 @@ async def serve() -> int:
             handed_over=Path(told["handed_over"]) if told["handed_over"] else None,
         )
         async with serving(parts) as started:
-            print(json.dumps({"address": started.address}), flush=True)
+            ready = {"address": started.address, "telemetry": started.telemetry}
+            print(json.dumps(ready), flush=True)
             ending = asyncio.create_task(reader.read())
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, ending.cancel)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from orchestrator_gateway.budgets import Budgets
 from orchestrator_gateway.calls import Calls
+from orchestrator_gateway.execution_reports import MOST_REPORTS, ReportedExecutions
 from orchestrator_gateway.journal import Journal
 from orchestrator_gateway.refusals import refusal
 from orchestrator_gateway.spending_reports import (
@@ -17,6 +18,7 @@ from orchestrator_gateway.spending_reports import (
     spent_by_day,
     spent_by_executions,
 )
+from orchestrator_gateway.telemetry import Telemetry
 from orchestrator_gateway.tokens import BadToken, bearer, check_trusted
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.json_values import NotJson, parse
@@ -60,8 +62,11 @@ class Record:
 class Administration:
     """Endpoints below `/admin`, for whoever knows the gateway's secret."""
 
-    def __init__(self, secret: bytes, journal: Journal, calls: Calls, budgets: Budgets) -> None:
+    def __init__(
+        self, secret: bytes, journal: Journal, calls: Calls, budgets: Budgets, telemetry: Telemetry
+    ) -> None:
         """Serve what these hold."""
+        self._telemetry = telemetry
         self._budgets = budgets
         self._secret = secret
         self._journal = journal
@@ -75,6 +80,7 @@ class Administration:
             ("steps/lookup", Lookup, self._lookup),
             ("steps/record", Record, self._record),
             ("spend", AskedExecutions, self._spent_by_executions),
+            ("executions", ReportedExecutions, self._reported),
         ):
             router.add_post(f"/admin/{path}", self._handler(kind, work))
         router.add_get("/admin/spend", self._spent_by_day)
@@ -126,6 +132,12 @@ class Administration:
     async def _purge(self, wanted: Purge) -> object:
         before = time.time() - wanted.older_than_seconds
         return {"dropped": await self._journal.purge(wanted.tenant, before)}
+
+    async def _reported(self, wanted: ReportedExecutions) -> object:
+        if len(wanted.executions) > MOST_REPORTS:
+            raise refusal(413, f"{len(wanted.executions)} executions; at most {MOST_REPORTS} at once")
+        self._telemetry.executions(wanted.tenant, wanted.executions)
+        return {}
 
     async def _lookup(self, wanted: Lookup) -> object:
         return encode(await self._journal.lookup(wanted.tenant, wanted.step))

@@ -62,10 +62,12 @@ class Serving:
     Attributes:
         gateway: It.
         address: Its base URL, without `/v1`.
+        telemetry: Whether anybody is told of executions.
     """
 
     gateway: Gateway
     address: str
+    telemetry: bool
 
 
 @contextlib.asynccontextmanager
@@ -101,7 +103,7 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         if parts.handed_over is not None:
             closing.callback(HandedConnections(parts.handed_over / str(port), gateway.connections).close)
         try:
-            yield Serving(gateway=gateway, address=f"http://{host}:{port}")
+            yield Serving(gateway=gateway, address=f"http://{host}:{port}", telemetry=telemetry.told)
         finally:
             listening.close()
             await gateway.drain(parts.drain_seconds)

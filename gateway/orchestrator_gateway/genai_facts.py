@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
+from orchestrator_gateway.execution_reports import ExecutionReport
 from orchestrator_gateway.journal import Answer
+from orchestrator_gateway.tokens import Claims
 from orchestrator_runtimes.json_values import Json, NotJson, parse
 
 Attributes = dict[str, str | bool | int | float | Sequence[str]]
@@ -72,12 +74,15 @@ def provider_name(base_url: str) -> str:
 
 def server_attributes(base_url: str) -> Attributes:
     """Return provider, host and port of an endpoint."""
-    address = urlsplit(base_url)
-    found: Attributes = {"gen_ai.provider.name": provider_name(base_url)}
-    if address.hostname:
-        found["server.address"] = address.hostname
-        found["server.port"] = address.port or (443 if address.scheme == "https" else 80)
-    return found
+    return {"gen_ai.provider.name": provider_name(base_url), **_address(base_url)}
+
+
+def _address(url: str) -> Attributes:
+    address = urlsplit(url)
+    if not address.hostname:
+        return {}
+    port = address.port or (443 if address.scheme == "https" else 80)
+    return {"server.address": address.hostname, "server.port": port}
 
 
 def request_attributes(path: str, body: Json) -> Attributes:
@@ -140,6 +145,61 @@ def usage_attributes(answer: Answer) -> Attributes:
     if usage.cached_tokens:
         found["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
     return found
+
+
+def whose_attributes(claims: Claims) -> Attributes:
+    """Return whose a call is, as its token says."""
+    found: Attributes = {
+        "gen_ai.agent.id": claims.agent,
+        "orchestrator.tenant": claims.tenant,
+        "orchestrator.execution": claims.execution,
+        "orchestrator.attempt": claims.attempt,
+    }
+    named = {
+        "orchestrator.run": claims.run,
+        "gen_ai.agent.name": claims.name,
+        "orchestrator.location": claims.location,
+    }
+    return found | {name: value for name, value in named.items() if value}
+
+
+def tool_attributes(url: str, tool: str) -> Attributes:
+    """Return what a call of a tool of an MCP server is, without its arguments."""
+    found: Attributes = {
+        "mcp.method.name": "tools/call",
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": tool[:_NAME_CHARACTERS],
+    }
+    return found | _address(url)
+
+
+def execution_attributes(tenant: str, report: ExecutionReport) -> Attributes:
+    """Return what an execution was, without its inputs and its output."""
+    usage = report.usage
+    found: Attributes = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": _OPENAI,  # the dialect of all calls; who answered them stands in their own spans
+        "gen_ai.output.type": "json" if report.structured else "text",
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+        "orchestrator.tenant": tenant,
+        "orchestrator.execution": report.execution,
+        "orchestrator.framework": report.framework,
+        "orchestrator.model_calls": usage.model_calls,
+        "orchestrator.tool_calls": usage.tool_calls,
+    }
+    named = {
+        "gen_ai.agent.id": report.agent,
+        "gen_ai.agent.name": report.name,
+        "gen_ai.conversation.id": report.session,
+        "error.type": report.error,
+        "orchestrator.finish_reason": report.finish_reason,
+        "orchestrator.location": report.location,
+        "orchestrator.run": report.run,
+    }
+    if usage.cached_tokens:
+        found["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
+    return found | {name: value for name, value in named.items() if value}
 
 
 def _parts(answer: Answer) -> Iterator[Mapping[str, Json]]:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -34,6 +35,7 @@ from orchestrator_gateway.mcp_server_calls import PASSED, ServerFault, ask
 from orchestrator_gateway.mcp_settings import McpServer
 from orchestrator_gateway.once_calls import Mark, OnceCalls, ResultUnknown
 from orchestrator_gateway.refusals import refusal
+from orchestrator_gateway.telemetry import Telemetry, ToolWatch
 from orchestrator_gateway.tokens import Claims
 from orchestrator_runtimes.json_values import Json, dump, parse
 
@@ -55,6 +57,7 @@ class McpProxy:
         making: Gets a task for each call that outlives its guest.
         claims_of: Returns the claims of a request's token.
         content_of: Returns its body.
+        telemetry: Is told of each tool call.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class McpProxy:
         making: set[asyncio.Task[Any]],
         claims_of: ClaimsOf,
         content_of: ContentOf,
+        telemetry: Telemetry,
     ) -> None:
         """Begin with no server."""
         self.servers: Mapping[str, McpServer] = {}
@@ -78,6 +82,7 @@ class McpProxy:
         self._of_session: dict[tuple[str, str], set[asyncio.Task[Any]]] = {}
         self._claims_of = claims_of
         self._content_of = content_of
+        self._telemetry = telemetry
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Add the endpoints to a server's."""
@@ -173,9 +178,9 @@ class McpProxy:
         return await guest.finish({"result": {**found.result, "tools": kept}})
 
     async def _call(self, question: Question) -> web.StreamResponse:
-        """Answer a tool call from the journal, or else from the server."""
+        """Answer a tool call, if agents may make it."""
         exchange = question.exchange
-        claims, name, settings = exchange.claims, exchange.name, exchange.server.settings
+        name, settings = exchange.name, exchange.server.settings
         try:
             tool, arguments = question.message.tool
         except NoMessage as error:
@@ -184,6 +189,20 @@ class McpProxy:
             told = f"the MCP server {name!r} has no tool {tool!r} that agents may use"
             return plain(question, failure(told, code=INVALID_PARAMS))
         exchange.request[FACTS].model = tool
+        watch = self._telemetry.tool_call(name, settings.url, tool, exchange.claims, exchange.request.headers)
+        traced = replace(exchange, headers=watch.headers(exchange.headers))
+        try:
+            return await self._answered(replace(question, exchange=traced), tool, arguments, watch)
+        except BaseException as error:
+            watch.failed(error)
+            raise
+
+    async def _answered(
+        self, question: Question, tool: str, arguments: Mapping[str, Json], watch: ToolWatch
+    ) -> web.StreamResponse:
+        """Answer a tool call from the journal, or else from the server."""
+        exchange = question.exchange
+        claims, name = exchange.claims, exchange.name
         scope = Scope(tenant=claims.tenant, execution=claims.execution, agent=claims.agent)
         known = frozenset(claims.known)
         named: list[Fingerprint] = []
@@ -195,9 +214,11 @@ class McpProxy:
         found = await self._calls.claim(scope, claims.attempt, wanted, claims.until)
         if isinstance(found, Answer):
             exchange.request[FACTS].replayed = True
-            return plain(question, _recorded(found), replayed=True)
-        once = named[-1].loose if tool in settings.once else None
-        task = asyncio.create_task(self._live(question, found, once))
+            outcome = _recorded(found)
+            watch.answered(outcome, replayed=True)
+            return plain(question, outcome, replayed=True)
+        once = named[-1].loose if tool in exchange.server.settings.once else None
+        task = asyncio.create_task(self._live(question, found, once, watch))
         self._making.add(task)
         task.add_done_callback(self._making.discard)
         if (session := exchange.headers.get(mcp_sessions.HEADER)) is not None:
@@ -248,7 +269,9 @@ class McpProxy:
         task.add_done_callback(self._making.discard)
         return web.Response(status=200)
 
-    async def _live(self, question: Question, begun: Begun, once: str | None) -> web.StreamResponse:
+    async def _live(
+        self, question: Question, begun: Begun, once: str | None, watch: ToolWatch
+    ) -> web.StreamResponse:
         """Call the server, record what it answers, and only then let the guest see it."""
         exchange, guest = question.exchange, WaitingGuest(question)
         mark: Mark | None = None
@@ -257,10 +280,12 @@ class McpProxy:
                 if once is not None:
                     mark = await self._once.begin(begun.scope, once)
                 found = await self._ask(question, account, guest, exchange.claims.until)
-            except ResultUnknown:
+            except ResultUnknown as error:
+                watch.failed(error)
                 await self._calls.release(begun)
                 return await guest.finish(_unknown(question))
             except ServerFault as error:
+                watch.failed(error)
                 await self._calls.release(begun)
                 await self._forget(mark, known=not error.made)
                 told = failure(f"the MCP server {exchange.name!r} {error}")
@@ -272,6 +297,7 @@ class McpProxy:
                 await self._forget(mark, known=False)
                 raise
             outcome = _outcome(found)
+            watch.answered(outcome)
             if found.error is None or mark is not None:
                 body = dump(outcome)
                 await self._calls.record(begun, Answer(content_type=JSON, body=body), _words_of(body))

@@ -153,6 +153,7 @@ class Gateway:
             self._making,
             lambda request: _claims_of(request, settings.secret),
             _content,
+            self._telemetry,
         )
 
     def app(self) -> web.Application:
@@ -166,7 +167,9 @@ class Gateway:
         self.mcp.add_to(app.router)
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
-        administration = Administration(self._settings.secret, self._journal, self._calls, self.budgets)
+        administration = Administration(
+            self._settings.secret, self._journal, self._calls, self.budgets, self._telemetry
+        )
         administration.add_to(app.router)
         app.router.add_get("/admin/upstreams", administration.guarded(self.dispatcher.states))
         app.on_startup.append(self._open)
@@ -217,7 +220,7 @@ class Gateway:
                 await self._journal.words(Scope(tenant="", execution="", agent=""))
         except TimeoutError as error:
             raise refusal(503, "the journal does not answer in time") from error
-        return web.json_response({"ready": True})
+        return web.json_response({"ready": True, "telemetry": self._telemetry.told})
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         _claims(request, self._settings.secret)

@@ -13,6 +13,7 @@ from typing import Final
 
 from aiohttp.typedefs import Middleware
 
+from orchestrator_gateway.execution_reports import ExecutionReport
 from orchestrator_gateway.journal import Answer
 from orchestrator_gateway.tokens import Claims
 from orchestrator_runtimes.json_values import Json
@@ -80,8 +81,32 @@ class CallWatch:
         """Note the end of a call that was not answered."""
 
 
+class ToolWatch:
+    """One tool call to an MCP server, which nobody watches: every method does nothing."""
+
+    def headers(self, sent: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the headers that the server gets: with the trace context of this call."""
+        return sent
+
+    def answered(self, outcome: Mapping[str, Json], *, replayed: bool = False) -> None:
+        """Note the end of a call that was answered.
+
+        Args:
+            outcome: `result` or `error`, as the protocol has them.
+            replayed: Whether an earlier try made it.
+        """
+
+    def failed(self, error: BaseException) -> None:
+        """Note the end of a call that was not answered."""
+
+
 class Telemetry:
     """Tells nobody anything."""
+
+    @property
+    def told(self) -> bool:
+        """Whether there is anybody to tell of executions; the trusted side reports none otherwise."""
+        return False
 
     def model_call(self, path: str, body: Json, claims: Claims, headers: Mapping[str, str]) -> CallWatch:
         """Begin to watch a model call.
@@ -93,6 +118,15 @@ class Telemetry:
             headers: The guest's; its `traceparent` counts only within the trace that the token names.
         """
         return _UNWATCHED
+
+    def tool_call(
+        self, server: str, url: str, tool: str, claims: Claims, headers: Mapping[str, str]
+    ) -> ToolWatch:
+        """Begin to watch a tool call; `server` is its name in the configuration, the rest as for a model call."""
+        return _UNWATCHED_TOOL
+
+    def executions(self, tenant: str, reports: Sequence[ExecutionReport]) -> None:
+        """Take executions of a tenant that have ended."""
 
     @contextmanager
     def journal_write(self) -> Generator[None]:
@@ -118,6 +152,7 @@ class Telemetry:
 
 
 _UNWATCHED: Final = CallWatch()
+_UNWATCHED_TOOL: Final = ToolWatch()
 
 
 def open_telemetry(settings: TelemetrySettings) -> Telemetry:

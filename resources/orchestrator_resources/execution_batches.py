@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 from orchestrator_gateway.ledger import SpentByExecutions
 from orchestrator_gateway.tokens import ExecutionBudget
 from orchestrator_resources.approvals import Request
+from orchestrator_resources.execution_traces import ExecutionTrace, Trace
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -15,8 +16,9 @@ from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import FinishReason, Limits, ModelAddress, Result, Resume, Run, Usage
 
-AddressOf = Callable[["Item", str], ModelAddress | None]
-"""Where one try of an item's execution sends its model calls, given the loaded agent's digest; None for nowhere."""
+AddressOf = Callable[["Item", str, str | None], ModelAddress | None]
+"""Where one try of an item's execution sends its model calls, given the loaded agent's digest and the trace context of
+the execution; None for nowhere."""
 
 RunExecution = Callable[[Agent, Callable[[str], Run | Resume], OnEvent], Awaitable[Result]]
 
@@ -122,7 +124,7 @@ class BatchSettings:
         output_schema: What each output must match; None checks nothing.
         stream: True asks for tokens.
         journal: Whether tool calls are journaled, so that a retry does not make finished ones again.
-        traceparent: W3C trace context of the step; None starts none.
+        trace: That the executions belong to; None starts none.
         run: Id of the Dagster run; None outside of any.
     """
 
@@ -136,8 +138,13 @@ class BatchSettings:
     output_schema: Mapping[str, Json] | None = None
     stream: bool = False
     journal: bool = False
-    traceparent: str | None = None
+    trace: Trace | None = None
     run: str | None = None
+
+
+def _untold(_item: Item) -> ExecutionTrace:
+    """Return the trace of an execution that belongs to none."""
+    return ExecutionTrace(None, lambda _report: None)
 
 
 class BatchFailed(AgentError):
@@ -216,6 +223,7 @@ class Batch:
         settings: BatchSettings,
         address_of: AddressOf | None = None,
         questions: Questions | None = None,
+        traces: Callable[[Item], ExecutionTrace] = _untold,
     ) -> None:
         """Prepare; `run` does the work.
 
@@ -225,7 +233,9 @@ class Batch:
             settings: How.
             address_of: Asked for each try; None means `settings.model` for all.
             questions: What executions ask; None makes one that is interrupted a failed one.
+            traces: Begins the trace of an item's execution.
         """
+        self._traces = traces
         self._address_of = address_of
         self._questions = questions
         self._asked: Mapping[str, Sequence[Request]] = {}
@@ -298,19 +308,13 @@ class Batch:
         for index in waiting:
             item = self._items[index]
 
-            async def tell(event: Event, item: Item = item) -> None:
-                on_event(item, event)
-
-            def request(agent: str, item: Item = item) -> Run | Resume:
-                return self._request(agent, item)
-
             open_requests = [r for r in self._asked.get(item.execution, ()) if r.decision is None]
             if open_requests:
                 self._note(index, _waiting_row(item, open_requests), on_row)
                 continue
             waits: Sequence[Request] = ()
             try:
-                result = await run_execution(self._agent, request, tell)
+                result = await self._execute(item, run_execution, on_event)
                 if result.finish_reason is FinishReason.INTERRUPTED:
                     waits = await self._waits(item, result)
             except AgentError as error:
@@ -323,6 +327,28 @@ class Batch:
                 continue  # it has not finished
             await keeper.keep(item.execution, result)  # its faults are the batch's, not the item's
 
+    async def _execute(
+        self, item: Item, run_execution: RunExecution, on_event: Callable[[Item, Event], None]
+    ) -> Result:
+        """Run one execution, and tell its trace how it ended."""
+        trace = self._traces(item)
+
+        async def tell(event: Event) -> None:
+            trace.on_event(event)
+            on_event(item, event)
+
+        def request(agent: str) -> Run | Resume:
+            trace.loaded(agent)
+            return self._request(agent, item, trace.traceparent)
+
+        try:
+            result = await run_execution(self._agent, request, tell)
+        except BaseException as error:
+            trace.failed(error)
+            raise
+        trace.ended(result)
+        return result
+
     async def _waits(self, item: Item, result: Result) -> Sequence[Request]:
         if self._questions is None:
             raise AgentError(
@@ -330,24 +356,27 @@ class Batch:
             )
         return await asyncio.to_thread(self._questions.waiting, item.execution, result.output)
 
-    def _request(self, agent: str, item: Item) -> Run | Resume:
-        run = self._run(agent, item)
+    def _request(self, agent: str, item: Item, traceparent: str | None) -> Run | Resume:
+        run = self._run(agent, item, traceparent)
         native = [asked for asked in self._asked.get(item.execution, ()) if asked.kind == "native"]
         return Resume(run=run, decision=_told(native[-1])) if native else run
 
-    def _run(self, agent: str, item: Item) -> Run:
+    def _run(self, agent: str, item: Item, traceparent: str | None) -> Run:
         settings = self._settings
+        address = settings.model
+        if self._address_of is not None:
+            address = self._address_of(item, agent, traceparent)
         return Run(
             execution=item.execution,
             agent=agent,
             inputs=item.inputs,
             session=item.session,
             limits=settings.limits,
-            model=settings.model if self._address_of is None else self._address_of(item, agent),
+            model=address,
             output_schema=settings.output_schema,
             stream=settings.stream,
             journal=settings.journal,
-            traceparent=settings.traceparent,
+            traceparent=traceparent,
         )
 
     def _note(self, index: int, row: Row, on_row: Callable[[Row], None]) -> None:

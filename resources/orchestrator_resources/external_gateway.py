@@ -27,6 +27,7 @@ _PAUSE_SECONDS: Final = 0.5
 _ASK_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = aiohttp.ClientTimeout(total=30.0)
 _SHOWN: Final = 300
+_LONGEST_ANSWER: Final = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +74,17 @@ class ExternalGateway(ModelGateway):
         super().__init__(address.secret.strip().encode(), address.tenant)
         self._url = address.url.rstrip("/")
         self._was_ready = False
+        self._watched = False
 
     @property
     def address(self) -> str:
         """Its base URL."""
         return self._url
+
+    @property
+    def watched(self) -> bool:
+        """Whether it has said that it tells anybody of executions; False until it has served once."""
+        return self._watched
 
     def ready(self) -> None:
         """Return when it has said once that it serves; later its calls say what is wrong with it.
@@ -111,12 +118,16 @@ class ExternalGateway(ModelGateway):
     def _fault(self) -> str | None:
         """Return why it does not serve; None when it does."""
         try:
-            urllib.request.urlopen(f"{self._url}/ready", timeout=_ASK_SECONDS).close()
+            with urllib.request.urlopen(f"{self._url}/ready", timeout=_ASK_SECONDS) as answer:
+                told = parse(answer.read(_LONGEST_ANSWER))
+        except NotJson as error:
+            return f"it is no gateway: {error}"
         except urllib.error.HTTPError as error:
             with error:
                 return f"{error.code}: {error.read(_SHOWN).decode(errors='replace')}"
         except OSError as error:
             return str(error)
+        self._watched = isinstance(told, dict) and told.get("telemetry") is True
         return None
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.budget_settings import Budget
+from orchestrator_gateway.execution_reports import ExecutionReport, ReportedExecutions
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in
 from orchestrator_gateway.ledger import EXECUTIONS, Amount, SpentByExecutions
 from orchestrator_gateway.mcp_settings import McpServer
@@ -67,6 +68,11 @@ class ModelGateway(ABC):
     @abstractmethod
     def address(self) -> str:
         """Its base URL, without `/v1`; empty where it is not known yet."""
+
+    @property
+    @abstractmethod
+    def watched(self) -> bool:
+        """Whether it tells anybody of executions; False until it is ready."""
 
     @abstractmethod
     def ready(self) -> None:
@@ -137,7 +143,16 @@ class ModelGateway(ABC):
         Raises:
             AgentError: `state_unavailable` when the journal does not answer.
         """
-        self._ask("forget", executions, "the gateway does not forget answers")
+        self._ask("forget", self._named(executions), "the gateway does not forget answers")
+
+    def report(self, reports: Sequence[ExecutionReport]) -> None:
+        """Tell of executions that have ended, `MOST_REPORTS` at most, for its telemetry.
+
+        Raises:
+            AgentError: `state_unavailable` when it does not take them.
+        """
+        told = encode(ReportedExecutions(tenant=self.tenant, executions=tuple(reports)))
+        self._ask("executions", told, "the gateway does not take what it is told of executions")
 
     def spent(self, executions: Sequence[str]) -> SpentByExecutions:
         """Return what executions spent, all their tries together.
@@ -148,7 +163,7 @@ class ModelGateway(ABC):
         failed = "the gateway does not tell what was spent"
         found, version = dict[str, Amount](), ""
         for start in range(0, len(executions), EXECUTIONS):
-            answer = self._ask("spend", executions[start : start + EXECUTIONS], failed)
+            answer = self._ask("spend", self._named(executions[start : start + EXECUTIONS]), failed)
             try:
                 told = decode(SpentByExecutions, parse(answer))
             except (NotJson, InvalidMessage) as error:
@@ -157,11 +172,14 @@ class ModelGateway(ABC):
             version = told.prices
         return SpentByExecutions(prices=version, executions=found)
 
-    def _ask(self, what: str, executions: Sequence[str], failed: str) -> bytes:
+    def _named(self, executions: Sequence[str]) -> Mapping[str, Json]:
+        return {"tenant": self.tenant, "executions": list(executions)}
+
+    def _ask(self, what: str, question: Mapping[str, Json], failed: str) -> bytes:
         self.ready()
         request = urllib.request.Request(
             f"{self.address}/admin/{what}",
-            data=json.dumps({"tenant": self.tenant, "executions": list(executions)}).encode(),
+            data=dump(question),
             headers={
                 "authorization": f"Bearer {issue_trusted(self.secret)}",
                 "content-type": "application/json",
@@ -212,6 +230,7 @@ class LocalGateway(ModelGateway):
         }
         self._told: list[str] = []
         self._starts = 0
+        self._watched = False
         self._address: str | None = None
         self._process = self._spawned()
 
@@ -229,6 +248,11 @@ class LocalGateway(ModelGateway):
     def address(self) -> str:
         """Its base URL; empty until it has started."""
         return self._address or ""
+
+    @property
+    def watched(self) -> bool:
+        """Whether it tells anybody of executions; False until it has started."""
+        return self._watched
 
     @property
     def starts(self) -> int:
@@ -307,7 +331,9 @@ class LocalGateway(ModelGateway):
                 f"the gateway of model calls did not start within {START_SECONDS:.0f} s",
                 cause="\n".join(self._told[-5:]) or None,
             )
-        return str(json.loads(line)["address"])
+        told = json.loads(line)
+        self._watched = bool(told["telemetry"])
+        return str(told["address"])
 
     def _read_errors(self, process: "subprocess.Popen[str]") -> None:
         assert process.stderr is not None

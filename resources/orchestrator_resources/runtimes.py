@@ -16,6 +16,7 @@ from orchestrator_gateway.mcp_settings import McpServer, read_servers
 from orchestrator_gateway.settings_files import BadConfiguration
 from orchestrator_resources.approval_desk import ApprovalDesk
 from orchestrator_resources.approvals import Approvals, Asker
+from orchestrator_resources.batch_traces import batch_traces
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_resources.execution_batches import (
@@ -196,7 +197,7 @@ class Runtimes:
         pool = self._pool(profile)
         gateway = self._gateway_to(settings.model)
 
-        def address_of(item: Item, loaded: str) -> ModelAddress | None:
+        def address_of(item: Item, loaded: str, traceparent: str | None) -> ModelAddress | None:
             if gateway is None:
                 return settings.model
             gateway.ready()
@@ -206,7 +207,7 @@ class Runtimes:
                 inputs=item.inputs,
                 seconds=settings.limits.seconds,
                 closed=self._gateways_folder is not None,
-                traceparent=settings.traceparent,
+                traceparent=traceparent,
                 run=settings.run,
                 name=settings.name,
                 location=settings.location,
@@ -217,9 +218,14 @@ class Runtimes:
         with self._approvals.open(askers or {}) as questions:
             if gateway is not None and _behind_gateway(agent):
                 agent = replace(agent, gateway=lambda: self._loading(gateway))
-            batch = Batch(agent, items, settings, address_of, questions)
+
+            async def run() -> list[Row]:
+                async with batch_traces(settings, profile.name, gateway, self._tell) as traces:
+                    batch = Batch(agent, items, settings, address_of, questions, traces)
+                    return await batch.run(run_execution, self._finished(), on_event, on_row)
+
             try:
-                return self._loop.run(batch.run(run_execution, self._finished(), on_event, on_row))
+                return self._loop.run(run())
             except BatchFailed as failed:
                 failed.spent = self.spent(items, settings.model)
                 raise

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.otlp_receiver import Receiver, receiving
 from tests.integration.postgres_servers import PostgresServer, postgres_server
 
 
@@ -13,6 +14,14 @@ from tests.integration.postgres_servers import PostgresServer, postgres_server
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server that tests share; who kills one starts its own."""
     with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """An OTLP receiver that every gateway of this test tells of what it does."""
+    with receiving() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
         yield running
 
 

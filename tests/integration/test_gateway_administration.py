@@ -11,11 +11,13 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from orchestrator_gateway.budgets import Budgets
 from orchestrator_gateway.dispatch import single
+from orchestrator_gateway.execution_reports import MOST_REPORTS, ExecutionReport
 from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.prices import load_prices
 from orchestrator_gateway.server import Gateway, GatewaySettings
 from orchestrator_gateway.stores import open_store
 from orchestrator_gateway.tokens import issue_trusted
+from orchestrator_runtimes.codec import encode
 
 STEP = {"execution": "e", "step": "s", "occurrence": 0}
 Ask = Callable[[str, object], Awaitable[tuple[int, Any]]]
@@ -64,7 +66,7 @@ def test_tool_calls_are_journaled_by_tenant_and_purged(tmp_path: Path) -> None:
     administered(tmp_path, work)
 
 
-@pytest.mark.parametrize("path", ["forget", "purge", "steps/lookup", "steps/record"])
+@pytest.mark.parametrize("path", ["forget", "purge", "steps/lookup", "steps/record", "executions"])
 def test_who_does_not_know_the_secret_gets_nothing(tmp_path: Path, path: str) -> None:
     async def work(ask: Ask) -> None:
         status, told = await ask(path, {"tenant": "t", "step": STEP})
@@ -80,5 +82,32 @@ def test_what_is_no_request_is_refused_by_name(tmp_path: Path, body: object) -> 
     async def work(ask: Ask) -> None:
         status, told = await ask("forget", body)
         assert status == 400 and told["error"]["message"]
+
+    administered(tmp_path, work)
+
+
+def test_too_many_executions_at_once_are_refused_and_others_taken(tmp_path: Path) -> None:
+    told = ExecutionReport(
+        traceparent="nonsense",
+        parent=None,
+        execution="e",
+        agent="a",
+        name="",
+        framework="fake",
+        location="",
+        run=None,
+        session=None,
+        structured=False,
+        began=1.0,
+        seconds=1.0,
+        finish_reason="completed",
+        error=None,
+    )
+
+    async def work(ask: Ask) -> None:
+        one = {"tenant": "t", "executions": [encode(told)]}
+        assert await ask("executions", one) == (200, {})
+        status, answer = await ask("executions", one | {"executions": [encode(told)] * (MOST_REPORTS + 1)})
+        assert status == 413 and f"at most {MOST_REPORTS} at once" in answer["error"]["message"]
 
     administered(tmp_path, work)

@@ -27,8 +27,8 @@ from orchestrator_runtimes.messages import (
     McpServer as McpTools,
 )
 from orchestrator_runtimes.profiles import installed_frameworks
+from tests.integration.order_servers import counted, order_server
 from tests.integration.pool_runs import ignore
-from tests.integration.test_mcp_proxy import counted, order_server
 
 pytestmark = pytest.mark.timeout(300)
 

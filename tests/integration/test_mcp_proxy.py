@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import subprocess
 import threading
 import urllib.parse
 from collections.abc import Generator, Iterator
@@ -17,38 +16,15 @@ from typing import Any, Final
 import pytest
 
 from orchestrator_gateway.mcp_settings import McpServer, McpServerSettings
-from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.gateway import LocalGateway
-from orchestrator_resources.homes import home_folder
 from orchestrator_runtimes.messages import ModelAddress
-from orchestrator_runtimes.profiles import installed_frameworks
+from tests.integration import genai_conventions
 from tests.integration.local_gateways import local_gateway
+from tests.integration.order_servers import counted, order_server
+from tests.integration.otlp_receiver import Receiver
 from tests.integration.processes import wait_until
 
-SERVER: Final = Path(__file__).parent / "mcp_order_server.py"
-CONTRACT: Final = Path(__file__).parents[2] / "runtimes" / "contract"
 ACCEPT: Final = "application/json, text/event-stream"
-
-
-@contextlib.contextmanager
-def order_server(told: Path) -> Generator[str]:
-    """Serve in the environment of a framework, which holds the SDK."""
-    environment = EnvironmentStore(home_folder()).find(installed_frameworks()["langgraph"].lock())
-    assert environment is not None, "install it first: orchestrator runtimes install langgraph"
-    told.touch()
-    process = subprocess.Popen(
-        [environment.python, str(SERVER), str(told)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={"PYTHONPATH": str(CONTRACT), "PATH": os.environ["PATH"]},
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 @pytest.fixture
@@ -114,10 +90,6 @@ class Client:
 
 def text_of(answer: Any) -> str:
     return str(answer["result"]["content"][0]["text"])
-
-
-def counted(told: Path) -> list[str]:
-    return told.read_text().split()
 
 
 def test_a_retry_gets_the_result_and_the_server_no_second_call(
@@ -310,3 +282,46 @@ def test_what_a_hostile_guest_sends_is_refused(tmp_path: Path, body: bytes) -> N
             headers = {"authorization": f"Bearer {client.address.api_key}"}
             connection.request("POST", "/mcp/orders", body, headers)
             assert connection.getresponse().status == 400
+
+
+def test_a_tool_call_is_a_span_by_the_protocols_conventions(
+    receiver: Receiver, tmp_path: Path, orders: str
+) -> None:
+    with started(tmp_path, orders) as gateway:
+        for city in ("Oslo", "Oslo", "Atlantis"):
+            Client(gateway).begin().call(city)
+        Client(gateway).begin().call("Oslo", tool="nothing_such")
+    first, again, wrong, unknown = receiver.spans
+    facts = dict(first.attributes)
+    assert (first.name, first.kind, first.status) == ("tools/call order", 3, 0)
+    assert facts.pop("orchestrator.attempt") and facts.pop("server.port") == int(
+        orders.split(":")[2].split("/", maxsplit=1)[0]
+    )
+    assert facts == {
+        "mcp.method.name": "tools/call",
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": "order",
+        "gen_ai.agent.id": "a",
+        "server.address": "127.0.0.1",
+        "orchestrator.mcp_server": "orders",
+        "orchestrator.tenant": "local",
+        "orchestrator.execution": "e",
+        "orchestrator.replayed": False,
+    }
+    assert again.attributes["orchestrator.replayed"] is True
+    assert [span.attributes["error.type"] for span in (wrong, unknown)] == ["tool_error", "tool_error"]
+    points = receiver.metrics["mcp.client.operation.duration"]
+    counts = {(p.attributes["gen_ai.tool.name"], p.attributes.get("error.type")): p.count for p in points}
+    assert counts == {("order", None): 1, ("order", "tool_error"): 1, ("nothing_such", "tool_error"): 1}
+    assert genai_conventions.unknown_names(receiver) == set()
+    assert b"Oslo" not in b"".join(receiver.raw) and b"Atlantis" not in b"".join(receiver.raw)
+
+
+def test_a_servers_trace_goes_on_from_the_call_and_a_fault_is_named(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    with hostile(b"{}", "application/json", 500) as (url, seen), started(tmp_path, url) as gateway:
+        Client(gateway).call("Oslo")
+    (span,) = receiver.spans
+    assert (span.status, span.attributes["error.type"]) == (2, "ServerFault")
+    assert seen[0]["traceparent"].startswith(f"00-{span.trace}-{span.id}-0")

@@ -1,43 +1,26 @@
 """What the gateway tells an OTLP receiver and Prometheus: the same for every framework, and never what was said."""
 
-import importlib
-import inspect
 import socket
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import dagster as dg
 import pytest
-from opentelemetry.semconv.attributes import error_attributes, server_attributes
 
-from orchestrator_assets import AgentSpec, PortableSpec, ToolSpec, agent_asset
-from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.gateway import LocalGateway
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.messages import ModelAddress
-from tests.integration import gateway_calls
+from tests.integration import gateway_calls, genai_conventions
 from tests.integration.local_gateways import local_gateway
-from tests.integration.otlp_receiver import Receiver, Span, receiving
-from tests.integration.processes import wait_until
+from tests.integration.otlp_receiver import Receiver
 
 CLIENT: Final = 3
 ERROR: Final = 2
-ATTRIBUTES: Final = "opentelemetry.semconv._incubating.attributes.gen_ai_attributes"
-METRICS: Final = "opentelemetry.semconv._incubating.metrics.gen_ai_metrics"
 SECRET: Final = "what only the prompt says"
 TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 STEP: Final = "00f067aa0ba902b7"
 OWN: Final = "00f067aa0ba90fff"
-
-
-@pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    with receiving() as running:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
-        yield running
 
 
 def address(gateway: LocalGateway) -> ModelAddress:
@@ -50,16 +33,6 @@ def ask(to: ModelAddress, *, traceparent: str | None = None, **more: Any) -> int
     """Make a call and return its status."""
     headers = {} if traceparent is None else {"traceparent": traceparent}
     return gateway_calls.ask(to, SECRET, headers=headers, **more).status
-
-
-def names(*modules: str) -> set[str]:
-    """Return the names that modules of the conventions' package define; those of GenAI are not stable yet."""
-    return {
-        value
-        for module in map(importlib.import_module, modules)
-        for name, value in inspect.getmembers(module)
-        if name.isupper() and isinstance(value, str)
-    }
 
 
 def test_a_call_is_a_span_and_a_retrys_is_another_that_cost_nothing(
@@ -109,12 +82,10 @@ def test_every_name_is_one_of_the_conventions_or_our_own(
         ask(address(gateway), stream=True, response_format={"type": "json_object"}, n=2, top_p=1)
         ask(address(gateway), path="/responses", input="hi")
         ask(address(gateway), path="/embeddings", input="hi")
-    known = names(ATTRIBUTES, METRICS, error_attributes.__name__, server_attributes.__name__)
-    sent = {name for span in receiver.spans for name in span.attributes} | set(receiver.metrics)
-    assert {name for name in sent - known if not name.startswith("orchestrator.")} == set()
+    assert genai_conventions.unknown_names(receiver) == set()
     assert {span.name for span in receiver.spans} == {"chat m", "embeddings m"}
-    operations = {item.value for item in importlib.import_module(ATTRIBUTES).GenAiOperationNameValues}
-    assert {span.attributes["gen_ai.operation.name"] for span in receiver.spans} <= operations
+    operations = {span.attributes["gen_ai.operation.name"] for span in receiver.spans}
+    assert operations <= genai_conventions.operations()
     assert {"gen_ai.client.token.usage", "gen_ai.client.operation.duration"} <= set(receiver.metrics)
     assert {"gen_ai.client.operation.time_to_first_chunk", "orchestrator.gateway.calls"} <= set(
         receiver.metrics
@@ -284,52 +255,3 @@ def test_where_the_address_of_prometheus_is_taken_a_run_goes_on_without(
         monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(taken.getsockname()[1]))
         with local_gateway(tmp_path / "calls.db", endpoint.base_url) as gateway:
             assert ask(address(gateway)) == 200
-
-
-TOOLS: Final = """
-def weather(city: str) -> str:
-    'Tell the weather in a city.'
-    return "sunny in " + city
-"""
-
-
-@pytest.mark.timeout(300)
-def test_the_spans_of_frameworks_are_the_same_and_belong_to_the_run_and_to_its_caller(
-    receiver: Receiver, endpoint: ModelEndpoint, tmp_path: Path
-) -> None:
-    (tmp_path / "tools.py").write_text(TOOLS)
-    portable = PortableSpec(instructions="Help.", tools=[ToolSpec(function="tools:weather")])
-    shapes: list[list[set[str]]] = []
-    for framework in ("agno", "langgraph"):
-        endpoint.reset()
-        receiver.spans.clear()
-        asset = agent_asset(
-            AgentSpec(framework=framework, portable=portable, prompt="hello"),
-            asset=dg.AssetSpec("answer"),
-            code=tmp_path,
-            files=["tools.py"],
-        )
-        url = endpoint.script("said", Script(tool_rounds=2))
-        result = dg.materialize(
-            [asset],
-            resources={"agent_runtimes": AgentRuntimes(model_url=url, processes=1)},
-            tags={"traceparent": f"00-{TRACE}-{STEP}-01"},
-        )
-        (event,) = result.get_asset_materialization_events()
-        told = event.materialization.metadata
-        wait_until(lambda: len(receiver.spans) == endpoint.count == 3, "every call is told")
-        assert told["trace_id"].value == TRACE
-        assert {span.trace for span in receiver.spans} == {TRACE}
-        assert {span.attributes["orchestrator.run"] for span in receiver.spans} == {result.run_id}
-        assert [span.attributes["gen_ai.agent.id"] for span in receiver.spans] == [told["agent"].value] * 3
-        assert total(receiver.spans, "input") == told["input_tokens"].value
-        shapes.append([set(span.attributes) - PARAMETERS for span in receiver.spans])
-    assert shapes[0] == shapes[1]
-
-
-PARAMETERS: Final = {"gen_ai.request.stream", "gen_ai.request.temperature", "gen_ai.output.type"}
-"""What a framework may ask for and another one not."""
-
-
-def total(spans: list[Span], kind: str) -> int:
-    return sum(span.attributes[f"gen_ai.usage.{kind}_tokens"] for span in spans)

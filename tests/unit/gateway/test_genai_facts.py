@@ -13,7 +13,7 @@ from orchestrator_gateway.genai_facts import (
     usage_attributes,
 )
 from orchestrator_gateway.journal import Answer
-from orchestrator_gateway.opentelemetry_export import parent_context
+from orchestrator_gateway.trace_contexts import parent_context
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import Usage
 

@@ -9,7 +9,8 @@ const { ModelProxy } = require('../../../../runtimes/n8n/orchestrator_n8n/guest/
 /** @param {string} url @returns {Promise<[number, string]>} Status, and what is told. */
 async function call(url) {
 	const answer = await fetch(`${url}/chat/completions`, { method: 'POST', body: '{}', headers: { connection: 'close' } });
-	return [answer.status, (await answer.json()).error.message];
+	const told = /** @type {any} */ (await answer.json());
+	return [answer.status, told.error.message];
 }
 
 test('a model call that belongs to no running execution is refused', async () => {

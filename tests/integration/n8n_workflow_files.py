@@ -1,7 +1,7 @@
 """Workflows of n8n as tests write them, and the guest that runs them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def workflow(*nodes: Mapping[str, Any], connections: Mapping[str, str] | None = 
 
 
 @contextmanager
-def n8n_target(endpoint: ModelEndpoint) -> Iterator[Target]:
+def n8n_target(endpoint: ModelEndpoint) -> Generator[Target]:
     """Start n8n as a guest for the tests of a module."""
     profile = installed_frameworks()["n8n"]
     environment = EnvironmentStore(home_folder()).find(profile.lock())

@@ -10,6 +10,7 @@ from orchestrator_tools.cluster.places import (
     NODE_ADDRESS,
     POD_NETWORK,
     SERVICE_NETWORK,
+    VOLUME_PLUGINS,
     Places,
 )
 
@@ -100,6 +101,7 @@ def controller_manager(kubernetes: Path, places: Places) -> Component:
             f"--cluster-signing-cert-file={certificates / 'ca.crt'}",
             f"--cluster-signing-key-file={certificates / 'ca.key'}",
             "--use-service-account-credentials",
+            f"--flex-volume-plugin-dir={VOLUME_PLUGINS}",
             "--allocate-node-cidrs=false",
             "--leader-elect=false",
             "--bind-address=127.0.0.1",

@@ -25,8 +25,12 @@ BOOTSTRAP_SECONDS: Final = 900.0
 BUILD_SECONDS: Final = 3_600.0
 TAR_SECONDS: Final = 300.0
 
-_WITH_LIBRARIES: Final = 'mount -t overlay -o "lowerdir=$1:$2" overlay "$2" && shift 2 && exec "$@"'
-"""buildah starts itself again without its variables, so its libraries must be where the machine's are."""
+_ALONE: Final = """\
+mount -t overlay -o "lowerdir=$1:$2" overlay "$2" && mount -t tmpfs tmpfs /var/lib && shift 2 && exec "$@"
+"""
+"""buildah starts itself again without its variables, so its libraries must be where the machine's are; and it keeps
+more in `/var/lib` than it can be told to keep elsewhere."""
+_SETTINGS: Final = '[network]\nnetwork_config_dir = "/var/lib/networks"\n'
 _LEFT_OUT: Final = (
     "./dev/*",
     "./var/cache/apt/*",
@@ -123,7 +127,7 @@ def build_image(
     A Dockerfile takes its base as a build argument, so that it can be `BASE_IMAGE` here and a public one elsewhere.
 
     Args:
-        context: The folder that the Dockerfile copies from.
+        context: The folder that the Dockerfile copies from; like the archive not below `/var/lib`.
         name: Of the image, with its tag.
         archive: The file to write; it is replaced.
         cache: Where layers are kept between builds.
@@ -154,12 +158,12 @@ def build_image(
     enter = [] if network is None else ["nsenter", f"--net={network}", "--"]
     archive.unlink(missing_ok=True)
     push = ["push", name, f"docker-archive:{archive}:{name}"]
+    settings = cache / "buildah" / "containers.conf"
+    settings.parent.mkdir(exist_ok=True)
+    settings.write_text(_SETTINGS)
+    environment = {**tree_environment(tree), "CONTAINERS_CONF": str(settings)}
     for words in (pulled, build, push):
-        run(
-            [*enter, *buildah_command(tree, cache, words)],
-            seconds=BUILD_SECONDS,
-            environment=tree_environment(tree),
-        )
+        run([*enter, *buildah_command(tree, cache, words)], seconds=BUILD_SECONDS, environment=environment)
     return archive
 
 
@@ -177,5 +181,5 @@ def buildah_command(tree: Path, cache: Path, words: list[str]) -> list[str]:
     verb, *rest = words
     (libraries,) = tree.glob("usr/lib/*-linux-gnu")
     here = f"/{libraries.relative_to(tree)}"
-    alone = ["unshare", "--mount", "sh", "-c", _WITH_LIBRARIES, "sh", str(libraries), here]
+    alone = ["unshare", "--mount", "sh", "-c", _ALONE, "sh", str(libraries), here]
     return [*alone, "buildah", *options, verb, signed, *rest]

@@ -19,6 +19,8 @@ API_PORT: Final = 6443
 DOMAIN: Final = "cluster.local"
 CONTAINERD_SOCKET: Final = "/run/containerd/containerd.sock"
 """As the node sees it: it has a `/run` of its own."""
+VOLUME_PLUGINS: Final = "/var/lib/kubelet/volume-plugins"
+"""Of its own, too; by default, components make this folder on the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from orchestrator_tools.cluster.places import (
     DOMAIN,
     NODE_ADDRESS,
     POD_NETWORK,
+    VOLUME_PLUGINS,
     Places,
 )
 
@@ -79,7 +80,7 @@ def kubelet_settings(places: Places) -> dict[str, Any]:
         "clusterDNS": [DNS_SERVICE],
         "clusterDomain": DOMAIN,
         "resolvConf": f"{places.settings / 'resolv.conf'}",
-        "volumePluginDir": "/var/lib/kubelet/volume-plugins",
+        "volumePluginDir": VOLUME_PLUGINS,
         "failSwapOn": False,
         "evictionHard": {
             "memory.available": "100Mi",

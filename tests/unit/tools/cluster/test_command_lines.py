@@ -70,6 +70,16 @@ def test_kube_router_only_enforces_policies() -> None:
     )
 
 
+def test_no_component_makes_a_folder_for_plug_ins_on_the_machine() -> None:
+    told = json.loads(settings_files(PLACES, Path("/plugins"))[PLACES.settings / "kubelet.json"])
+    folders = {
+        told["volumePluginDir"],
+        flags(components.controller_manager(PROGRAM, PLACES))["flex-volume-plugin-dir"],
+    }
+    for folder in folders:
+        assert any(Path(folder).is_relative_to(own) for own in PLACES.own_folders)
+
+
 def test_containerd_reads_its_settings() -> None:
     files = settings_files(PLACES, Path("/plugins"))
     told = tomllib.loads(files[PLACES.settings / "containerd.toml"])

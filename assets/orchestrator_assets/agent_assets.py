@@ -11,14 +11,16 @@ import dagster as dg
 from pydantic import Field
 
 from orchestrator_assets.agent_inputs import make_items
-from orchestrator_assets.agent_specs import AgentSpec, WrongValue
-from orchestrator_assets.materialization import data_version, failure, row_value, run_metadata
+from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.materialization import data_version, failure, gpu_metadata, row_value, run_metadata
 from orchestrator_assets.progress import Progress
+from orchestrator_assets.spec_fields import WrongValue
 from orchestrator_assets.waiting_steps import WaitingStep, decisions_metadata
 from orchestrator_resources.agent_runtimes import AgentRuntimes, state_folder
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
 from orchestrator_resources.execution_traces import Trace
+from orchestrator_resources.gpus import GpuWatch, fitting
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtime_profiles import load_profile, lock_file
@@ -246,7 +248,8 @@ def _materialize(
         run=context.run.run_id,
     )
     began = time.monotonic()
-    with Progress(len(items), context.log.info) as progress:
+    gpus = fitting(spec.gpu.request()) if spec.gpu is not None else ()
+    with Progress(len(items), context.log.info) as progress, GpuWatch(gpus) as watch:
         rows = host.run(
             runtime,
             agent,
@@ -280,6 +283,7 @@ def _materialize(
             described=described,
             spent=host.spent(items, settings.model),
         )
+        | gpu_metadata(watch.used())
         | decisions_metadata(step.decided(items)),
         data_version=data_version(value),
     )

@@ -10,8 +10,9 @@ from dagster.components.resolved.errors import ResolutionException
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from orchestrator_assets.agent_assets import RESOURCE, agent_asset
-from orchestrator_assets.agent_specs import SPECS, AgentSpec, WrongValue, code_folder
+from orchestrator_assets.agent_specs import SPECS, AgentSpec, code_folder
 from orchestrator_assets.scaffolding import AgentScaffolder
+from orchestrator_assets.spec_fields import WrongValue
 from orchestrator_assets.yaml_schemas import told_to_users
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 

@@ -7,11 +7,23 @@ from string import Formatter
 from typing import Annotated, Any, Final, Literal
 
 import dagster as dg
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from orchestrator_assets.spec_fields import (
+    Flag,
+    OptionalPositiveFloat,
+    OptionalPositiveInt,
+    OptionalText,
+    PositiveFloat,
+    PositiveInt,
+    WrongValue,
+    bounded,
+    plain,
+)
 from orchestrator_gateway.prices import nanodollars
 from orchestrator_gateway.tokens import ExecutionBudget
 from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy
+from orchestrator_resources.gpus import GpuRequest
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.messages import (
     AgentSource,
@@ -31,71 +43,8 @@ LONGEST_APPROVAL_SECONDS: Final = 28 * 24 * 3600.0
 """Less than answers are kept, so that an execution that goes on repeats no call."""
 
 
-class WrongValue(ValueError):
-    """A value that could only fail later.
-
-    Attributes:
-        path: Where it stands below the attributes, such as `("for_each", "input")`.
-    """
-
-    def __init__(self, message: str, *path: str | int) -> None:
-        """Say what is wrong, and what to change."""
-        super().__init__(message)
-        self.path = path
-
-
-def _plain(kind: Any, *types: str, **schema: Any) -> dg.Resolver:
-    """Make `dg check yaml` check a value: a field of any other type than text may else be a template."""
-    told = types[0] if len(types) == 1 else list(types)
-    extra = {"anyOf": [{"type": told, **schema}]} if types else schema
-    resolver: dg.Resolver = dg.Resolver.default(model_field_type=kind, json_schema_extra=extra)
-    return resolver
-
-
-def _bounded(
-    name: str, *, above: float | None = None, least: float | None = None, most: float | None = None
-) -> AfterValidator:
-    """Refuse numbers out of bounds, and text: Dagster's models let text through where a number is meant."""
-
-    def check(value: Any) -> Any:
-        if value is None:
-            return None
-        if isinstance(value, str | bool):
-            raise WrongValue(f"must be {name}, got {value!r}")
-        low = (above is not None and value <= above) or (least is not None and value < least)
-        if low or (most is not None and value > most):
-            raise WrongValue(f"must be {name}, got {value}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _flag(value: Any) -> Any:
-    if not isinstance(value, bool):
-        raise WrongValue(f"must be true or false, got {value!r}")
-    return value
-
-
-PositiveInt = Annotated[
-    int, _plain(int, "integer", exclusiveMinimum=0), _bounded("a whole number above 0", above=0)
-]
-PositiveFloat = Annotated[
-    float, _plain(float, "number", exclusiveMinimum=0), _bounded("a number above 0", above=0)
-]
-OptionalPositiveInt = Annotated[
-    int | None,
-    _plain(int | None, "integer", "null", exclusiveMinimum=0),
-    _bounded("a whole number above 0", above=0),
-]
-OptionalPositiveFloat = Annotated[
-    float | None,
-    _plain(float | None, "number", "null", exclusiveMinimum=0),
-    _bounded("a number above 0", above=0),
-]
-Flag = Annotated[bool, _plain(bool, "boolean"), AfterValidator(_flag)]
-OptionalText = Annotated[str | None, _plain(str | None, "string", "null")]
-Framework = Annotated[str, _plain(str, enum=sorted(installed_frameworks()))]
-OptionalEntrypoint = Annotated[str | None, _plain(str | None, "string", "null", pattern=f"{FUNCTION}|{FILE}")]
+Framework = Annotated[str, plain(str, enum=sorted(installed_frameworks()))]
+OptionalEntrypoint = Annotated[str | None, plain(str | None, "string", "null", pattern=f"{FUNCTION}|{FILE}")]
 
 
 def _check_output_schema(schema: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -176,8 +125,8 @@ class PortableSpec(dg.Model, dg.Resolvable):
     )
     temperature: Annotated[
         float | None,
-        _plain(float | None, "number", "null", minimum=0, maximum=2),
-        _bounded("a number from 0 to 2", least=0, most=2),
+        plain(float | None, "number", "null", minimum=0, maximum=2),
+        bounded("a number from 0 to 2", least=0, most=2),
     ] = Field(default=None, description="None leaves the endpoint's default.")
 
     @field_validator("output_schema")
@@ -238,14 +187,14 @@ class ForEachSpec(dg.Model, dg.Resolvable):
         default=BatchSettings().in_flight,
         description="Most executions at once; raise it for an endpoint that takes more.",
     )
-    on_failure: Annotated[str, _plain(str, enum=["fail", "keep", "threshold"])] = Field(
+    on_failure: Annotated[str, plain(str, enum=["fail", "keep", "threshold"])] = Field(
         default="fail",
         description="What failed items mean: end the step, keep their rows, or allow a share of them.",
     )
     threshold: Annotated[
         float | None,
-        _plain(float | None, "number", "null", exclusiveMinimum=0, maximum=1),
-        _bounded("a share above 0 and up to 1, such as 0.1", above=0, most=1),
+        plain(float | None, "number", "null", exclusiveMinimum=0, maximum=1),
+        bounded("a share above 0 and up to 1, such as 0.1", above=0, most=1),
     ] = Field(default=None, description="Share of items that may fail; only with on_failure: threshold.")
 
     @field_validator("on_failure")
@@ -319,14 +268,32 @@ class BudgetSpec(dg.Model, dg.Resolvable):
     )
 
 
+class GpuSpec(dg.Model, dg.Resolvable):
+    """GPUs that an agent's own code computes on; its model is elsewhere, behind the gateway."""
+
+    count: PositiveInt = Field(default=1, description="How many GPUs.")
+    type: OptionalText = Field(
+        default=None,
+        description="Text that the name of each must contain; None takes any.",
+        examples=["H100"],
+    )
+    memory_mb: OptionalPositiveInt = Field(
+        default=None, description="Memory that each must have, in MiB; None takes any."
+    )
+
+    def request(self) -> GpuRequest:
+        """Return the same for whoever finds them."""
+        return GpuRequest(count=self.count, type=self.type, memory_mb=self.memory_mb)
+
+
 class RetrySpec(dg.Model, dg.Resolvable):
     """Retries of the step; errors that cannot succeed later are never retried."""
 
-    max: Annotated[int, _plain(int, "integer", minimum=0), _bounded("a whole number from 0", least=0)] = (
-        Field(default=2, description="Retries after the first try.")
+    max: Annotated[int, plain(int, "integer", minimum=0), bounded("a whole number from 0", least=0)] = Field(
+        default=2, description="Retries after the first try."
     )
     delay_seconds: Annotated[
-        float, _plain(float, "number", minimum=0), _bounded("a number from 0", least=0)
+        float, plain(float, "number", minimum=0), bounded("a number from 0", least=0)
     ] = Field(
         default=5.0, description="Seconds before the first retry; each further one waits twice as long."
     )
@@ -380,12 +347,17 @@ class AgentSpec(dg.Model, dg.Resolvable):
     stream: Flag = Field(default=False, description="True asks the model for tokens.")
     approval_seconds: Annotated[
         float,
-        _plain(float, "number", exclusiveMinimum=0, maximum=LONGEST_APPROVAL_SECONDS),
-        _bounded("a number of seconds above 0, at most 28 days", above=0, most=LONGEST_APPROVAL_SECONDS),
+        plain(float, "number", exclusiveMinimum=0, maximum=LONGEST_APPROVAL_SECONDS),
+        bounded("a number of seconds above 0, at most 28 days", above=0, most=LONGEST_APPROVAL_SECONDS),
     ] = Field(
         default=7 * 24 * 3600.0,
         description="How long a request for approval waits; then it counts as rejected. At most 28 days, as long as the"
         " journal keeps what the agent did before.",
+    )
+    gpu: GpuSpec | None = Field(
+        default=None,
+        description="GPUs that the agent's own code computes on; None asks for none.",
+        examples=[{"count": 1, "type": "H100"}],
     )
     retries: RetrySpec = Field(default=RetrySpec(), description="Retries of the step.")
 
@@ -480,7 +452,17 @@ def _check_template(template: str, names: set[str], where: str) -> None:
             )
 
 
-SPECS: Final = (PortableSpec, ToolSpec, McpSpec, InputSpec, ForEachSpec, LimitsSpec, BudgetSpec, RetrySpec)
+SPECS: Final = (
+    PortableSpec,
+    ToolSpec,
+    McpSpec,
+    InputSpec,
+    ForEachSpec,
+    LimitsSpec,
+    BudgetSpec,
+    GpuSpec,
+    RetrySpec,
+)
 """What an `AgentSpec` is made of."""
 
 

@@ -8,9 +8,9 @@ import dagster as dg
 from dagster.components import ComponentLoadContext
 from pydantic import Field
 
-from orchestrator_assets.agent_specs import PositiveInt
 from orchestrator_assets.materialization import failure
 from orchestrator_assets.resumed_runs import resumed_runs
+from orchestrator_assets.spec_fields import PositiveInt
 from orchestrator_resources.agent_runtimes import state_folder
 from orchestrator_resources.approvals import Approvals, read_answer
 from orchestrator_resources.runtimes import APPROVALS_FILE

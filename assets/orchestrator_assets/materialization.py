@@ -10,6 +10,7 @@ import dagster as dg
 from orchestrator_assets.costs import cost_metadata
 from orchestrator_gateway.ledger import SpentByExecutions
 from orchestrator_resources.execution_batches import BatchFailed, Row
+from orchestrator_resources.gpus import GpuUse
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import Json, dump
 from orchestrator_runtimes.messages import Usage
@@ -86,6 +87,29 @@ def run_metadata(
         **described,
         "trace_id": trace_id,
     }
+
+
+def gpu_metadata(used: Sequence[GpuUse]) -> dict[str, Any]:
+    """Return what GPUs did meanwhile, for whoever they did it; nothing where none was asked for."""
+    if not used:
+        return {}
+    return {
+        "gpus": ", ".join(use.gpu.name for use in used),
+        "gpu_busy": _mean([use.busy for use in used]),
+        "gpu_memory_peak_mb": max(use.memory_peak_mb for use in used),
+        "gpu_energy_joules": _sum([use.energy_joules for use in used]),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    total = _sum(values)
+    return None if total is None else round(total / len(values), 3)
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """Return a sum; None where one of the values is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def failure(error: AgentError) -> dg.Failure:

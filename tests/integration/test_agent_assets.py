@@ -20,12 +20,13 @@ from orchestrator_assets import (
     ToolSpec,
     agent_asset,
 )
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.agent_specs import GpuSpec, RetrySpec
 from orchestrator_gateway.dispatch import TRIES
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.gateway import DRAIN_SECONDS
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
+from tests.fake_nvml import MB, FakeNvml
 from tests.integration.processes import alive
 
 pytestmark = pytest.mark.usefixtures("fake_framework")
@@ -87,6 +88,26 @@ def test_one_execution_is_one_materialization_with_what_it_cost(endpoint: ModelE
     assert told["finish_reasons"] == {"completed": 1}
     assert len(told["agent"]) == len(told["environment"]) == 64
     assert calls[0].headers["traceparent"].split("-")[1] == told["trace_id"]
+
+
+def test_gpus_that_are_not_there_are_asked_for_in_vain(endpoint: ModelEndpoint, code: Path) -> None:
+    asset = agent_asset(spec(gpu=GpuSpec(type="H100")), asset=dg.AssetSpec("answers"), code=code)
+    result = materialize([asset], endpoint, raise_on_error=False)
+    error = result.failure_data_for_node("answers")
+    assert error is not None and "the agent asks for 1 H100 GPU, and this machine has" in str(error.error)
+    assert endpoint.count == 0
+
+
+def test_what_a_gpu_did_stands_beside_what_the_models_did(
+    endpoint: ModelEndpoint, code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = FakeNvml("NVIDIA H100", "NVIDIA H100")
+    nvml.memory = [9 * MB]
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    asset = agent_asset(spec(gpu=GpuSpec(count=2, type="H100")), asset=dg.AssetSpec("answers"), code=code)
+    told = metadata(materialize([asset], endpoint), "answers")
+    assert told["gpus"] == "NVIDIA H100, NVIDIA H100" and 0 < told["gpu_busy"] <= 1
+    assert told["gpu_memory_peak_mb"] == 9 and told["gpu_energy_joules"] > 0
 
 
 def test_for_each_runs_one_execution_for_each_row_of_an_upstream_asset(

@@ -175,7 +175,7 @@ def test_the_component_is_listed_with_documentation_and_examples(project: Projec
 
 
 OURS = {f"{name}Model" for name in ("AgentComponent", "PortableSpec", "ToolSpec", "McpSpec", "InputSpec")} | {
-    f"{name}Model" for name in ("ForEachSpec", "LimitsSpec", "BudgetSpec", "RetrySpec")
+    f"{name}Model" for name in ("ForEachSpec", "LimitsSpec", "BudgetSpec", "GpuSpec", "RetrySpec")
 }
 GOOD = {
     "asset": "{key: x}",
@@ -191,6 +191,8 @@ AT_CHECK_YAML = [
     ({"prompts": "hi"}, 7, "'prompts' was unexpected"),
     ({"prompt": "[hi]"}, 7, "['hi'] is not of type 'string'"),
     ({"stream": "often"}, 7, "'often' is not of type 'boolean'"),
+    ({"gpu": "{count: 0}"}, 7, "gpu.count 0 is less than or equal to the minimum of 0"),
+    ({"gpu": "{typ: H100}"}, 7, "'typ' was unexpected"),
     ({"limits": "{steps: -1}"}, 7, "limits.steps -1 is less than or equal to the minimum of 0"),
     ({"limits": "{tool_calls: 0}"}, 7, "limits.tool_calls 0 is less than or equal to the minimum of 0"),
     ({"limits": "{seconds: 0}"}, 7, "limits.seconds 0 is less than or equal to the minimum of 0"),

@@ -14,18 +14,12 @@ from orchestrator_defs.cli import main
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_tools.sources import repository_files
+from tests.integration.how_tos import CHECKOUT, HOW_TO, files_of, write_project
 
-CHECKOUT = Path(__file__).parents[2]
-HOW_TO = CHECKOUT / "docs" / "how-to"
 PAGES = sorted(path for path in repository_files() if path.suffix == ".md")
-FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 COMMAND = re.compile(r"(?:^|`)orchestrator ([a-z -]+?)(?= [A-Z<|\[-]|`|$| [a-z/]+\.toml)", re.MULTILINE)
 SECONDS = 180
-
-
-def files_of(page: Path) -> dict[str, str]:
-    return dict(FILE.findall(page.read_text()))
 
 
 def commands_of(page: Path) -> list[list[str]]:
@@ -55,10 +49,7 @@ def run(words: list[str], folder: Path, url: str) -> str:
 def test_the_project_of_a_how_to_is_checked_and_runs(
     page: Path, tmp_path: Path, endpoint: ModelEndpoint
 ) -> None:
-    for name, text in {**files_of(HOW_TO / "write-an-agent.md"), **files_of(page)}.items():
-        if page.stem == "write-an-agent" or "/defs/forecast/" not in name:
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text)
+    write_project(tmp_path, page.stem)
     (tmp_path / "instance").mkdir()
     (tmp_path / "instance" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     endpoint.reset()

@@ -9,7 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -38,12 +40,20 @@ def _default_signals() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def start(port: int) -> subprocess.Popen[bytes]:
-    """Start web UI, daemon and code location in a process group of their own."""
+def start(
+    port: int, *, project: Path = EXAMPLE, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start web UI, daemon and code location in a process group of their own.
+
+    Args:
+        port: Of the web UI, on this machine.
+        project: Folder of the code location.
+        environment: Of all three, whole; None means this checkout's instance.
+    """
     return subprocess.Popen(
         [str(BIN / "dg"), "dev", "--host", _HOST, "--port", str(port)],
-        cwd=EXAMPLE,
-        env=instance_environment(),
+        cwd=project,
+        env=instance_environment() if environment is None else environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=_default_signals,  # noqa: PLW1509 - no thread runs here yet

@@ -12,10 +12,13 @@ from pydantic import Field
 
 from orchestrator_assets.agent_inputs import make_items
 from orchestrator_assets.agent_specs import AgentSpec
-from orchestrator_assets.materialization import data_version, failure, gpu_metadata, row_value, run_metadata
+from orchestrator_assets.descriptions import description
+from orchestrator_assets.failures import failure
+from orchestrator_assets.materialization import data_version, gpu_metadata, row_value, run_metadata
 from orchestrator_assets.progress import Progress
 from orchestrator_assets.spec_fields import WrongValue
-from orchestrator_assets.waiting_steps import WaitingStep, decisions_metadata
+from orchestrator_assets.waiting_metadata import decisions_metadata
+from orchestrator_assets.waiting_steps import WaitingStep
 from orchestrator_resources.agent_runtimes import AgentRuntimes, state_folder
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
@@ -100,6 +103,7 @@ def agent_asset(
     spec = asset.replace_attributes(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
         code_version=_code_version(agent, digest, environment),
         deps=[],
+        description=asset.description or description(agent, runtime.title),
         kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
     )
 

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Final
 
 import dagster as dg
 from dagster.components import ComponentLoadContext
 from pydantic import Field
 
-from orchestrator_assets.materialization import failure
+from orchestrator_assets.failures import failure
 from orchestrator_assets.resumed_runs import resumed_runs
 from orchestrator_assets.spec_fields import PositiveInt
+from orchestrator_assets.waiting_metadata import DECISION_JOB
 from orchestrator_resources.agent_runtimes import state_folder
 from orchestrator_resources.approvals import Approvals, read_answer
 from orchestrator_resources.runtimes import APPROVALS_FILE
@@ -43,6 +44,10 @@ def approval_sensor(*, name: str = "approvals", seconds: int = 30) -> dg.SensorD
     return approvals
 
 
+_NOT_SAID: Final = "dagster"
+"""Who decided, where nobody wrote a name into the launchpad."""
+
+
 class Choice(Enum):
     """What may be decided."""
 
@@ -62,7 +67,7 @@ class DecisionConfig(dg.Config):
         default=None,
         description="JSON for a framework's own interrupt, in place of the decision; tools take none.",
     )
-    by: str = Field(default="dagster", description="Who decides, for the record.")
+    by: str = Field(default=_NOT_SAID, description="Who decides, for the record.")
 
 
 @dg.op(name="decide")
@@ -71,8 +76,8 @@ def _decide(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
         request = Approvals(state_folder(context.instance) / APPROVALS_FILE).decide(
             config.approval,
             "approved" if config.decision is Choice.approve else "rejected",
-            by=config.by,
-            reason=config.reason,
+            by=config.by or _NOT_SAID,
+            reason=config.reason or None,
             answer=read_answer(config.answer),
         )
     except AgentError as error:
@@ -82,7 +87,8 @@ def _decide(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
 
 
 @dg.job(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
-    name="approval_decision", description="Decides about a request for approval, by its config."
+    name=DECISION_JOB,
+    description="Decides about what an agent asks, by its config: see `orchestrator approvals list`.",
 )
 def approval_decision() -> None:
     """Decide about a request for approval."""

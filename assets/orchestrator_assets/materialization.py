@@ -8,10 +8,10 @@ from typing import Any, Final
 import dagster as dg
 
 from orchestrator_assets.costs import cost_metadata
+from orchestrator_assets.markdown import fenced
 from orchestrator_gateway.ledger import SpentByExecutions
-from orchestrator_resources.execution_batches import BatchFailed, Row
+from orchestrator_resources.execution_batches import Row
 from orchestrator_resources.gpus import GpuUse
-from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import Json, dump
 from orchestrator_runtimes.messages import Usage
 
@@ -78,12 +78,12 @@ def run_metadata(
     # in the order in which the UI shows it: what people look for first
     return {
         **_outcome(rows),
+        **spending(rows, spent),
+        "seconds": round(seconds, 3),
         "executions": len(rows),
         "failed": sum(row.error is not None for row in rows),
         "replayed": sum(row.replayed for row in rows),
         "finish_reasons": dg.MetadataValue.json(dict(reasons)),
-        **_spending(rows, spent),
-        "seconds": round(seconds, 3),
         **described,
         "trace_id": trace_id,
     }
@@ -112,38 +112,23 @@ def _sum(values: Sequence[float | None]) -> float | None:
     return sum(known) if len(known) == len(values) else None
 
 
-def failure(error: AgentError) -> dg.Failure:
-    """Return what Dagster shows of an error: its code, and where executions ran, what they spent before it."""
-    metadata: dict[str, Any] = {"code": error.code.value, "retryable": error.code.retryable}
-    if error.cause:
-        metadata["cause"] = error.cause
-    if error.detail:
-        metadata["detail"] = dg.MetadataValue.json(error.detail)
-    if isinstance(error, BatchFailed):
-        # rows are of this try and of what ended in it; the gateway counts every try, and what was cut off, too
-        metadata |= _spending(error.rows, error.spent)
-        if error.spent is not None:
-            metadata["tokens_spent"] = sum(amount.tokens for amount in error.spent.executions.values())
-    return dg.Failure(str(error), metadata=metadata, allow_retries=False)
-
-
-def _spending(rows: Sequence[Row], spent: SpentByExecutions | None) -> dict[str, Any]:
-    """Return what executions used, and what it cost."""
+def spending(rows: Sequence[Row], spent: SpentByExecutions | None) -> dict[str, Any]:
+    """Return what executions cost, and what they used."""
     usage = total_usage(rows)
     return {
+        **cost_metadata(spent),
+        "model_calls": usage.model_calls,
+        "tool_calls": usage.tool_calls,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "cached_tokens": usage.cached_tokens,
-        "model_calls": usage.model_calls,
-        "tool_calls": usage.tool_calls,
         "unmetered_calls": usage.unmetered_calls,
-        **cost_metadata(spent),
     }
 
 
 def _outcome(rows: Sequence[Row]) -> dict[str, Any]:
     if len(rows) == 1 and rows[0].result is not None:
-        return {"output": dg.MetadataValue.md(f"```\n{_cell(rows[0].result.output, 2_000)}\n```")}
+        return {"output": dg.MetadataValue.md(fenced(_cell(rows[0].result.output, 2_000)))}
     return {"rows": rows_table(rows)}
 
 

@@ -1,26 +1,20 @@
 """A step whose executions wait for people: it ends, with what it asks in the UI, and a later run goes on from there."""
 
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
-from orchestrator_assets.materialization import rows_table
+from orchestrator_assets.waiting_metadata import SHOWN, WAITS, Launchpad, told, waiting_metadata
 from orchestrator_resources.approvals import Approvals, Asker, Request
 from orchestrator_resources.execution_batches import Item, Row
 from orchestrator_resources.runtimes import APPROVALS_FILE
 from orchestrator_resources.waiting_assets import WaitingAsset, WaitingAssets
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.json_values import Json, dump
 
 WAITING_TAG: Final = "orchestrator/waiting"
 """Tag of a run that ended with executions waiting: how many decisions they wait for."""
-
-SHOWN: Final = 20
-_QUESTION: Final = 400
 
 
 class WaitingStep:
@@ -66,8 +60,8 @@ class WaitingStep:
             dg.AssetObservation(
                 asset_key=context.assets_def.key,
                 partition=self._partition,
-                description="waits for a decision",
-                metadata=waiting_metadata(rows, requests),
+                description=WAITS,
+                metadata=waiting_metadata(rows, requests, Launchpad.found(context)),
             )
         )
         asked = {
@@ -111,67 +105,3 @@ class WaitingStep:
         records = dg.AssetRecordsFilter(asset_key=self._context.assets_def.key, asset_partitions=partitions)
         latest = self._context.instance.fetch_materializations(records, limit=1).records
         return bool(latest) and latest[0].run_id == found.resumed_by
-
-
-def told(request: Request) -> str:
-    """Return a question in one line for people."""
-    question: Json = request.question
-    if request.kind == "tool" and isinstance(question, Mapping):
-        return f"{question['tool']} with {_short(question['arguments'])}"
-    return _short(question)
-
-
-def _short(value: Json) -> str:
-    text = value if isinstance(value, str) else dump(value).decode()
-    return text if len(text) <= _QUESTION else f"{text[:_QUESTION]}…"
-
-
-def waiting_metadata(rows: Sequence[Row], requests: Sequence[Request]) -> dict[str, Any]:
-    """Return what the UI shows of a step that waits."""
-    records = [
-        dg.TableRecord(
-            {
-                "approval": request.id,
-                "item": request.asker.item,
-                "question": told(request),
-                "until": datetime.fromtimestamp(request.expires, UTC).isoformat(timespec="minutes"),
-            }
-        )
-        for request in requests[:SHOWN]
-    ]
-    columns = [dg.TableColumn(name) for name in ("approval", "item", "question", "until")]
-    name = requests[0].id if len(requests) == 1 else "APPROVAL"
-    shown: dict[str, Any] = {
-        "status": f"waits for {len(requests)} decisions" if len(requests) > 1 else "waits for a decision",
-        "decide": dg.MetadataValue.md(
-            f"`orchestrator approvals approve {name}` or `orchestrator approvals reject {name} --reason TEXT`"
-        ),
-        "requests": dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns)),
-        "waiting": sum(bool(row.waiting) for row in rows),
-        "failed": sum(row.error is not None for row in rows),
-        "finished": sum(row.result is not None and not row.waiting for row in rows),
-    }
-    return shown | ({"rows": rows_table(rows)} if len(rows) > 1 else {})
-
-
-def decisions_metadata(requests: Sequence[Request]) -> dict[str, Any]:
-    """Return who decided what, for a materialization; empty where nobody was asked."""
-    decided = [(request, request.decision) for request in requests if request.decision is not None]
-    if not decided:
-        return {}
-    return {
-        "approvals": dg.MetadataValue.json(
-            [
-                {
-                    "approval": request.id,
-                    "item": request.asker.item,
-                    "question": told(request),
-                    "verdict": decision.verdict,
-                    "by": decision.by,
-                    "reason": decision.reason,
-                    "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(decision.at)),
-                }
-                for request, decision in decided[:SHOWN]
-            ]
-        )
-    }

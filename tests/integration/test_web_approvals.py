@@ -1,9 +1,13 @@
 """The how-to about approvals, through the real web server: launched, asked, decided and resumed over GraphQL."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+import yaml
 
 from orchestrator_assets.resumed_runs import RESUMES_TAG
 from orchestrator_assets.waiting_steps import WAITING_TAG
@@ -19,6 +23,16 @@ def refund(number: int) -> str:
         paid.write(f"{{number}} ")
     return f"order {{number}} is paid back"
 """
+
+
+def filled_in(markdown: str, decision: str) -> dict[str, Any]:
+    """Return the config with which a link of a question opens the launchpad."""
+    found = re.search(rf"\[{decision}\]\((\S+)\)", markdown)
+    assert found, markdown
+    page, query = found.group(1).split("?")
+    assert page.endswith("/jobs/approval_decision/playground/setup")
+    config: dict[str, Any] = yaml.safe_load(parse_qs(query)["config"][0])
+    return config
 
 
 @pytest.mark.timeout(300)
@@ -38,12 +52,15 @@ def test_a_question_is_seen_decided_and_gone_on_with_over_graphql(
         assert web.tags(asked)[WAITING_TAG] == "1"
         assert web.materializations("refund") == []
         (question,) = web.observations("refund")
-        (request,) = question["requests"]["records"]
+        assert '"number": 14' in question["question"]
         assert endpoint.count == 1 and not (tmp_path / "paid").exists()
 
-        name = json.loads(request)["approval"]
-        config = {"approval": name, "decision": "approve", "reason": "the customer is right", "by": "anna"}
-        decided = web.launch("approval_decision", config={"ops": {"decide": {"config": config}}})
+        config = filled_in(question["decide"], "approve")
+        assert config["ops"]["decide"]["config"] | {"approval": ""} == {
+            "approval": "", "decision": "approve", "by": "", "reason": "",
+        }  # fmt: skip
+        config["ops"]["decide"]["config"] |= {"by": "anna", "reason": "the customer is right"}
+        decided = web.launch("approval_decision", config=config)
         assert web.ended(decided) == "SUCCESS"
 
         until(lambda: bool(web.runs(RESUMES_TAG, asked)), "the sensor goes on with it")
@@ -51,7 +68,7 @@ def test_a_question_is_seen_decided_and_gone_on_with_over_graphql(
         assert web.ended(resumed) == "SUCCESS"
         (value,) = web.materializations("refund")
     assert value["run"] == resumed
-    (approval,) = json.loads(value["approvals"])
+    (approval,) = map(json.loads, value["approvals"]["records"])
     assert (approval["verdict"], approval["by"]) == ("approved", "anna")
     assert (tmp_path / "paid").read_text() == "14 "
     assert endpoint.count == 2, "the first model call is answered by the journal"

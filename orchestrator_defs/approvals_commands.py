@@ -1,8 +1,10 @@
 """`orchestrator approvals`: what agents ask people, and deciding about it."""
 
+import contextlib
 import getpass
 import json
 import os
+from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,23 +18,23 @@ from orchestrator_runtimes.json_values import Json
 _QUESTION = 60
 
 
-def opened() -> Approvals:
-    """Return the approvals of the Dagster instance of DAGSTER_HOME.
+@contextlib.contextmanager
+def opened() -> Generator[Approvals]:
+    """Open the approvals of the Dagster instance of DAGSTER_HOME.
 
     Raises:
         AgentError: `invalid_input` when there is none.
     """
     import dagster as dg
 
-    from orchestrator_resources.agent_runtimes import state_folder
-    from orchestrator_resources.runtimes import APPROVALS_FILE
+    from orchestrator_resources.instance_state import open_instance_state
 
     if not os.environ.get("DAGSTER_HOME"):
         raise AgentError(
             ErrorCode.INVALID_INPUT, "set DAGSTER_HOME to the folder of the instance whose runs wait"
         )
-    with dg.DagsterInstance.get() as instance:
-        return Approvals(state_folder(instance) / APPROVALS_FILE)
+    with dg.DagsterInstance.get() as instance, open_instance_state(instance) as state:
+        yield state.approvals
 
 
 def as_row(request: Request) -> dict[str, Any]:
@@ -75,7 +77,8 @@ def approvals() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with questions in full.")
 def list_approvals(*, everything: bool, as_json: bool) -> None:
     """List the requests that wait for a decision."""
-    rows = [as_row(request) for request in opened().list(waiting=not everything)]
+    with opened() as store:
+        rows = [as_row(request) for request in store.list(waiting=not everything)]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -100,7 +103,8 @@ def _short(question: Json) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, *, as_json: bool) -> None:
     """Show one request in full: NAME is its id, four or more characters of it, or an asset of which one waits."""
-    row = as_row(opened().find(name))
+    with opened() as store:
+        row = as_row(store.find(name))
     if as_json:
         click.echo(json.dumps(row, indent=2))
         return
@@ -137,8 +141,9 @@ def reject(name: str, reason: str | None, by: str | None) -> None:
 
 
 def _decide(name: str, verdict: Verdict, reason: str | None, answer: str | None, by: str | None) -> None:
-    store, given = opened(), read_answer(answer)
-    request = store.decide(name, verdict, by=by or getpass.getuser(), reason=reason, answer=given)
-    left = sum(other.decision is None for other in store.of_run(request.asker.run))
+    given = read_answer(answer)
+    with opened() as store:
+        request = store.decide(name, verdict, by=by or getpass.getuser(), reason=reason, answer=given)
+        left = sum(other.decision is None for other in store.of_run(request.asker.run))
     more = f"its run waits for {left} more" if left else "nothing of its run waits any more"
     click.echo(f"{request.id} of {request.asker.asset} is {verdict}; {more}")

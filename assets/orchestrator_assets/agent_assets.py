@@ -19,7 +19,7 @@ from orchestrator_assets.progress import Progress
 from orchestrator_assets.spec_fields import WrongValue
 from orchestrator_assets.waiting_metadata import decisions_metadata
 from orchestrator_assets.waiting_steps import WaitingStep
-from orchestrator_resources.agent_runtimes import AgentRuntimes, state_folder
+from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
 from orchestrator_resources.execution_traces import Trace
@@ -226,7 +226,7 @@ def _materialize(
     runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
     asset_key = context.assets_def.key
     partition = context.partition_key if context.has_partition_key else None
-    step = WaitingStep(context, state_folder(context.instance))
+    step = WaitingStep(context, runtimes.runtimes.state)
     items = make_items(
         spec,
         scope=f"{step.root}/{asset_key.to_user_string()}/{partition}/{described['agent']}",

@@ -12,9 +12,8 @@ from orchestrator_assets.failures import failure
 from orchestrator_assets.resumed_runs import resumed_runs
 from orchestrator_assets.spec_fields import PositiveInt
 from orchestrator_assets.waiting_metadata import DECISION_JOB
-from orchestrator_resources.agent_runtimes import state_folder
-from orchestrator_resources.approvals import Approvals, read_answer
-from orchestrator_resources.runtimes import APPROVALS_FILE
+from orchestrator_resources.approvals import read_answer
+from orchestrator_resources.instance_state import open_instance_state
 from orchestrator_runtimes.errors import AgentError
 
 
@@ -73,13 +72,14 @@ class DecisionConfig(dg.Config):
 @dg.op(name="decide")
 def _decide(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
     try:
-        request = Approvals(state_folder(context.instance) / APPROVALS_FILE).decide(
-            config.approval,
-            "approved" if config.decision is Choice.approve else "rejected",
-            by=config.by or _NOT_SAID,
-            reason=config.reason or None,
-            answer=read_answer(config.answer),
-        )
+        with open_instance_state(context.instance) as state:
+            request = state.approvals.decide(
+                config.approval,
+                "approved" if config.decision is Choice.approve else "rejected",
+                by=config.by or _NOT_SAID,
+                reason=config.reason or None,
+                answer=read_answer(config.answer),
+            )
     except AgentError as error:
         raise failure(error) from error
     assert request.decision is not None  # it was made just now, or stood before

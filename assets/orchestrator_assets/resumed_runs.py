@@ -8,10 +8,8 @@ from typing import Any, Final
 import dagster as dg
 
 from orchestrator_assets.waiting_steps import WAITING_TAG
-from orchestrator_resources.agent_runtimes import state_folder
-from orchestrator_resources.approvals import Approvals
-from orchestrator_resources.runtimes import APPROVALS_FILE
-from orchestrator_resources.waiting_assets import WaitingAsset, WaitingAssets
+from orchestrator_resources.instance_state import open_instance_state
+from orchestrator_resources.waiting_assets import WaitingAsset
 
 RESUMES_TAG: Final = "orchestrator/resumes"
 """Tag of a run that goes on with what another left waiting: that run's id."""
@@ -26,16 +24,14 @@ def resumed_runs(
         instance: Whose runs.
         assets: Those of the code location, by key; what others left waiting is theirs.
     """
-    file = state_folder(instance) / APPROVALS_FILE
-    if not file.exists():
-        return  # nothing was ever asked
-    approvals = Approvals(file)
-    waiting = [found for found in WaitingAssets(file).list() if found.resumed_by is None]
+    with open_instance_state(instance) as state:
+        waiting = [found for found in state.waiting_assets.list() if found.resumed_by is None]
+        runs = {found.run for found in waiting}
+        undecided = {run for run in runs if any(not asked.decision for asked in state.approvals.of_run(run))}
     for (run_id, partition), group in groupby(sorted(waiting, key=_run_of), key=_run_of):
         found = [one for one in group if dg.AssetKey.from_user_string(one.asset) in assets]
         run = instance.get_run_by_id(run_id)
-        undecided = any(request.decision is None for request in approvals.of_run(run_id))
-        if found and run is not None and run.is_finished and not undecided:
+        if found and run is not None and run.is_finished and run_id not in undecided:
             yield _request(instance, run, [one.asset for one in found], partition or None, assets)
 
 

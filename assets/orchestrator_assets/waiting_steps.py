@@ -1,16 +1,15 @@
 """A step whose executions wait for people: it ends, with what it asks in the UI, and a later run goes on from there."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
 from orchestrator_assets.waiting_metadata import SHOWN, WAITS, Launchpad, told, waiting_metadata
-from orchestrator_resources.approvals import Approvals, Asker, Request
+from orchestrator_resources.approvals import Asker, Request
 from orchestrator_resources.execution_batches import Item, Row
-from orchestrator_resources.runtimes import APPROVALS_FILE
-from orchestrator_resources.waiting_assets import WaitingAsset, WaitingAssets
+from orchestrator_resources.run_state import RunState
+from orchestrator_resources.waiting_assets import WaitingAsset
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
 WAITING_TAG: Final = "orchestrator/waiting"
@@ -22,18 +21,18 @@ class WaitingStep:
 
     Args:
         context: Of the step.
-        state: Folder of the agents' state.
+        state: What runs leave for later ones.
     """
 
-    def __init__(self, context: dg.AssetExecutionContext, state: Path) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, state: RunState) -> None:
         """Find out which executions this step goes on with.
 
         Raises:
             AgentError: `invalid_input` when another run goes on with them now.
         """
         self._context = context
-        self._file = state / APPROVALS_FILE
-        self._waiting = WaitingAssets(self._file)
+        self._approvals = state.approvals
+        self._waiting = state.waiting_assets
         self._asset = context.assets_def.key.to_user_string()
         self._partition = context.partition_key if context.has_partition_key else None
         self.root = self._found_root()
@@ -64,9 +63,7 @@ class WaitingStep:
                 metadata=waiting_metadata(rows, requests, Launchpad.found(context)),
             )
         )
-        asked = {
-            request.id for request in Approvals(self._file).of_run(context.run.run_id) if not request.decision
-        }
+        asked = {request.id for request in self._approvals.of_run(context.run.run_id) if not request.decision}
         context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: str(len(asked))})
         for request in requests[:SHOWN]:
             context.log.info(
@@ -75,7 +72,7 @@ class WaitingStep:
 
     def decided(self, items: Sequence[Item]) -> Sequence[Request]:
         """Return what the step's executions asked and was decided."""
-        return Approvals(self._file).of_executions([item.execution for item in items])
+        return self._approvals.of_executions([item.execution for item in items])
 
     def _found_root(self) -> str:
         run = self._context.run

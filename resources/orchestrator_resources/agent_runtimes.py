@@ -12,13 +12,12 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from orchestrator_gateway.budget_settings import EVERY, Budget
-from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
 from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.external_gateway import GatewayAddress
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.homes import home_folder
-from orchestrator_resources.runtimes import APPROVALS_FILE, Runtimes, RuntimeSettings, open_runtimes
-from orchestrator_resources.waiting_assets import WaitingAssets
+from orchestrator_resources.instance_state import secret_of, state_folder, state_url
+from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ModelAddress
 
@@ -30,13 +29,6 @@ class _Kept:
     items: list[Item]
     asset: dg.AssetKey
     partition: str | None
-
-
-def state_folder(instance: dg.DagsterInstance | None) -> Path:
-    """Return where an instance keeps the agents' state; below the home folder for None."""
-    return (
-        Path(instance.storage_directory()) if instance is not None else home_folder() / "state"
-    ) / "agents"
 
 
 class BudgetConfig(dg.Config):
@@ -152,12 +144,12 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["AgentRuntimes"]:
         """Open the runtimes for a step or a run; end every guest after it."""
         instance = context.instance
-        state = state_folder(instance)
         log = context.log
         servers = self.mcp_servers or os.environ.get("ORCHESTRATOR_MCP_SERVERS")
         settings = RuntimeSettings(
             home=home_folder(),
-            state=state,
+            state=state_folder(instance),
+            state_url=state_url(),
             processes=self.processes,
             max_executions=self.max_executions,
             memory_mb=self.memory_mb,
@@ -196,8 +188,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             latest = instance.fetch_materializations(records, limit=1).records
             if latest and latest[0].run_id == run_id:
                 self.runtimes.forget(kept.items)
-                waiting = WaitingAssets(state_folder(instance) / APPROVALS_FILE)
-                waiting.end(kept.asset.to_user_string(), kept.partition)
+                self.runtimes.state.waiting_assets.end(kept.asset.to_user_string(), kept.partition)
 
     def _spare_seconds(self) -> float:
         if self.spare_seconds is not None:
@@ -218,15 +209,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         url = self.gateway_url or os.environ.get("ORCHESTRATOR_GATEWAY_URL")
         if not url:
             return None
-        secret = self.gateway_secret or os.environ.get("ORCHESTRATOR_GATEWAY_SECRET")
-        file = os.environ.get("ORCHESTRATOR_GATEWAY_SECRET_FILE")
-        if not secret and file:
-            try:
-                secret = SecretSource(file=file).read(Path.cwd())
-            except SecretMissing as error:
-                raise AgentError(
-                    ErrorCode.INVALID_INPUT, f"ORCHESTRATOR_GATEWAY_SECRET_FILE: {error}"
-                ) from error
+        secret = self.gateway_secret or secret_of("ORCHESTRATOR_GATEWAY_SECRET")
         tenant = self.tenant or os.environ.get("ORCHESTRATOR_TENANT") or TENANT
         return GatewayAddress(url=url, secret=secret or "", tenant=tenant)
 

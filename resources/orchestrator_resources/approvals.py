@@ -1,15 +1,13 @@
-"""What agents ask people, and what was decided: in SQLite, so that no process waits between the two."""
+"""What agents ask people, and what was decided: in a database, so that no process waits between the two."""
 
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
-from sqlite3 import Connection
 from typing import Final, Literal, TypeAlias
 
-from orchestrator_resources.sqlite_files import transaction
+from orchestrator_resources.state_databases import StateDatabase, Transaction
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 from orchestrator_runtimes.messages import Approval, ApprovalAsk
@@ -32,16 +30,16 @@ _AT_ONCE: Final = 500
 
 Verdict: TypeAlias = Literal["approved", "rejected"]
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS requests (
-    id TEXT PRIMARY KEY, execution TEXT NOT NULL, kind TEXT NOT NULL, question TEXT NOT NULL,
-    asset TEXT NOT NULL, partition TEXT, item TEXT NOT NULL, run TEXT NOT NULL,
-    asked REAL NOT NULL, expires REAL NOT NULL,
-    verdict TEXT, answer TEXT, reason TEXT, decider TEXT, decided REAL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS requests_of_execution ON requests (execution);
-CREATE INDEX IF NOT EXISTS requests_of_run ON requests (run);
-"""
+_HOLDS: Final = "approvals"
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS requests ("
+    " id TEXT PRIMARY KEY, execution TEXT NOT NULL, kind TEXT NOT NULL, question TEXT NOT NULL,"
+    " asset TEXT NOT NULL, partition TEXT, item TEXT NOT NULL, run TEXT NOT NULL,"
+    " asked DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL,"
+    " verdict TEXT, answer TEXT, reason TEXT, decider TEXT, decided DOUBLE PRECISION)",
+    "CREATE INDEX IF NOT EXISTS requests_of_execution ON requests (execution)",
+    "CREATE INDEX IF NOT EXISTS requests_of_run ON requests (run)",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,25 +106,23 @@ class Request:
 
 
 class Approvals:
-    """Requests and decisions, in a file that the processes of one Dagster instance share.
+    """Requests and decisions, in a database that the processes of one Dagster instance share.
 
     Args:
-        file: The database; made when missing.
+        database: Where they are.
         now: Clock, in Unix seconds.
 
     Raises:
-        AgentError: `state_unavailable`, from every method, when the disk is full or does not answer.
+        AgentError: `state_unavailable`, from every method, when the database takes no more or does not answer.
     """
 
-    def __init__(self, file: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: StateDatabase, *, now: Callable[[], float] = time.time) -> None:
         """Prepare the tables, and drop decisions that are too old to be asked for."""
-        self._file = file
+        self._database = database
         self._now = now
-        with transaction(file, "approvals") as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            for statement in _SCHEMA.split(";"):
-                database.execute(statement)
-            database.execute("DELETE FROM requests WHERE expires < ?", (now() - RETENTION_SECONDS,))
+        database.prepare(_HOLDS, _TABLES)
+        with database.transaction(_HOLDS) as changes:
+            changes.execute("DELETE FROM requests WHERE expires < ?", (now() - RETENTION_SECONDS,))
 
     def ask(self, call: ApprovalAsk, asker: Asker) -> Approval:
         """Say what was decided about a tool call; what is asked for the first time waits from now on.
@@ -167,7 +163,7 @@ class Approvals:
                 stands.
         """
         text = None if answer is None else dump(answer).decode()
-        with transaction(self._file, "approvals") as database:
+        with self._database.transaction(_HOLDS, alone=True) as database:
             found = self._find(database, name)
             if found.kind == "tool" and answer is not None:
                 raise AgentError(
@@ -194,19 +190,19 @@ class Approvals:
         Raises:
             AgentError: `invalid_input` when there is none, or more than one.
         """
-        with transaction(self._file, "approvals") as database:
+        with self._database.transaction(_HOLDS, alone=True) as database:
             return self._find(database, name)
 
     def list(self, *, waiting: bool = False) -> Sequence[Request]:
         """Return the requests, the oldest first; only those that wait for a decision where that is asked for."""
         where = "verdict IS NULL" if waiting else "TRUE"
-        with transaction(self._file, "approvals") as database:
+        with self._database.transaction(_HOLDS, alone=True) as database:
             return self._read(database, f"{where} ORDER BY asked, id")
 
     def of_executions(self, executions: Iterable[str]) -> Sequence[Request]:
         """Return the requests of these executions, the oldest first."""
         names, found = list(executions), list[Request]()
-        with transaction(self._file, "approvals") as database:
+        with self._database.transaction(_HOLDS, alone=True) as database:
             for start in range(0, len(names), _AT_ONCE):
                 part = names[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(part))
@@ -215,7 +211,7 @@ class Approvals:
 
     def take_up(self, executions: Sequence[str], *, run: str) -> Sequence[Request]:
         """Return the requests of executions that a run goes on with; those that wait are this run's from now on."""
-        with transaction(self._file, "approvals") as database:
+        with self._database.transaction(_HOLDS, alone=True) as database:
             database.executemany(
                 "UPDATE requests SET run = ? WHERE execution = ? AND verdict IS NULL",
                 [(run, execution) for execution in executions],
@@ -224,7 +220,7 @@ class Approvals:
 
     def of_run(self, run: str) -> Sequence[Request]:
         """Return the requests that a Dagster run made or found waiting."""
-        with transaction(self._file, "approvals") as database:
+        with self._database.transaction(_HOLDS, alone=True) as database:
             return self._read(database, "run = ? ORDER BY asked, id", run)
 
     def _asked(
@@ -239,8 +235,7 @@ class Approvals:
             )
         now = self._now()
         values = (name, execution, kind, text, asker.asset, asker.partition, asker.item, asker.run)
-        with transaction(self._file, "approvals") as database:
-            database.execute("BEGIN IMMEDIATE")
+        with self._database.transaction(_HOLDS, alone=True) as database:
             known = {request.id: request for request in self._read(database, "execution = ?", execution)}
             if name not in known and len(known) >= REQUESTS:
                 raise AgentError(
@@ -256,13 +251,15 @@ class Approvals:
             )
             return self._find(database, name)
 
-    def _find(self, database: Connection, name: str) -> Request:
+    def _find(self, database: Transaction, name: str) -> Request:
         exact = self._read(database, "id = ?", name)
         if exact:
             return exact[0]
         by_asset = self._read(database, "asset = ? AND verdict IS NULL", name)
         prefix = name if len(name) >= _PREFIX_CHARACTERS and name.isalnum() else ""
-        found = by_asset or (self._read(database, "id GLOB ?", f"{prefix}*") if prefix else [])
+        found = by_asset or (
+            self._read(database, f"substr(id, 1, {len(prefix)}) = ?", prefix) if prefix else []
+        )
         if len(found) == 1:
             return found[0]
         if not found:
@@ -275,10 +272,8 @@ class Approvals:
             f"{name!r:.80} names {len(found)} requests; give the id of one: {', '.join(r.id for r in found[:5])}",
         )
 
-    def _read(self, database: Connection, where: str, *values: object) -> Sequence[Request]:
+    def _read(self, database: Transaction, where: str, *values: object) -> Sequence[Request]:
         """Return requests; those whose time is over are rejected first, so that no clock can bring them back."""
-        if not database.in_transaction:
-            database.execute("BEGIN IMMEDIATE")
         now = self._now()
         database.execute(
             "UPDATE requests SET verdict = 'rejected', decider = ?, decided = ?, reason = ?"
@@ -290,7 +285,7 @@ class Approvals:
             f" verdict, answer, reason, decider, decided FROM requests WHERE {where}",
             values,
         )
-        return [_request(row) for row in rows]
+        return [_request(row) for row in rows.fetchall()]
 
 
 def _request(row: tuple[object, ...]) -> Request:

@@ -197,7 +197,7 @@ class LocalGateway(ModelGateway):
     """A gateway in a process of its own, which ends with this one.
 
     Args:
-        journal: Database of the answers; gateways of one machine may share it.
+        journal: Database of the answers, which several gateways may share: a file, or the URL of a PostgreSQL database.
         upstream: Where calls go; its key stays with the gateway.
         handed_over: Folder of the socket at which it takes connections of guests that can reach nothing else; None
             makes no such socket.
@@ -208,7 +208,7 @@ class LocalGateway(ModelGateway):
 
     def __init__(
         self,
-        journal: Path,
+        journal: Path | str,
         upstream: ModelAddress,
         *,
         handed_over: Path | None = None,

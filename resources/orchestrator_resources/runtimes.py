@@ -15,7 +15,7 @@ from orchestrator_gateway.ledger import SpentByExecutions
 from orchestrator_gateway.mcp_settings import McpServer, read_servers
 from orchestrator_gateway.settings_files import BadConfiguration
 from orchestrator_resources.approval_desk import ApprovalDesk
-from orchestrator_resources.approvals import Approvals, Asker
+from orchestrator_resources.approvals import Asker
 from orchestrator_resources.batch_traces import batch_traces
 from orchestrator_resources.embedded_model.service import EmbeddedModel
 from orchestrator_resources.environments import Environment, EnvironmentStore
@@ -28,12 +28,11 @@ from orchestrator_resources.execution_batches import (
     RunExecution,
 )
 from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
-from orchestrator_resources.finished_executions import FinishedExecutions
 from orchestrator_resources.gateway import LocalGateway, ModelGateway
 from orchestrator_resources.guest_pool import ATTEMPTS, Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
-from orchestrator_resources.sessions import SqliteSessions
-from orchestrator_resources.step_journal import SqliteSteps
+from orchestrator_resources.run_state import RunState
+from orchestrator_resources.step_journal import JournalSteps
 from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
@@ -41,9 +40,6 @@ from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.messages import Initialized, ModelAddress, Result, Resume, Run
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
-
-APPROVALS_FILE: Final = "approvals.db"
-"""In the folder of the state: `approvals.Approvals` and `waiting_assets.WaitingAssets`."""
 
 CALLS: Final = "journal.db"
 STEPS: Final = "steps.db"
@@ -63,7 +59,8 @@ class RuntimeSettings:
 
     Attributes:
         home: Folder of environments and models.
-        state: Folder of sessions and of finished executions; of the Dagster instance.
+        state: Folder of the state of runs, and of the journals; of the Dagster instance.
+        state_url: A PostgreSQL database that takes the folder's place; None keeps files.
         processes: Most guest processes of one runtime; None means one for each core.
         max_executions: Most executions at once in one process.
         memory_mb: Limit of a guest's data in MiB; None sets none.
@@ -79,6 +76,7 @@ class RuntimeSettings:
 
     home: Path
     state: Path
+    state_url: str | None = field(default=None, repr=False)
     processes: int | None = None
     max_executions: int = 200
     memory_mb: int | None = None
@@ -114,6 +112,9 @@ class Runtimes:
         settings: How guests run.
         model: Where model calls go; None starts the embedded model when the first agent needs one.
         tell: Takes a line of progress, such as of an installation.
+
+    Attributes:
+        state: What runs leave for later ones.
     """
 
     def __init__(
@@ -128,10 +129,13 @@ class Runtimes:
         self._external = None
         if settings.external_gateway is not None:
             self._external = ExternalGateway(settings.external_gateway)
+        self.state: Final = RunState(settings.state, settings.state_url)
         self._steps = (
-            SqliteSteps(settings.state / STEPS) if self._external is None else GatewaySteps(self._external)
+            self._loop.run(JournalSteps.opened(self._journal(STEPS)))
+            if self._external is None
+            else GatewaySteps(self._external)
         )
-        self._approvals = ApprovalDesk(Approvals(settings.state / APPROVALS_FILE))
+        self._approvals = ApprovalDesk(self.state.approvals)
         self._gateways: dict[ModelAddress, LocalGateway] = {}
         self._leases = contextlib.ExitStack()
         self._environments = EnvironmentStore(settings.home)
@@ -222,7 +226,7 @@ class Runtimes:
             async def run() -> list[Row]:
                 async with batch_traces(settings, profile.name, gateway, self._tell) as traces:
                     batch = Batch(agent, items, settings, address_of, questions, traces)
-                    return await batch.run(run_execution, self._finished(), on_event, on_row)
+                    return await batch.run(run_execution, self.state.finished, on_event, on_row)
 
             try:
                 return self._loop.run(run())
@@ -247,7 +251,7 @@ class Runtimes:
     def forget(self, items: list[Item]) -> None:
         """Drop the results that were kept for a retry, once they are stored as an asset."""
         executions = [item.execution for item in items]
-        self._finished().forget(executions)
+        self.state.finished.forget(executions)
         self._loop.run(self._steps.forget(executions))
         for gateway in self._all_gateways():
             try:
@@ -264,6 +268,7 @@ class Runtimes:
             gateway.close()
         self._loop.close()
         self._leases.close()
+        self.state.close()
 
     def _loading(self, gateway: ModelGateway) -> ModelAddress:
         """Return where a guest learns which tools are behind the gateway: with a token that calls none of them."""
@@ -287,7 +292,7 @@ class Runtimes:
             return None
         if model not in self._gateways:
             self._gateways[model] = LocalGateway(
-                self._settings.state / CALLS,
+                self._journal(CALLS),
                 model,
                 handed_over=self._gateways_folder,
                 budgets=self._settings.budgets,
@@ -299,14 +304,14 @@ class Runtimes:
     def _purge(self, older_than: float) -> None:
         """Drop what was kept for a retry that never came; a gateway does so with its own journal."""
         try:
-            if isinstance(self._steps, SqliteSteps):
+            if isinstance(self._steps, JournalSteps):
                 self._loop.run(self._steps.purge(older_than))
-            self._finished().purge(older_than)
+            self.state.finished.purge(older_than)
         except AgentError as error:  # a month more harms nothing
             self._tell(str(error))
 
-    def _finished(self) -> FinishedExecutions:
-        return FinishedExecutions(self._settings.state / "finished_executions.db")
+    def _journal(self, file: str) -> str:
+        return self._settings.state_url or str(self._settings.state / file)
 
     def _pool(self, profile: FrameworkProfile) -> GuestPool:
         environment = self.environment(profile)
@@ -320,11 +325,10 @@ class Runtimes:
                 spare_seconds=self._settings.spare_seconds,
                 gateways=self._gateways_folder,
             )
-            sessions = SqliteSessions(self._settings.state / "sessions.db")
             pool = GuestPool(
                 command,
                 processes=self._settings.processes,
-                sessions=sessions,
+                sessions=self.state.sessions,
                 journal=self._steps,
                 approvals=self._approvals,
             )

@@ -1,32 +1,29 @@
-"""The state of sessions in SQLite: one text for each, with a version so that two executions cannot overwrite it."""
+"""The state of sessions: one text for each, with a version so that two executions cannot overwrite it."""
 
 import asyncio
-from pathlib import Path
+from typing import Final
 
-from orchestrator_resources.sqlite_files import transaction
+from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import State
 
+_HOLDS: Final = "sessions"
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS sessions (session TEXT PRIMARY KEY, state TEXT, version INTEGER)",
+)
 
-class SqliteSessions:
-    """Keeps sessions in a file that several processes may share.
 
-    Args:
-        file: The database; made when missing.
+class Sessions:
+    """Keeps sessions in a database that several processes may share.
 
     Raises:
-        AgentError: `state_unavailable`, from every method, when the disk is full or does not answer.
+        AgentError: `state_unavailable`, from every method, when the database takes no more or does not answer.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, database: StateDatabase) -> None:
         """Prepare the table."""
-        self._file = file
-        with transaction(self._file, "sessions") as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS sessions"
-                " (session TEXT PRIMARY KEY, state TEXT, version INTEGER) WITHOUT ROWID"
-            )
+        self._database = database
+        database.prepare(_HOLDS, _TABLES)
 
     async def get(self, session: str) -> State:
         """Return the state of `session`; version 0 and no text when it is new."""
@@ -36,7 +33,7 @@ class SqliteSessions:
         """Store the state of `session` if `version` is still the stored one.
 
         Raises:
-            AgentError: `state_unavailable` when another execution stored its own since, or the disk does not take it.
+            AgentError: `state_unavailable` when another execution stored its own since, or the database takes no more.
         """
         if not await asyncio.to_thread(self._put, session, text, version):
             raise AgentError(
@@ -46,15 +43,17 @@ class SqliteSessions:
             )
 
     def _get(self, session: str) -> State:
-        with transaction(self._file, "sessions") as database:
+        with self._database.transaction(_HOLDS) as database:
             command = "SELECT state, version FROM sessions WHERE session = ?"
             row = database.execute(command, (session,)).fetchone()
         return State(text=row[0], version=row[1]) if row else State()
 
     def _put(self, session: str, text: str, version: int) -> bool:
-        with transaction(self._file, "sessions") as database:
+        with self._database.transaction(_HOLDS) as database:
             if version == 0:
-                command = "INSERT OR IGNORE INTO sessions (state, version, session) VALUES (?, 1, ?)"
+                command = (
+                    "INSERT INTO sessions (state, version, session) VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
+                )
                 values: tuple[object, ...] = (text, session)
             else:
                 command = (

@@ -1,8 +1,8 @@
-"""SQLite files that several processes share: one transaction at a time, and faults of the disk by name."""
+"""Run state in an SQLite file that the processes of one machine share; faults of the disk are told by name."""
 
 import contextlib
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,24 +12,43 @@ _SECONDS: Final = 30.0
 """How long a transaction waits for those of other processes."""
 
 
-@contextlib.contextmanager
-def transaction(file: Path, holds: str) -> Generator[sqlite3.Connection]:
-    """Open `file`, made when missing, for one transaction.
+class SqliteState:
+    """See `state_databases.StateDatabase`; holds nothing open between two transactions.
 
     Args:
-        file: The database.
-        holds: What it keeps, in the plural, for the error.
-
-    Raises:
-        AgentError: `state_unavailable` when the disk is full or does not answer.
+        file: The database; made when missing.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(file, timeout=_SECONDS)) as database, database:
-            yield database
-    except (sqlite3.Error, OSError) as error:
-        raise AgentError(
-            ErrorCode.STATE_UNAVAILABLE,
-            f"{holds} cannot be kept in {str(file)!r}; make room on its disk",
-            cause=f"{type(error).__name__}: {error}",
-        ) from error
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def prepare(self, holds: str, tables: Sequence[str]) -> None:
+        """Make what is missing."""
+        with self.transaction(holds) as database:
+            database.execute("PRAGMA journal_mode=WAL")
+            for statement in tables:
+                database.execute(statement)
+
+    def columns(self, holds: str, table: str) -> Sequence[str]:
+        """Return the names of a table's columns."""
+        with self.transaction(holds) as database:
+            return [str(name) for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
+
+    @contextlib.contextmanager
+    def transaction(self, holds: str, *, alone: bool = False) -> Generator[sqlite3.Connection]:
+        """Open the file for one transaction."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.closing(sqlite3.connect(self._file, timeout=_SECONDS)) as database, database:
+                if alone:
+                    database.execute("BEGIN IMMEDIATE")
+                yield database
+        except (sqlite3.Error, OSError) as error:
+            raise AgentError(
+                ErrorCode.STATE_UNAVAILABLE,
+                f"{holds} cannot be kept in {str(self._file)!r}; make room on its disk",
+                cause=f"{type(error).__name__}: {error}",
+            ) from error
+
+    def close(self) -> None:
+        """Do nothing: it is closed after each transaction."""

@@ -1,12 +1,10 @@
-"""Finished tool calls of executions in the journal of this machine, so that a retry does not make them again."""
+"""Finished tool calls of executions in a journal of the run's own, so that a retry does not make them again."""
 
 from collections.abc import Awaitable, Sequence
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
-from orchestrator_gateway.journal import Journal, JournalUnavailable
-from orchestrator_gateway.sqlite_journal import SqliteJournal
-from orchestrator_gateway.sqlite_store import open_sqlite
+from orchestrator_gateway.journal import Journal, JournalLimits, JournalUnavailable
+from orchestrator_gateway.journals import open_journal
 from orchestrator_resources.gateway import TENANT
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
@@ -14,24 +12,22 @@ from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
 T = TypeVar("T")
 
 
-class SqliteSteps:
-    """Keeps tool calls in a file that several processes may share; see `client.StepJournal`.
+class JournalSteps:
+    """Keeps tool calls in a journal that several processes may share; see `client.StepJournal`.
 
     Not in the gateway's file, though it is a journal, too: two processes that write one file wait for each other.
 
-    Args:
-        file: The database; made when missing.
-
     Raises:
-        AgentError: `state_unavailable`, from every method, when the disk is full or does not answer.
+        AgentError: `state_unavailable`, from every method, when the journal takes no more or does not answer.
     """
 
-    def __init__(self, file: Path) -> None:
-        """Open the file."""
-        try:
-            self._journal: Final[Journal] = SqliteJournal(open_sqlite(file))
-        except JournalUnavailable as error:
-            raise _unavailable(error) from error
+    def __init__(self, journal: Journal) -> None:
+        self._journal: Final = journal
+
+    @classmethod
+    async def opened(cls, place: str) -> Self:
+        """Open a journal: the path of a file, made when missing, or the URL of a PostgreSQL database."""
+        return cls(await _told(open_journal(place, JournalLimits())))
 
     async def lookup(self, request: StepLookup) -> Step:
         """Say what is known of a step, and mark one that may run only once as started."""

@@ -3,16 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from orchestrator_resources.sqlite_files import transaction
+from orchestrator_resources.state_databases import StateDatabase
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS waiting_assets (
-    name TEXT PRIMARY KEY, root TEXT NOT NULL, run TEXT NOT NULL, resumed_by TEXT
-) WITHOUT ROWID
-"""
+_HOLDS: Final = "waiting assets"
+_TABLES: Final = (
+    "CREATE TABLE IF NOT EXISTS waiting_assets"
+    " (name TEXT PRIMARY KEY, root TEXT NOT NULL, run TEXT NOT NULL, resumed_by TEXT)",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,53 +34,49 @@ class WaitingAsset:
 
 
 class WaitingAssets:
-    """Waiting assets, in the file of the approvals.
-
-    Args:
-        file: The database; made when missing.
+    """Waiting assets, in the database of the approvals.
 
     Raises:
-        AgentError: `state_unavailable`, from every method, when the disk is full or does not answer.
+        AgentError: `state_unavailable`, from every method, when the database takes no more or does not answer.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, database: StateDatabase) -> None:
         """Prepare the table."""
-        self._file = file
-        with transaction(file, "waiting assets") as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute(_SCHEMA)
+        self._database = database
+        database.prepare(_HOLDS, _TABLES)
 
     def list(self) -> Sequence[WaitingAsset]:
         """Return every waiting asset, by name."""
-        with transaction(self._file, "waiting assets") as database:
+        with self._database.transaction(_HOLDS) as database:
             rows = database.execute("SELECT name, root, run, resumed_by FROM waiting_assets ORDER BY name")
-            return [_waiting(*row) for row in rows]
+            return [_waiting(*row) for row in rows.fetchall()]
 
     def find(self, asset: str, partition: str | None) -> WaitingAsset | None:
         """Return a waiting asset; None when it does not wait."""
         wanted = "SELECT name, root, run, resumed_by FROM waiting_assets WHERE name = ?"
-        with transaction(self._file, "waiting assets") as database:
+        with self._database.transaction(_HOLDS) as database:
             row = database.execute(wanted, (_name(asset, partition),)).fetchone()
         return None if row is None else _waiting(*row)
 
     def wait(self, asset: str, partition: str | None, *, root: str, run: str) -> None:
         """Note that a run ends with an asset waiting."""
-        with transaction(self._file, "waiting assets") as database:
+        with self._database.transaction(_HOLDS) as database:
             database.execute(
-                "INSERT OR REPLACE INTO waiting_assets (name, root, run) VALUES (?, ?, ?)",
+                "INSERT INTO waiting_assets (name, root, run) VALUES (?, ?, ?) ON CONFLICT (name)"
+                " DO UPDATE SET root = excluded.root, run = excluded.run, resumed_by = NULL",
                 (_name(asset, partition), root, run),
             )
 
     def resume(self, asset: str, partition: str | None, run: str) -> None:
         """Note that a run goes on with a waiting asset."""
-        with transaction(self._file, "waiting assets") as database:
+        with self._database.transaction(_HOLDS) as database:
             database.execute(
                 "UPDATE waiting_assets SET resumed_by = ? WHERE name = ?", (run, _name(asset, partition))
             )
 
     def end(self, asset: str, partition: str | None) -> None:
         """Note that an asset has its value."""
-        with transaction(self._file, "waiting assets") as database:
+        with self._database.transaction(_HOLDS) as database:
             database.execute("DELETE FROM waiting_assets WHERE name = ?", (_name(asset, partition),))
 
 

@@ -11,7 +11,8 @@ from orchestrator_assets import approval_sensor
 from orchestrator_defs.cli import main
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.approvals import Approvals
-from orchestrator_resources.runtimes import APPROVALS_FILE
+from orchestrator_resources.instance_state import state_folder, state_url
+from orchestrator_resources.run_state import RunState
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 
@@ -48,6 +49,7 @@ class Project:
         url = endpoint.script(folder.name, script)
         self.runtimes = AgentRuntimes(model_url=url, processes=1)
         self.assets: Sequence[dg.AssetsDefinition] = ()
+        self.state = RunState(state_folder(self.instance), state_url())
 
     @property
     def tools(self) -> list[str]:
@@ -57,7 +59,7 @@ class Project:
 
     @property
     def approvals(self) -> Approvals:
-        return Approvals(Path(self.instance.storage_directory()) / "agents" / APPROVALS_FILE)
+        return self.state.approvals
 
     def launch(self, **options: Any) -> dg.ExecuteInProcessResult:
         """Materialize every asset, or a selection."""

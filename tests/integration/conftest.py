@@ -32,3 +32,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     return folder / f"spare-guests-{os.getuid()}"
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def stored(request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path) -> str:
+    """Where run state may be kept: the path of a file, or the URL of a database."""
+    return postgres.database() if request.param == "postgres" else str(tmp_path / "deep" / "state.db")

@@ -19,10 +19,12 @@ from orchestrator_assets import (
 )
 from orchestrator_assets.agent_specs import RetrySpec
 from orchestrator_resources.approvals import NOBODY
+from orchestrator_resources.instance_state import STATE_URL, state_folder
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from tests.integration.agent_materializations import failure
 from tests.integration.approval_projects import Project, made, observed
+from tests.integration.postgres_servers import PostgresServer
 
 pytestmark = pytest.mark.usefixtures("fake_framework")
 
@@ -178,11 +180,7 @@ def test_a_run_that_is_on_its_way_is_not_overtaken(project: Project) -> None:
             assets=project.assets, resources={"agent_runtimes": project.runtimes}
         ).resolve_implicit_global_asset_job_def()
     )
-    from orchestrator_resources.runtimes import APPROVALS_FILE
-    from orchestrator_resources.waiting_assets import WaitingAssets
-
-    file = Path(project.instance.storage_directory()) / "agents" / APPROVALS_FILE
-    WaitingAssets(file).resume("map", None, other.run_id)
+    project.state.waiting_assets.resume("map", None, other.run_id)
     code, text = failure(project.launch())
     assert code == "invalid_input" and other.run_id in text
     project.instance.report_run_failed(other)
@@ -232,3 +230,20 @@ def test_a_job_decides_by_its_config(project: Project) -> None:
     )
     assert not refused.success and "was approved by anna" in failure(refused)[1]
     assert made(project.resume()) == ["map"]
+
+
+def test_nothing_of_a_run_is_on_its_machine_where_its_state_is_in_postgresql(
+    tmp_path: Path, endpoint: ModelEndpoint, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STATE_URL, postgres.database())
+    project = Project(tmp_path / "project", endpoint, ORDER)
+    project.assets = [agent_asset(asking(), asset=dg.AssetSpec("map"), code=project.code)]
+    assert made(project.launch()) == []
+    (name,) = project.waiting()
+    assert name in project.orchestrator("list")
+    project.orchestrator("approve", name)
+    assert made(project.resume()) == ["map"]
+    assert project.tools == ["order"]
+    assert endpoint.count == 2, "the first call is answered from the journal"
+    assert not state_folder(project.instance).exists()
+    project.state.close()

@@ -9,11 +9,12 @@ from typing import Final
 
 import pytest
 
+from orchestrator_gateway.sqlite_journal import SqliteJournal
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.gateway import LocalGateway
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.homes import home_folder
-from orchestrator_resources.step_journal import SqliteSteps
+from orchestrator_resources.step_journal import JournalSteps
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
@@ -87,7 +88,7 @@ class Host:
         assert environment is not None, f"install it first: orchestrator runtimes install {framework}"
         self.tries = 0
         self._endpoint = endpoint
-        self._steps = SqliteSteps(state / "steps.db")
+        self._steps = JournalSteps(SqliteJournal(state / "steps.db"))
         command = GuestCommand.of(profile, environment.python)
         self._pool = GuestPool(command, processes=1, journal=self._steps)
         self._gateway = LocalGateway(state / "calls.db", ModelAddress(base_url=endpoint.base_url))

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "orchestrator_gateway.postgres_database": "psycopg",
     "orchestrator_gateway.postgres_journal": "psycopg",
     "orchestrator_gateway.postgres_ledger": "psycopg",
+    "orchestrator_resources.postgres_state": "psycopg",
 }
 """A script that runs in an environment of its own, and what comes with an extra; and what they miss here."""
 

@@ -20,6 +20,7 @@ from orchestrator_resources.execution_batches import (
     Row,
 )
 from orchestrator_resources.guest_pool import Agent
+from orchestrator_resources.sqlite_state import SqliteState
 from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Started
@@ -201,7 +202,7 @@ def askers(count: int) -> dict[str, Asker]:
 
 
 def test_what_waits_is_not_kept_as_finished_and_goes_on_with_its_decision(tmp_path: Path) -> None:
-    approvals, finished = Approvals(tmp_path / "approvals.db"), Memory()
+    approvals, finished = Approvals(SqliteState(tmp_path / "approvals.db")), Memory()
 
     def once() -> tuple[list[Row], list[str]]:
         runner = Asking()
@@ -236,7 +237,7 @@ def test_where_nobody_can_be_asked_an_interrupted_execution_has_failed() -> None
 
 
 def test_an_execution_that_no_asset_is_known_of_cannot_ask(tmp_path: Path) -> None:
-    desk = ApprovalDesk(Approvals(tmp_path / "approvals.db"))
+    desk = ApprovalDesk(Approvals(SqliteState(tmp_path / "approvals.db")))
     ask = ApprovalAsk(execution="e0", step="s", occurrence=0, tool="t")
     with desk.open(askers(1)):
         assert asyncio.run(desk.ask(ask)).state == "waiting"

@@ -1,7 +1,7 @@
-"""A decision stands, is never lost, and nothing runs without one: whatever comes in whatever order."""
+"""A decision stands, is never lost, and nothing runs without one: whatever comes, whichever database keeps it."""
 
-import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,15 @@ from typing import Any
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from orchestrator_resources.approvals import (
     NOBODY,
@@ -21,9 +29,12 @@ from orchestrator_resources.approvals import (
     Verdict,
     read_answer,
 )
+from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_resources.waiting_assets import WaitingAssets
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ApprovalAsk
+from tests.integration.postgres_servers import PostgresServer
+from tests.integration.state_places import opened
 
 SECONDS = 100.0
 VERDICTS: tuple[Verdict, ...] = ("approved", "rejected")
@@ -40,6 +51,12 @@ def call(execution: str = "e", step: str = "s", occurrence: int = 0, **arguments
     )
 
 
+@pytest.fixture
+def database(stored: str) -> Iterator[StateDatabase]:
+    with opened(stored) as found:
+        yield found
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -52,21 +69,20 @@ class Decisions(RuleBasedStateMachine):
     """Guests ask again and again, people decide, time passes, processes end."""
 
     requests = Bundle("requests")
+    new_place: Callable[[], str]
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.place = type(self).new_place()
         self.clock = Clock()
-        self.store = self.opened()
+        self.process = opened(self.place)
+        self.store = Approvals(self.process.__enter__(), now=self.clock)
         self.expected: dict[str, tuple[str, str] | None] = {}
         self.until: dict[str, float] = {}
         self.calls: dict[str, ApprovalAsk] = {}
 
-    def opened(self) -> Approvals:
-        return Approvals(self.folder / "approvals.db", now=self.clock)
-
     def teardown(self) -> None:
-        shutil.rmtree(self.folder)
+        self.process.__exit__(None, None, None)
 
     def pass_by(self) -> None:
         for name, decided in self.expected.items():
@@ -112,7 +128,9 @@ class Decisions(RuleBasedStateMachine):
 
     @rule()
     def process_ends(self) -> None:
-        self.store = self.opened()
+        self.process.__exit__(None, None, None)
+        self.process = opened(self.place)
+        self.store = Approvals(self.process.__enter__(), now=self.clock)
 
     @rule(name=consumes(requests))
     def forget_the_name(self, name: str) -> None:
@@ -127,19 +145,31 @@ class Decisions(RuleBasedStateMachine):
         assert waiting == {name for name, decided in self.expected.items() if decided is None}
 
 
-Decisions.TestCase.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
-test_decisions_stand = Decisions.TestCase
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_decisions_stand(kind: str, tmp_path: Path, postgres: PostgresServer) -> None:
+    def new_place() -> str:
+        return postgres.database() if kind == "postgres" else tempfile.mktemp(dir=tmp_path)
+
+    class OfOneKind(Decisions):
+        pass
+
+    OfOneKind.new_place = staticmethod(new_place)
+    examples = 20 if kind == "sqlite" else 8  # each makes a database
+    run_state_machine_as_test(
+        OfOneKind, settings=settings(max_examples=examples, stateful_step_count=20, deadline=None)
+    )
 
 
-def test_of_many_that_decide_at_once_one_decides(tmp_path: Path) -> None:
-    store = Approvals(tmp_path / "approvals.db")
+def test_of_many_that_decide_at_once_one_decides(stored: str, database: StateDatabase) -> None:
+    store = Approvals(database)
     name = store.ask(call(), asker()).id
 
     def decide(n: int) -> str:
-        try:
-            Approvals(tmp_path / "approvals.db").decide(name, VERDICTS[n % 2], by=str(n))
-        except AgentError:
-            return "refused"
+        with opened(stored) as own:
+            try:
+                Approvals(own).decide(name, VERDICTS[n % 2], by=str(n))
+            except AgentError:
+                return "refused"
         return VERDICTS[n % 2]
 
     with ThreadPoolExecutor(8) as threads:
@@ -148,8 +178,8 @@ def test_of_many_that_decide_at_once_one_decides(tmp_path: Path) -> None:
     assert decision is not None and told == {"refused", decision.verdict}
 
 
-def test_frameworks_questions_come_one_after_the_other(tmp_path: Path) -> None:
-    store = Approvals(tmp_path / "approvals.db")
+def test_frameworks_questions_come_one_after_the_other(database: StateDatabase) -> None:
+    store = Approvals(database)
     first = store.ask_native("e", {"publish": True}, asker())
     assert store.ask_native("e", {"publish": True}, asker()).id == first.id
     store.decide(first.id, "approved", by="anna", answer={"text": "yes"})
@@ -161,8 +191,8 @@ def test_frameworks_questions_come_one_after_the_other(tmp_path: Path) -> None:
         store.decide(first.id, "approved", by="anna", answer={"text": "no"})
 
 
-def test_a_request_is_found_by_part_of_its_id_and_by_its_asset(tmp_path: Path) -> None:
-    store = Approvals(tmp_path / "approvals.db")
+def test_a_request_is_found_by_part_of_its_id_and_by_its_asset(database: StateDatabase) -> None:
+    store = Approvals(database)
     one = store.ask(call(), asker()).id
     assert store.find(one[:4]).id == store.find("a/b").id == one
     store.ask(call("f"), asker())
@@ -173,8 +203,8 @@ def test_a_request_is_found_by_part_of_its_id_and_by_its_asset(tmp_path: Path) -
             store.find(name)
 
 
-def test_an_execution_may_not_ask_without_end_nor_at_any_length(tmp_path: Path) -> None:
-    store = Approvals(tmp_path / "approvals.db")
+def test_an_execution_may_not_ask_without_end_nor_at_any_length(database: StateDatabase) -> None:
+    store = Approvals(database)
     with pytest.raises(AgentError, match="characters") as caught:
         store.ask(call(text="x" * QUESTION_CHARACTERS), asker())
     assert caught.value.code is ErrorCode.LIMIT_EXCEEDED
@@ -186,8 +216,8 @@ def test_an_execution_may_not_ask_without_end_nor_at_any_length(tmp_path: Path) 
     assert store.ask(call("f"), asker()).state == "waiting"
 
 
-def test_what_waits_is_the_latest_runs(tmp_path: Path) -> None:
-    store = Approvals(tmp_path / "approvals.db")
+def test_what_waits_is_the_latest_runs(database: StateDatabase) -> None:
+    store = Approvals(database)
     one, two = (store.ask(call(step=step), asker()).id for step in "st")
     store.decide(one, "approved", by="anna")
     store.take_up(["e"], run="later")
@@ -195,14 +225,14 @@ def test_what_waits_is_the_latest_runs(tmp_path: Path) -> None:
     assert [request.id for request in store.of_run("r")] == [one]
 
 
-def test_decisions_are_kept_for_a_year(tmp_path: Path) -> None:
+def test_decisions_are_kept_for_a_year(database: StateDatabase) -> None:
     clock = Clock()
-    store = Approvals(tmp_path / "approvals.db", now=clock)
+    store = Approvals(database, now=clock)
     name = store.ask(call(), asker()).id
     clock.now += RETENTION_SECONDS
-    assert Approvals(tmp_path / "approvals.db", now=clock).find(name).decision is not None
+    assert Approvals(database, now=clock).find(name).decision is not None
     clock.now += SECONDS + 1
-    assert Approvals(tmp_path / "approvals.db", now=clock).list() == []
+    assert Approvals(database, now=clock).list() == []
 
 
 @pytest.mark.parametrize("text", ["{", "", "nan", "yes"])
@@ -213,8 +243,8 @@ def test_an_answer_is_json(text: str) -> None:
     assert read_answer('{"a": 1}') == {"a": 1}
 
 
-def test_waiting_assets_are_known_by_asset_and_partition(tmp_path: Path) -> None:
-    waiting = WaitingAssets(tmp_path / "approvals.db")
+def test_waiting_assets_are_known_by_asset_and_partition(database: StateDatabase) -> None:
+    waiting = WaitingAssets(database)
     waiting.wait("a", None, root="r", run="r")
     waiting.wait("a", "north", root="r", run="r")
     waiting.resume("a", "north", "second")

@@ -1,7 +1,7 @@
 """A decision stands, is never lost, and nothing runs without one: whatever comes, whichever database keeps it."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -69,11 +69,14 @@ class Decisions(RuleBasedStateMachine):
     """Guests ask again and again, people decide, time passes, processes end."""
 
     requests = Bundle("requests")
-    new_place: Callable[[], str]
+
+    def new_place(self) -> str:
+        """Return a place that nobody has used."""
+        raise NotImplementedError
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = type(self).new_place()
+        self.place = self.new_place()
         self.clock = Clock()
         self.process = opened(self.place)
         self.store = Approvals(self.process.__enter__(), now=self.clock)
@@ -147,13 +150,12 @@ class Decisions(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_decisions_stand(kind: str, tmp_path: Path, postgres: PostgresServer) -> None:
-    def new_place() -> str:
-        return postgres.database() if kind == "postgres" else tempfile.mktemp(dir=tmp_path)
-
     class OfOneKind(Decisions):
-        pass
+        def new_place(self) -> str:
+            if kind == "postgres":
+                return postgres.database()
+            return str(Path(tempfile.mkdtemp(dir=tmp_path), "approvals.db"))
 
-    OfOneKind.new_place = staticmethod(new_place)
     examples = 20 if kind == "sqlite" else 8  # each makes a database
     run_state_machine_as_test(
         OfOneKind, settings=settings(max_examples=examples, stateful_step_count=20, deadline=None)

@@ -62,7 +62,7 @@ def test_an_agent_that_its_framework_interrupts_goes_on_with_the_decision(
     asked = project.launch()
     assert asked.success and made(asked) == []
     assert project.tools == []
-    assert "Paris" in str(observed(asked)["requests"].records)
+    assert "Paris" in observed(asked)["question"]
     shown = json.loads(project.orchestrator("show", "map", "--json"))
     assert shown["kind"] == "native"
     project.orchestrator(verdict, "map", "--reason", "we said so")

@@ -52,16 +52,26 @@ async def open_store(
         return Store(
             journal=SqliteJournal(database, limits), ledger=SqliteLedger(database.again(), clock=clock)
         )
-    try:
-        from orchestrator_gateway.postgres_journal import PostgresJournal
-        from orchestrator_gateway.postgres_ledger import PostgresLedger
-    except ImportError as error:
-        raise JournalUnavailable(
-            f"a journal in PostgreSQL needs its driver: install orchestrator-gateway[postgres] ({error})"
-        ) from error
-    journal = await PostgresJournal.opened(place, limits)
+    journal = await open_journal(place, limits)
+    # its driver is that of the journal, which was refused by name without it
+    from orchestrator_gateway.postgres_ledger import PostgresLedger
+
     try:
         return Store(journal=journal, ledger=await PostgresLedger.opened(place, clock=clock))
     except BaseException:
         await journal.close()
         raise
+
+
+async def open_journal(place: str, limits: JournalLimits | None = None) -> Journal:
+    """Open a journal alone, for who spends nothing; arguments and errors as for `open_store`."""
+    limits = limits or JournalLimits()
+    if not is_postgres(place):
+        return SqliteJournal(open_sqlite(Path(place)), limits)
+    try:
+        from orchestrator_gateway.postgres_journal import PostgresJournal
+    except ImportError as error:
+        raise JournalUnavailable(
+            f"a journal in PostgreSQL needs its driver: install orchestrator-gateway[postgres] ({error})"
+        ) from error
+    return await PostgresJournal.opened(place, limits)

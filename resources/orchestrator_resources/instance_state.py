@@ -8,8 +8,8 @@ from typing import Final
 
 import dagster as dg
 
-from orchestrator_gateway.journals import is_postgres
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
+from orchestrator_gateway.stores import is_postgres
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.run_state import RunState, open_run_state
 from orchestrator_runtimes.errors import AgentError, ErrorCode

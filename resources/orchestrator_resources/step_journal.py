@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Sequence
 from typing import Final, Self, TypeVar
 
-from orchestrator_gateway.journal import Journal, JournalLimits, JournalUnavailable
-from orchestrator_gateway.journals import open_journal
+from orchestrator_gateway.journal import Journal, JournalUnavailable
+from orchestrator_gateway.stores import open_journal
 from orchestrator_resources.gateway import TENANT
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
@@ -27,7 +27,7 @@ class JournalSteps:
     @classmethod
     async def opened(cls, place: str) -> Self:
         """Open a journal: the path of a file, made when missing, or the URL of a PostgreSQL database."""
-        return cls(await _told(open_journal(place, JournalLimits())))
+        return cls(await _told(open_journal(place)))
 
     async def lookup(self, request: StepLookup) -> Step:
         """Say what is known of a step, and mark one that may run only once as started."""

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator_gateway.journals import is_postgres
+from orchestrator_gateway.stores import is_postgres
 from orchestrator_resources.postgres_state import PostgresState
 from orchestrator_resources.sqlite_state import SqliteState
 from orchestrator_resources.state_databases import StateDatabase

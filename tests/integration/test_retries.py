@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 from orchestrator_gateway.sqlite_journal import SqliteJournal
+from orchestrator_gateway.sqlite_store import open_sqlite
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.gateway import LocalGateway
 from orchestrator_resources.guest_pool import Agent, GuestPool
@@ -88,7 +89,7 @@ class Host:
         assert environment is not None, f"install it first: orchestrator runtimes install {framework}"
         self.tries = 0
         self._endpoint = endpoint
-        self._steps = JournalSteps(SqliteJournal(state / "steps.db"))
+        self._steps = JournalSteps(SqliteJournal(open_sqlite(state / "steps.db")))
         command = GuestCommand.of(profile, environment.python)
         self._pool = GuestPool(command, processes=1, journal=self._steps)
         self._gateway = LocalGateway(state / "calls.db", ModelAddress(base_url=endpoint.base_url))

@@ -9,21 +9,19 @@ from agentscope.agent import Agent, InjectionConfig, ReActConfig
 from agentscope.credential import OpenAICredential
 from agentscope.event import (
     ReplyEndEvent,
-    RequireExternalExecutionEvent,
-    RequireUserConfirmEvent,
     TextBlockDeltaEvent,
 )
-from agentscope.message import UserMsg
+from agentscope.message import Msg, UserMsg
 from agentscope.model import OpenAIChatModel
 from agentscope.permission import PermissionContext, PermissionMode
-from agentscope.pipeline import TeamPipeline
 from agentscope.state import AgentState
 from agentscope.tool import FunctionTool, Toolkit
 from agentscope.types import ReplyFinishedReason
 from pydantic import SecretStr
 
-from orchestrator_agentscope.copies import agents_of, own_copy, prepare
+from orchestrator_agentscope.copies import Runnable, agents_of, own_copy, prepare
 from orchestrator_agentscope.native_tools import count_native_tools, uncounted
+from orchestrator_agentscope.permissions import Answer, answers, asked, waits
 from orchestrator_agentscope.profile import PROFILE
 from orchestrator_agentscope.sessions import dump_states, load_states
 from orchestrator_runtimes.adapter import Adapter, Outcome
@@ -31,13 +29,11 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message, Token
 from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.messages import PortableAgent
+from orchestrator_runtimes.messages import FinishReason, PortableAgent
 from orchestrator_runtimes.tools import PortableTool
 
 ITERATIONS: Final = 1_000_000
 """Portable agents are stopped by the limits of the execution, not by AgentScope's own."""
-
-Runnable = Agent | TeamPipeline
 
 
 class AgentScopeAdapter(Adapter):
@@ -89,32 +85,58 @@ class AgentScopeAdapter(Adapter):
         )
 
     async def run(self, agent: Runnable, execution: Execution) -> Outcome:
-        """Run a copy of the agent to its end."""
-        run = execution.run
-        own = own_copy(agent)
-        if run.session is not None and (text := await execution.load_state()) is not None:
-            load_states(own, text)
-        inputs = run.inputs if isinstance(run.inputs, str) else json.dumps(run.inputs)
+        """Run a copy of the agent to its end, or to where it asks a person."""
+        own = await _own(agent, execution)
+        inputs = execution.run.inputs
+        text = inputs if isinstance(inputs, str) else json.dumps(inputs)
+        return await self._ran(
+            own, execution, await _reply(own, execution, UserMsg(name="user", content=text))
+        )
+
+    async def resume(self, agent: Runnable, execution: Execution, decision: Json) -> Outcome:
+        """Go on with an agent that asked for permissions, or for results of what is executed elsewhere."""
+        own = await _own(agent, execution)
         ending: ReplyEndEvent | None = None
-        async for event in own.reply_stream(UserMsg(name="user", content=inputs)):
-            match event:
-                case TextBlockDeltaEvent() if run.stream and event.delta:
-                    await execution.emit(Token(text=event.delta))
-                case ReplyEndEvent():
-                    ending = event
-                case RequireUserConfirmEvent() | RequireExternalExecutionEvent():
-                    raise _refused([call.name for call in event.tool_calls])
-                case _:
-                    pass
+        for answer in answers(own, decision):
+            ending = await _reply(own, execution, answer)
+        return await self._ran(own, execution, ending)
+
+    async def _ran(self, own: Runnable, execution: Execution, ending: ReplyEndEvent | None) -> Outcome:
+        if waits(own):
+            if execution.run.session is not None:
+                await execution.save_state(dump_states(own))
+            return Outcome(output=asked(own), finish_reason=FinishReason.INTERRUPTED)
         leader = agents_of(own)[0]
         _check_finished(ending, leader)
         text = leader.state.context[-1].get_text_content() or ""
         if text:
             await execution.emit(Message(text=text, agent=leader.name))
-        if run.session is not None:
+        if execution.run.session is not None:
             await execution.save_state(dump_states(own))
         schema = execution.run.output_schema or _schema_of(leader)
         return Outcome(output=_structured(text) if schema is not None else text)
+
+
+async def _own(agent: Runnable, execution: Execution) -> Runnable:
+    """Return a copy with the conversations of the execution's session."""
+    own = own_copy(agent)
+    if (text := await execution.load_state()) is not None:
+        load_states(own, text)
+    return own
+
+
+async def _reply(own: Runnable, execution: Execution, given: Msg | Answer) -> ReplyEndEvent | None:
+    """Let the agents reply, and return how they ended; None where one of them waits for a person."""
+    ending: ReplyEndEvent | None = None
+    async for event in own.reply_stream(given):
+        match event:
+            case TextBlockDeltaEvent() if execution.run.stream and event.delta:
+                await execution.emit(Token(text=event.delta))
+            case ReplyEndEvent():
+                ending = event
+            case _:
+                pass
+    return ending
 
 
 def _function_tool(tool: PortableTool) -> FunctionTool:
@@ -138,14 +160,6 @@ def _structured(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _refused(tools: Sequence[str]) -> AgentError:
-    return AgentError(
-        ErrorCode.FRAMEWORK_ERROR,
-        f"the agent asks for a permission to call {', '.join(tools)}, and nobody can answer here; allow it in the"
-        " agent, by FunctionTool(permission=...), a rule, or PermissionMode.BYPASS in its state",
-    )
 
 
 def _check_finished(ending: ReplyEndEvent | None, agent: Agent) -> None:

@@ -20,9 +20,6 @@ PROFILE: Final = FrameworkProfile(
     capabilities=dict.fromkeys(Capability, YES)
     | {
         Capability.CRASH_RESUME: no("its state is saved at the end of a run only"),
-        Capability.APPROVAL: no(
-            "an agent that asks for a permission is refused by name: nobody can answer it here"
-        ),
     },
     cancel="task",
 )

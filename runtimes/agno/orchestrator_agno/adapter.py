@@ -9,6 +9,7 @@ from agno.models.openai.like import OpenAILike
 from agno.run.agent import RunContentEvent, RunErrorEvent, RunOutput
 from agno.run.team import RunContentEvent as TeamRunContentEvent
 from agno.run.team import RunErrorEvent as TeamRunErrorEvent
+from agno.run.team import TeamRunOutput
 from agno.run.workflow import WorkflowCompletedEvent, WorkflowErrorEvent
 from agno.team import Team
 from agno.tools.function import Function
@@ -75,12 +76,12 @@ class AgnoAdapter(Adapter):
         return await self._ran(agent, execution, functools.partial(agent.arun, inputs, session_id=session))
 
     async def resume(self, agent: Runnable, execution: Execution, decision: Json) -> Outcome:
-        """Go on with an agent that was paused, with its tool calls confirmed, rejected or filled in."""
+        """Go on with an agent or a team that was paused, with its tool calls confirmed, rejected or filled in."""
         session = execution.run.session
         if session is not None:
             agent = with_session(agent, session, await execution.load_state())
         paused = await paused_run(agent, session) if session is not None else None
-        if paused is None or not isinstance(agent, Agent):
+        if paused is None or isinstance(agent, Workflow):
             raise AgentError(ErrorCode.INVALID_INPUT, "the session waits for no decision")
         requirements = paused.requirements or []
         answer(requirements, decision)
@@ -98,7 +99,7 @@ class AgnoAdapter(Adapter):
         else:
             result = await arun()
             content = result.content
-        if isinstance(result, RunOutput) and result.is_paused:
+        if isinstance(result, RunOutput | TeamRunOutput) and result.is_paused:
             if run.session is not None:
                 await execution.save_state(dump_session(agent, session))
             return Outcome(output=asked(result.requirements or []), finish_reason=FinishReason.INTERRUPTED)
@@ -116,6 +117,7 @@ class AgnoAdapter(Adapter):
         """Return what the run was at its end, where Agno tells, and its content."""
         result: Any = None
         content: Any = None
+        ended = False
         more = {"stream_events": True} if isinstance(agent, Workflow) else {"yield_run_output": True}
         events: Any = arun(stream=True, **more)
         async for event in events:
@@ -125,15 +127,17 @@ class AgnoAdapter(Adapter):
                         await execution.emit(Token(text=event.content))
                 case WorkflowCompletedEvent():
                     check_finished("COMPLETED", event.content, event.step_results)
-                    content = event.content
+                    content, ended = event.content, True
                 case RunErrorEvent() | TeamRunErrorEvent():
                     raise AgnoFailed(event.content)
                 case WorkflowErrorEvent():
                     raise AgnoFailed(event.error)
-                case _ if getattr(event, "status", None) is not None:
+                case RunOutput() | TeamRunOutput():
                     result, content = event, event.content
                 case _:
                     pass
+        if isinstance(agent, Workflow) and not ended:  # no other event tells it in every case
+            check_finished("PAUSED", content, ())
         return result, content
 
 

@@ -43,8 +43,8 @@ def check_finished(status: str, content: Any, steps: Iterable[Any]) -> None:
     """
     if status == "PAUSED":
         raise AgnoFailed(
-            "a team or a workflow waits for a confirmation, and this runtime can ask for one of an agent only; decide"
-            " inside it, or run the agent alone"
+            "a step of the workflow waits for a person, and this runtime asks for agents and teams only; decide inside"
+            " the workflow, or let an agent or a team ask that is an asset of its own"
         )
     if status != "COMPLETED":
         raise AgnoFailed(f"the run ended as {status}: {content}")

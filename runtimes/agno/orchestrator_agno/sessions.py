@@ -7,6 +7,7 @@ from typing import Any, Final
 from agno.agent import Agent
 from agno.db.in_memory import InMemoryDb
 from agno.run.agent import RunOutput
+from agno.run.team import TeamRunOutput
 from agno.session import AgentSession, TeamSession, WorkflowSession
 from agno.team import Team
 from agno.workflow import Workflow
@@ -54,13 +55,17 @@ def dump_session(agent: Runnable, session: str) -> str:
     return json.dumps(record, default=str)
 
 
-async def paused_run(agent: Runnable, session: str) -> RunOutput | None:
-    """Return the run of a session that waits for a person; None when its last run does not."""
-    if not isinstance(agent, Agent):
+async def paused_run(agent: Runnable, session: str) -> RunOutput | TeamRunOutput | None:
+    """Return the run of a session that waits for a person; None when its last run does not.
+
+    The runs of a team's members are in its session, too; the team's own is the one that goes on.
+    """
+    if isinstance(agent, Workflow):
         return None
     found: Any = await agent.aget_session(session_id=session)
-    last = found.runs[-1] if found is not None and found.runs else None
-    return last if isinstance(last, RunOutput) and last.is_paused else None
+    runs = [run for run in found.runs or () if run.parent_run_id is None] if found is not None else []
+    last = runs[-1] if runs else None
+    return last if isinstance(last, RunOutput | TeamRunOutput) and last.is_paused else None
 
 
 def _record(agent: Runnable) -> Any:

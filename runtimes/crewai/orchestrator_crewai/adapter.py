@@ -1,16 +1,17 @@
 """Runs CrewAI's crews and flows."""
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol, runtime_checkable
 
 from crewai import LLM, Crew
+from crewai.core.providers.human_input import set_provider
 from crewai.flow.flow import Flow
 from crewai.tools.tool_failure import ToolExecutionFailedError
 
 from orchestrator_crewai.copies import FlowMaker, PortableCrewAgent, flow_like
-from orchestrator_crewai.human_input import ask_nobody_in_flows, ask_nobody_in_tasks
 from orchestrator_crewai.model_calls import (
     call_once,
     log_quietly,
@@ -20,14 +21,16 @@ from orchestrator_crewai.model_calls import (
 )
 from orchestrator_crewai.native_tools import count_native_tools, crew_tool, is_given_tools
 from orchestrator_crewai.profile import PROFILE
+from orchestrator_crewai.questions import QUESTIONS, Asked, People, Questions, ask_people_in_flows
 from orchestrator_crewai.run_values import structured
 from orchestrator_crewai.runs import Runnable, answer
+from orchestrator_crewai.sessions import Waiting, dump_waiting, load_waiting
 from orchestrator_runtimes.adapter import Adapter, Outcome
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Message
 from orchestrator_runtimes.execution import Execution
 from orchestrator_runtimes.json_values import Json
-from orchestrator_runtimes.messages import PortableAgent
+from orchestrator_runtimes.messages import FinishReason, PortableAgent
 from orchestrator_runtimes.tools import PortableTool
 
 ITERATIONS: Final = 1_000_000
@@ -62,7 +65,7 @@ class CrewAIAdapter(Adapter):
         stream_on_demand()
         try_once()
         log_quietly()
-        ask_nobody_in_flows()
+        ask_people_in_flows()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="crewai")
 
     async def load_native(self, found: Any, options: Mapping[str, Json]) -> Runnable:
@@ -127,13 +130,37 @@ class CrewAIAdapter(Adapter):
         return "Flow" if isinstance(agent, FlowMaker) else "Agent"
 
     async def run(self, agent: Runnable, execution: Execution) -> Outcome:
-        """Run the crew, the flow or the agent to its end, in a thread of its own."""
-        call_once()
-        ask_nobody_in_tasks()
-        say_nothing(verbose=isinstance(agent, Crew) and agent.verbose)
-        run = execution.run
+        """Run the crew, the flow or the agent to its end, or to where it asks a human."""
         state = await execution.load_state()
-        answered = await asyncio.get_running_loop().run_in_executor(self._threads, answer, agent, run, state)
+        if load_waiting(state) is not None:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                "the session waits for a decision, and takes no other request before it",
+            )
+        return await self._ran(agent, execution, Waiting(inputs=execution.run.inputs, state=state))
+
+    async def resume(self, agent: Runnable, execution: Execution, decision: Json) -> Outcome:
+        """Run what asked a human once more, from its beginning, with one more answer."""
+        waiting = load_waiting(await execution.load_state())
+        if waiting is None or waiting.question is None:
+            raise AgentError(ErrorCode.INVALID_INPUT, "the session waits for no decision")
+        decisions = {**waiting.decisions, waiting.question: decision}
+        return await self._ran(agent, execution, dataclasses.replace(waiting, decisions=decisions))
+
+    async def _ran(self, agent: Runnable, execution: Execution, told: Waiting) -> Outcome:
+        """Run it in a thread of its own."""
+        call_once()
+        set_provider(People())
+        QUESTIONS.set(Questions(told.decisions))
+        say_nothing(verbose=isinstance(agent, Crew) and agent.verbose)
+        run = dataclasses.replace(execution.run, inputs=told.inputs)
+        try:
+            answered = await asyncio.get_running_loop().run_in_executor(
+                self._threads, answer, agent, run, told.state
+            )
+        except Asked as asked:
+            await execution.save_state(dump_waiting(dataclasses.replace(told, question=asked.name)))
+            return Outcome(output=asked.question, finish_reason=FinishReason.INTERRUPTED)
         output = answered.output
         if isinstance(output, str) and output:
             name = agent.fields["role"] if isinstance(agent, PortableCrewAgent) else None

@@ -29,9 +29,6 @@ PROFILE: Final = FrameworkProfile(
     capabilities=dict.fromkeys(Capability, YES)
     | {
         Capability.CRASH_RESUME: no("a persisted flow gets its state back but runs all of its methods again"),
-        Capability.APPROVAL: no(
-            "an agent that waits for a human is refused by name: nobody can answer it here"
-        ),
     },
     cancel="next_call",
 )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crewai import CrewOutput
+from crewai.flow.human_feedback import HumanFeedbackResult
 from crewai.lite_agent_output import LiteAgentOutput
 from pydantic import BaseModel
 
@@ -29,6 +30,9 @@ def output_of(result: Any) -> object:
         return result.json_dict if result.json_dict is not None else result.raw
     if isinstance(result, LiteAgentOutput):
         return result.pydantic.model_dump(mode="json") if result.pydantic is not None else result.raw
+    if isinstance(result, HumanFeedbackResult):
+        said = {"output": output_of(result.output), "feedback": result.feedback}
+        return said if result.outcome is None else {**said, "outcome": result.outcome}
     if isinstance(result, BaseModel):
         return result.model_dump(mode="json")
     return "" if result is None else result

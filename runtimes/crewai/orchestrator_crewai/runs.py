@@ -16,7 +16,7 @@ from crewai.flow.async_feedback.types import HumanFeedbackPending
 from crewai.types.streaming import CrewStreamingOutput
 
 from orchestrator_crewai.copies import FlowMaker, PortableCrewAgent, own_crew
-from orchestrator_crewai.human_input import Nobody, refused
+from orchestrator_crewai.questions import People
 from orchestrator_crewai.run_values import as_text, named_inputs, output_of
 from orchestrator_crewai.sessions import (
     Message,
@@ -25,6 +25,7 @@ from orchestrator_crewai.sessions import (
     load_flow_state,
     load_messages,
 )
+from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import Run
 
 Runnable: TypeAlias = Crew | FlowMaker | PortableCrewAgent
@@ -84,7 +85,11 @@ async def _flow_answer(maker: FlowMaker, run: Run, state: str | None) -> Answer:
             pass
         result = result.result
     if isinstance(result, HumanFeedbackPending):
-        raise refused("a method with @human_feedback")
+        raise AgentError(
+            ErrorCode.FRAMEWORK_ERROR,
+            "the flow waits for feedback by a provider of its own, which nobody here can go on from; leave the provider"
+            " out, and a person is asked",
+        )
     return Answer(
         output=output_of(result), state=dump_flow_state(flow.state) if run.session is not None else ""
     )
@@ -104,7 +109,7 @@ def _agent_answer(agent: PortableCrewAgent, run: Run, state: str | None) -> Answ
     return Answer(output=output_of(result), state=dump_messages(messages, question, result.raw))
 
 
-class _Said(Nobody):
+class _Said(People):
     """Tells the model of one agent these messages alone, where CrewAI would write a prompt of its own around them."""
 
     def __init__(self, agent: Agent, messages: Sequence[Message]) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 from agentscope.agent import Agent, ReActConfig
 from agentscope.credential import OpenAICredential
@@ -11,7 +11,7 @@ from agentscope.model import OpenAIChatModel
 from agentscope.permission import PermissionBehavior, PermissionContext, PermissionDecision, PermissionMode
 from agentscope.pipeline import TeamMember, TeamPipeline
 from agentscope.state import AgentState
-from agentscope.tool import FunctionTool, Toolkit
+from agentscope.tool import FunctionTool, ToolBase, Toolkit
 
 credential = OpenAICredential(api_key=os.environ["OPENAI_API_KEY"], base_url=os.environ["OPENAI_BASE_URL"])
 allowed = PermissionDecision(behavior=PermissionBehavior.ALLOW, message="reads only")
@@ -39,12 +39,33 @@ async def survey(city: str) -> str:
     return f"{await task}, {south}"
 
 
+class Census(ToolBase):
+    """What is done elsewhere."""
+
+    name = "census"
+    description = "Ask the people of a city."
+    input_schema: ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    }
+    is_external_tool = True
+    is_concurrency_safe = True
+    is_read_only = True
+
+    async def check_permissions(
+        self, tool_input: dict[str, Any], context: PermissionContext
+    ) -> PermissionDecision:
+        """Allow it."""
+        return allowed
+
+
 def bypass() -> AgentState:
     """Allow every tool."""
     return AgentState(permission_context=PermissionContext(mode=PermissionMode.BYPASS))
 
 
-def make(name: str, *tools: FunctionTool, **options: Any) -> Agent:
+def make(name: str, *tools: ToolBase, **options: Any) -> Agent:
     """Make an agent."""
     model = OpenAIChatModel(credential=credential, model="scripted", stream=False)
     return Agent(
@@ -57,6 +78,7 @@ with_tool = make("forecaster", FunctionTool(weather, permission=allowed))
 surveying = make("surveyor", FunctionTool(survey, permission=allowed))
 raising = make("broken", FunctionTool(broken), state=bypass())
 asking = make("asking", FunctionTool(weather))
+counter = make("counter", Census())
 tireless = make("tireless", FunctionTool(weather), state=bypass(), react_config=ReActConfig(max_iters=3))
 
 
@@ -64,6 +86,13 @@ def team() -> TeamPipeline:
     """Make a team whose leader answers or assigns."""
     return TeamPipeline(
         leader=make("leader"), members=[TeamMember(agent=with_tool, description="knows the weather")]
+    )
+
+
+def careful_team() -> TeamPipeline:
+    """Make a team whose member asks before it uses its tool."""
+    return TeamPipeline(
+        leader=make("leader"), members=[TeamMember(agent=asking, description="knows the weather")]
     )
 
 

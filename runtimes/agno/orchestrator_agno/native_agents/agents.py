@@ -70,6 +70,15 @@ def order(city: str) -> str:
 careful = Agent(name="careful", model=model, tools=[order], instructions="You order maps.")
 
 
+def careful_team() -> Team:
+    """Make a team whose member asks before it orders."""
+    member = Agent(name="careful", model=model, tools=[order], instructions="You order maps.")
+    return Team(name="shop", members=[member], model=model)
+
+
+careful_leader = Team(name="office", members=[assistant], model=model, tools=[order])
+
+
 @tool(external_execution=True)
 def survey(city: str) -> str:
     """Ask the people of a city."""

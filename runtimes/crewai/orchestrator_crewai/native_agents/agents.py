@@ -66,7 +66,6 @@ remembering = crew_of(make("historian"), memory=True)
 reporting = Crew(agents=[assistant], tasks=[work(assistant, output_pydantic=Report)])
 twins = crew_of(make("twin"), make("twin", weather))
 stubborn = crew_of(make("stubborn", max_retry_limit=3), function_calling_llm="openai/gpt-4o")
-asking = Crew(agents=[assistant], tasks=[work(assistant, human_input=True)])
 
 
 def team() -> Crew:
@@ -159,7 +158,7 @@ class Asking(Flow[Notes]):
     @start()
     def ask_somebody(self) -> str:
         """Ask."""
-        return self.ask("which city?") or ""
+        return self.ask(f"which city? {self.state.input}") or ""
 
 
 class Reviewed(Flow[Notes]):

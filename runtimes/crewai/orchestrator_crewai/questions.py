@@ -44,7 +44,7 @@ class Questions:
         self._decisions = decisions
         self._counts: dict[str, int] = {}
 
-    def answer(self, kind: str, about: str, question: dict[str, object]) -> Json:
+    def answer(self, kind: str, about: str, question: Mapping[str, object]) -> Json:
         """Return what was decided.
 
         Args:
@@ -73,20 +73,20 @@ class People(SyncHumanInputProvider):
     def handle_feedback(self, formatted_answer: Any, context: ExecutorContext) -> Any:
         """Let a person accept a task's answer, or say what is to be better, until it is accepted."""
         while (feedback := _feedback(context, formatted_answer)) is not None:
-            context.messages.append(context._format_feedback_message(feedback))
-            formatted_answer = context._invoke_loop()
+            context.messages.append(context._format_feedback_message(feedback))  # pyright: ignore[reportPrivateUsage]  # as CrewAI's own provider does
+            formatted_answer = context._invoke_loop()  # pyright: ignore[reportPrivateUsage]
         context.ask_for_human_input = False
         return formatted_answer
 
     async def handle_feedback_async(self, formatted_answer: Any, context: AsyncExecutorContext) -> Any:
         """Do the same for a task that runs on a loop."""
         while (feedback := _feedback(context, formatted_answer)) is not None:
-            context.messages.append(context._format_feedback_message(feedback))
-            formatted_answer = await context._ainvoke_loop()
+            context.messages.append(context._format_feedback_message(feedback))  # pyright: ignore[reportPrivateUsage]
+            formatted_answer = await context._ainvoke_loop()  # pyright: ignore[reportPrivateUsage]
         context.ask_for_human_input = False
         return formatted_answer
 
-    def request_feedback(self, context: Any, _flow: Any) -> str:
+    def request_feedback(self, context: Any, flow: Any) -> str:
         """Return what a person says about the output of a flow's method."""
         question = {"message": context.message, "output": output_of(context.method_output)}
         if context.emit:
@@ -94,7 +94,7 @@ class People(SyncHumanInputProvider):
         decision = QUESTIONS.get().answer("method", str(context.method_name), question)
         return _said(decision)
 
-    def request_input(self, message: str, _flow: Any, metadata: Mapping[str, Any] | None = None) -> str:
+    def request_input(self, message: str, flow: Any, metadata: Mapping[str, Any] | None = None) -> str:
         """Return what a person answers to a flow."""
         return _said(QUESTIONS.get().answer("flow", message, {"message": message}))
 

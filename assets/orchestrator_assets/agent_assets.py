@@ -19,6 +19,8 @@ from orchestrator_assets.progress import Progress
 from orchestrator_assets.spec_fields import WrongValue
 from orchestrator_assets.waiting_metadata import decisions_metadata
 from orchestrator_assets.waiting_steps import WaitingStep
+from orchestrator_resources.agent_needs import TAG as AGENT_TAG
+from orchestrator_resources.agent_needs import AgentNeed, need_tag
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
@@ -107,6 +109,9 @@ def agent_asset(
         kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
     )
 
+    gpu = agent.gpu.request() if agent.gpu is not None else None
+    need = AgentNeed(framework=runtime.name, environment=environment, gpu=gpu)
+
     # what waits for a decision has no value yet: its step ends without one, and what is downstream is passed over
     waits = _may_wait(agent, runtime)
 
@@ -117,6 +122,7 @@ def agent_asset(
         deps=[dep for dep in asset.deps if dep.asset_key not in upstream],
         partitions_def=asset.partitions_def,
         required_resource_keys={RESOURCE},
+        op_tags={AGENT_TAG: need_tag(need)},
     )
     def execute(
         context: dg.AssetExecutionContext, config: AgentRunConfig, **values: Any

@@ -23,7 +23,12 @@ from tests.integration.command_lines import BIN
 CHECKOUT = Path(__file__).parents[2]
 FRAMEWORKS = sorted(installed_frameworks())
 PACKAGES = {
-    ".": ("orchestrator_defs", "assets/orchestrator_assets", "resources/orchestrator_resources"),
+    ".": (
+        "orchestrator_defs",
+        "assets/orchestrator_assets",
+        "cluster/orchestrator_cluster",
+        "resources/orchestrator_resources",
+    ),
     "runtimes/contract": ("orchestrator_runtimes",),
     "gateway": ("orchestrator_gateway",),
     **{f"runtimes/{name}": (f"orchestrator_{name}",) for name in FRAMEWORKS},
@@ -36,6 +41,7 @@ ELSEWHERE = {
     "orchestrator_gateway.postgres_journal": "psycopg",
     "orchestrator_gateway.postgres_ledger": "psycopg",
     "orchestrator_resources.postgres_state": "psycopg",
+    "orchestrator_cluster.run_launcher": "dagster_k8s",
 }
 """A script that runs in an environment of its own, and what comes with an extra; and what they miss here."""
 

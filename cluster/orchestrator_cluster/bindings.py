@@ -1,0 +1,117 @@
+"""What each code location may have on the cluster: control-plane data, which no code location can change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+_NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+
+Name = Annotated[str, Field(pattern=_NAME)]
+Quantity = Annotated[str, Field(pattern=_QUANTITY)]
+
+
+class BadBindings(ValueError):
+    """What was written is none; the text says where and what to change."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Toleration(_Strict):
+    """A taint of nodes that pods may run on all the same."""
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Resources(_Strict):
+    """What a container gets: requested and, of memory, never exceeded."""
+
+    cpu: Quantity = "500m"
+    memory: Quantity = "1Gi"
+
+
+class GpuType(_Strict):
+    """A kind of GPU, or of a slice of one, that the cluster has.
+
+    Attributes:
+        name: What agents call it, such as `H100` or `H100-1g.10gb`; `gpu.type` is contained in it.
+        memory_mb: Memory of each, in MiB.
+        resource: The extended resource that a device plug-in offers: `nvidia.com/gpu`, `nvidia.com/mig-1g.10gb`, or
+            `nvidia.com/gpu.shared` of one that is time-sliced.
+        node_selector: Labels of the nodes that have it.
+        tolerations: Taints of these nodes.
+    """
+
+    name: str = Field(min_length=1)
+    memory_mb: int = Field(gt=0)
+    resource: str = Field(default="nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
+    node_selector: Mapping[str, str] = {}
+    tolerations: Sequence[Toleration] = ()
+
+
+class LocationBinding(_Strict):
+    """What one code location may have.
+
+    Attributes:
+        tenant: Whose it is.
+        namespace: Where its runs are.
+        service_account: Of their pods; no container is given its token.
+        image: Image of the location, in which Dagster runs.
+        images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one.
+        run: What the container that runs Dagster gets.
+        guest: What each guest server gets.
+        max_gpus: Most GPUs of one run.
+        gpu_types: Names of those that it may use, of the cluster's.
+        node_selector: Labels of the nodes that its pods may run on.
+        tolerations: Taints of these nodes.
+        priority_class: Of its pods; None means the cluster's default.
+    """
+
+    tenant: Name
+    namespace: Name
+    service_account: Name = "default"
+    image: str = Field(min_length=1)
+    images: Mapping[str, str] = {}
+    run: Resources = Resources()
+    guest: Resources = Resources()
+    max_gpus: int = Field(default=0, ge=0)
+    gpu_types: Sequence[str] = ()
+    node_selector: Mapping[str, str] = {}
+    tolerations: Sequence[Toleration] = ()
+    priority_class: Name | None = None
+
+
+class Bindings(_Strict):
+    """The code locations of a cluster, by name, and the kinds of GPUs that it has."""
+
+    locations: Mapping[str, LocationBinding]
+    gpus: Sequence[GpuType] = ()
+
+
+def read_bindings(written: Any) -> Bindings:
+    """Return bindings as they stand in the configuration of the run launcher.
+
+    Raises:
+        BadBindings: They are none, or name a kind of GPU that the cluster does not have.
+    """
+    try:
+        bindings = Bindings.model_validate(written)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadBindings(f"{where}: {first['msg']}") from error
+    known = {gpu.name for gpu in bindings.gpus}
+    for name, location in bindings.locations.items():
+        unknown = [gpu for gpu in location.gpu_types if gpu not in known]
+        if unknown:
+            there = ", ".join(sorted(known)) or "none"
+            raise BadBindings(
+                f"locations.{name}.gpu_types: {unknown[0]!r} is not among the cluster's; there are {there}"
+            )
+    return bindings

@@ -1,0 +1,198 @@
+"""The pod of a run: pure functions from what its agents need and its location may have to parts of a manifest.
+
+The container `dagster` runs the step, and beside it stands one native sidecar for each runtime: the guest server, in
+the framework's own image, without any secret. They share a folder in memory and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from orchestrator_cluster.bindings import GpuType, LocationBinding, Resources, Toleration
+from orchestrator_resources.agent_needs import AgentNeed
+
+GUESTS: Final = "/guests"
+"""The folder of the guest servers' sockets, in every container."""
+
+RUN_USER: Final = 10_001
+GUEST_USER: Final = 10_002
+_GROUP: Final = 10_000
+"""Of the shared folder, so that both users may use its sockets."""
+
+_SOCKETS_SIZE: Final = "64Mi"
+_SCRATCH_SIZE: Final = "1Gi"
+_START_SECONDS: Final = 120
+_GRACE_SECONDS: Final = 15
+
+Manifest = dict[str, Any]
+
+
+class Refused(ValueError):
+    """A run asks for more than its location may have; the text says for what, and who can change it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPod:
+    """Parts of a run's pod, as `dagster-k8s` takes them.
+
+    Attributes:
+        container: Of the container that runs Dagster.
+        pod: Of the pod.
+        labels: Of the pod.
+    """
+
+    container: Manifest
+    pod: Manifest
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence[GpuType]) -> RunPod:
+    """Return the pod of a run.
+
+    Args:
+        needs: Of its agents.
+        binding: What its location may have.
+        gpus: Kinds of GPUs of the cluster.
+
+    Raises:
+        Refused: It asks for more, or for an image that the location does not have.
+    """
+    chosen = {need: _gpu_type(need, binding, gpus) for need in needs if need.gpu is not None}
+    wanted = sum(need.gpu.count for need in needs if need.gpu is not None)
+    if wanted > binding.max_gpus:
+        raise Refused(
+            f"the run's agents ask for {wanted} GPUs together, and the location may have {binding.max_gpus}:"
+            " ask the operator for more, or run fewer of them at once"
+        )
+    selector, tolerations = dict(binding.node_selector), list(binding.tolerations)
+    for gpu in chosen.values():
+        if any(selector.get(label, value) != value for label, value in gpu.node_selector.items()):
+            raise Refused(
+                f"GPUs of the kind {gpu.name!r} are on other nodes than the location's, or than those of another agent"
+                " of the run: run these agents in runs of their own, or ask the operator"
+            )
+        selector |= gpu.node_selector
+        tolerations += gpu.tolerations
+    return RunPod(
+        container={
+            "image": binding.image,
+            "env": [
+                {"name": "ORCHESTRATOR_GUESTS", "value": GUESTS},
+                {"name": "ORCHESTRATOR_TENANT", "value": binding.tenant},
+            ],
+            "resources": _resources(binding.run),
+            "securityContext": _restricted(RUN_USER),
+            "volumeMounts": [_mount("guests", GUESTS), _mount("run-scratch", "/tmp")],
+        },
+        pod={
+            "serviceAccountName": binding.service_account,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "fsGroup": _GROUP,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "terminationGracePeriodSeconds": _GRACE_SECONDS,
+            "initContainers": [
+                _guest_server(number, need, binding, chosen.get(need)) for number, need in enumerate(needs)
+            ],
+            "volumes": [
+                {"name": "guests", "emptyDir": {"medium": "Memory", "sizeLimit": _SOCKETS_SIZE}},
+                _disk("run-scratch"),
+                *(_disk(f"scratch-{number}") for number in range(len(needs))),
+            ],
+            "nodeSelector": selector,
+            "tolerations": [_toleration(toleration) for toleration in dict.fromkeys(tolerations)],
+            **({} if binding.priority_class is None else {"priorityClassName": binding.priority_class}),
+        },
+        labels={"orchestrator/tenant": binding.tenant},
+    )
+
+
+def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: GpuType | None) -> Manifest:
+    """Return the sidecar of a runtime."""
+    image = binding.images.get(need.environment) or binding.images.get(need.framework)
+    if image is None:
+        there = ", ".join(sorted(binding.images)) or "none"
+        raise Refused(
+            f"the location has no image for {need.framework} with the environment {need.environment[:12]};"
+            f" there are {there}: build it with `orchestrator images build`, and have the operator bind it"
+        )
+    resources = _resources(binding.guest)
+    if gpu is not None and need.gpu is not None:
+        for part in ("requests", "limits"):
+            resources[part][gpu.resource] = str(need.gpu.count)
+    command = [
+        "python",
+        "-m",
+        "orchestrator_runtimes.guest_server",
+        "--framework",
+        need.framework,
+        "--folder",
+        GUESTS,
+    ]
+    return {
+        "name": f"guests-{number}-{need.framework}",
+        "image": image,
+        "restartPolicy": "Always",
+        "command": command,
+        "startupProbe": {
+            "exec": {"command": [*command, "--check"]},
+            "periodSeconds": 1,
+            "timeoutSeconds": 5,
+            "failureThreshold": _START_SECONDS,
+        },
+        "resources": resources,
+        "securityContext": _restricted(GUEST_USER),
+        "volumeMounts": [_mount("guests", GUESTS), _mount(f"scratch-{number}", "/tmp")],
+    }
+
+
+def _gpu_type(need: AgentNeed, binding: LocationBinding, gpus: Sequence[GpuType]) -> GpuType:
+    """Return the smallest kind of GPU that is enough for an agent."""
+    assert need.gpu is not None
+    request = need.gpu
+    allowed = [gpu for gpu in gpus if gpu.name in binding.gpu_types]
+    fitting = [
+        gpu
+        for gpu in allowed
+        if (request.type or "").lower() in gpu.name.lower() and gpu.memory_mb >= (request.memory_mb or 0)
+    ]
+    if not fitting:
+        has = ", ".join(f"{gpu.name} with {gpu.memory_mb} MiB" for gpu in allowed) or "none"
+        raise Refused(
+            f"an agent asks for a GPU {request.type or 'of any type'} with {request.memory_mb or 'any'} MiB, and the"
+            f" location may have {has}: change `gpu`, or ask the operator"
+        )
+    return min(fitting, key=lambda gpu: gpu.memory_mb)
+
+
+def _resources(given: Resources) -> Manifest:
+    return {
+        "requests": {"cpu": given.cpu, "memory": given.memory},
+        "limits": {"memory": given.memory},  # a limit of CPU would slow down what nobody else needs
+    }
+
+
+def _restricted(user: int) -> Manifest:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": user,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def _mount(name: str, path: str) -> Manifest:
+    return {"name": name, "mountPath": path}
+
+
+def _disk(name: str) -> Manifest:
+    return {"name": name, "emptyDir": {"sizeLimit": _SCRATCH_SIZE}}
+
+
+def _toleration(toleration: Toleration) -> Manifest:
+    return toleration.model_dump(exclude_none=True)

@@ -1,0 +1,195 @@
+"""Pods of runs: nothing that a location may have is forgotten, and nothing is given beyond it."""
+
+import json
+from itertools import combinations
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from orchestrator_cluster.bindings import Bindings, GpuType, LocationBinding, Toleration, read_bindings
+from orchestrator_cluster.pods import Refused, run_pod
+from orchestrator_resources.agent_needs import AgentNeed
+from orchestrator_resources.gpus import GpuRequest
+
+PLAIN = AgentNeed(framework="langgraph", environment="0" * 64)
+OTHER = AgentNeed(framework="agno", environment="1" * 64)
+BIG = AgentNeed(framework="langgraph", environment="0" * 64, gpu=GpuRequest(count=2, memory_mb=50_000))
+H100 = {
+    "name": "H100",
+    "memory_mb": 81_559,
+    "node_selector": {"gpu": "h100"},
+    "tolerations": [{"key": "gpu"}],
+}
+SLICE = {
+    "name": "H100-1g.10gb",
+    "memory_mb": 9_728,
+    "resource": "nvidia.com/mig-1g.10gb",
+    "node_selector": {"gpu": "mig"},
+}
+CLUSTER = {
+    "locations": {
+        "team": {
+            "tenant": "acme",
+            "namespace": "acme-runs",
+            "service_account": "acme-runner",
+            "image": "acme:1",
+            "images": {"langgraph": "langgraph:1", "1" * 64: "agno-acme:2"},
+            "run": {"cpu": "250m", "memory": "700Mi"},
+            "guest": {"cpu": "2", "memory": "3Gi"},
+            "max_gpus": 4,
+            "gpu_types": ["H100", "H100-1g.10gb"],
+            "node_selector": {"pool": "acme"},
+            "tolerations": [{"key": "acme", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}],
+            "priority_class": "teams",
+        }
+    },
+    "gpus": [H100, SLICE],
+}
+
+
+def bound(**changes: Any) -> tuple[LocationBinding, Bindings]:
+    location = {**CLUSTER["locations"]["team"], **changes}  # type: ignore[index]
+    bindings = read_bindings({**CLUSTER, "locations": {"team": location}})
+    return bindings.locations["team"], bindings
+
+
+def pod(*needs: AgentNeed, **changes: Any) -> Any:
+    binding, bindings = bound(**changes)
+    made = run_pod(needs, binding, bindings.gpus)
+    return json.loads(json.dumps({"container": made.container, "pod": made.pod, "labels": dict(made.labels)}))
+
+
+def test_a_run_without_agents_has_no_guests() -> None:
+    made = pod()
+    assert made["pod"]["initContainers"] == [] and made["container"]["image"] == "acme:1"
+
+
+def test_each_runtime_is_a_native_sidecar_in_its_own_image() -> None:
+    servers = pod(PLAIN, OTHER)["pod"]["initContainers"]
+    assert [server["image"] for server in servers] == ["langgraph:1", "agno-acme:2"]
+    assert {server["restartPolicy"] for server in servers} == {"Always"}
+    assert len({server["name"] for server in servers}) == 2
+    assert all(
+        server["startupProbe"]["exec"]["command"] == [*server["command"], "--check"] for server in servers
+    )
+
+
+def test_no_container_may_do_more_than_pod_security_restricted_allows() -> None:
+    made = pod(PLAIN, OTHER)
+    assert made["pod"]["automountServiceAccountToken"] is False
+    assert made["pod"]["securityContext"]["runAsNonRoot"] is True
+    for container in [made["container"], *made["pod"]["initContainers"]]:
+        context = container["securityContext"]
+        assert context["capabilities"] == {"drop": ["ALL"]} and context["readOnlyRootFilesystem"] is True
+        assert context["allowPrivilegeEscalation"] is False and context["runAsNonRoot"] is True
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+def test_guests_are_another_user_and_share_a_folder_in_memory_and_nothing_else() -> None:
+    made = pod(PLAIN, OTHER)
+    run, servers = made["container"], made["pod"]["initContainers"]
+    assert run["securityContext"]["runAsUser"] not in {
+        server["securityContext"]["runAsUser"] for server in servers
+    }
+    mounts: list[set[str]] = [
+        {mount["name"] for mount in container["volumeMounts"]} for container in [run, *servers]
+    ]
+    assert all(one & other == {"guests"} for one, other in combinations(mounts, 2))
+    volumes = {volume["name"]: volume["emptyDir"] for volume in made["pod"]["volumes"]}
+    assert (
+        volumes.keys() == {name for names in mounts for name in names}
+        and volumes["guests"]["medium"] == "Memory"
+    )
+    assert not any("env" in server or "envFrom" in server for server in servers)
+
+
+def test_gpus_are_the_guests_and_lead_to_their_nodes() -> None:
+    made = pod(BIG)
+    (server,) = made["pod"]["initContainers"]
+    assert (
+        server["resources"]["limits"]["nvidia.com/gpu"]
+        == "2"
+        == server["resources"]["requests"]["nvidia.com/gpu"]
+    )
+    assert made["pod"]["nodeSelector"] == {"pool": "acme", "gpu": "h100"}
+    assert {"key": "gpu", "operator": "Exists"} in made["pod"]["tolerations"]
+    assert "nvidia.com/gpu" not in made["container"]["resources"]["limits"]
+
+
+def test_a_slice_is_taken_where_it_is_enough() -> None:
+    small = AgentNeed(framework="langgraph", environment="0" * 64, gpu=GpuRequest(memory_mb=8_000))
+    (server,) = pod(small)["pod"]["initContainers"]
+    assert server["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("needs", "changes", "why"),
+    [
+        ((BIG,), {"max_gpus": 1}, "ask for 2 GPUs together, and the location may have 1"),
+        ((BIG,), {"gpu_types": []}, "a GPU of any type with 50000 MiB, and the location may have none"),
+        ((BIG,), {"gpu_types": ["H100-1g.10gb"]}, "may have H100-1g.10gb with 9728 MiB"),
+        ((BIG,), {"node_selector": {"gpu": "none"}}, "GPUs of the kind 'H100' are on other nodes"),
+        (
+            (OTHER,),
+            {"images": {"langgraph": "l:1"}},
+            "no image for agno with the environment 1+; there are langgraph",
+        ),
+    ],
+)
+def test_what_is_asked_beyond_is_refused_by_name(
+    needs: tuple[AgentNeed, ...], changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Refused, match=why):
+        pod(*needs, **changes)
+
+
+CHANGED: dict[type[BaseModel], dict[str, Any]] = {
+    LocationBinding: {
+        "tenant": "other",
+        "service_account": "other",
+        "image": "other:1",
+        "images": {"langgraph": "other:2", "1" * 64: "agno-acme:2"},
+        "run": {"cpu": "1", "memory": "700Mi"},
+        "guest": {"cpu": "1", "memory": "3Gi"},
+        "node_selector": {"pool": "other"},
+        "tolerations": [],
+        "priority_class": None,
+        "gpu_types": ["H100"],
+    },
+}
+ELSEWHERE = {"namespace": "the launcher's, where the job is made", "max_gpus": "a bound: see the refusals"}
+
+
+def test_every_field_of_a_binding_reaches_the_manifest() -> None:
+    """A new field fails here until it reaches the pod, or is said to go elsewhere."""
+    assert LocationBinding.model_fields.keys() == CHANGED[LocationBinding].keys() | ELSEWHERE.keys()
+    small = AgentNeed(framework="langgraph", environment="0" * 64, gpu=GpuRequest())
+    for name, value in CHANGED[LocationBinding].items():
+        assert pod(small, OTHER, **{name: value}) != pod(small, OTHER), name
+
+
+def test_every_field_of_a_kind_of_gpu_reaches_the_manifest() -> None:
+    changed: dict[str, Any] = {
+        "name": "H200",
+        "memory_mb": 1,
+        "resource": "nvidia.com/gpu.shared",
+        "node_selector": {"gpu": "other"},
+        "tolerations": [],
+    }
+    assert GpuType.model_fields.keys() == changed.keys()
+    binding, bindings = bound()
+    h100 = bindings.gpus[0]
+    before = run_pod([BIG], binding, [h100])
+    for name in ("resource", "node_selector", "tolerations"):
+        other = GpuType.model_validate({**h100.model_dump(), name: changed[name]})
+        assert run_pod([BIG], binding, [other]) != before, name
+    for name in ("name", "memory_mb"):  # by which it is chosen
+        with pytest.raises(Refused):
+            run_pod([BIG], binding, [h100.model_copy(update={name: changed[name]})])
+
+
+def test_every_field_of_a_toleration_reaches_the_manifest() -> None:
+    one = Toleration(key="k", operator="Equal", value="v", effect="NoSchedule")
+    (told,) = pod(PLAIN, tolerations=[one.model_dump()])["pod"]["tolerations"]
+    assert told == one.model_dump()

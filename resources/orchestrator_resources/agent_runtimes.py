@@ -15,7 +15,7 @@ from orchestrator_gateway.budget_settings import EVERY, Budget
 from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.external_gateway import GatewayAddress
 from orchestrator_resources.gateway import TENANT
-from orchestrator_resources.homes import home_folder
+from orchestrator_resources.homes import guests_folder, home_folder
 from orchestrator_resources.instance_state import secret_of, state_folder, state_url
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -159,6 +159,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             external_gateway=self._gateway(),
             budgets=tuple(budget.budget() for budget in self.budgets),
             prices=Path(self.prices) if self.prices is not None else None,
+            guests=guests_folder(),
         )
         tell = log.info if log is not None else print
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:

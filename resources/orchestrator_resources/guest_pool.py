@@ -303,7 +303,10 @@ class GuestPool:
     def _started(self, task: "asyncio.Task[None]") -> None:
         self._starting.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None:
+        others = len(self._guests) + len(self._starting)
+        if others and isinstance(error, AgentError) and error.detail.get("guest_server") == "full":
+            self._processes = others  # they must do
+        elif error is not None:
             self._crashes += 1
             self._failed_starts.append(error if isinstance(error, AgentError) else _unexpected(error))
         self._tell_change()

@@ -10,3 +10,9 @@ def home_folder() -> Path:
         return Path(named).expanduser().absolute()
     data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(data).expanduser() / "orchestrator"
+
+
+def guests_folder() -> Path | None:
+    """Return the folder of the guest servers' sockets, `ORCHESTRATOR_GUESTS`; None where guests are started here."""
+    named = os.environ.get("ORCHESTRATOR_GUESTS")
+    return Path(named).absolute() if named else None

@@ -37,6 +37,7 @@ from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
+from orchestrator_runtimes.guest_server_messages import server_socket
 from orchestrator_runtimes.messages import Initialized, ModelAddress, Result, Resume, Run
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
@@ -72,6 +73,8 @@ class RuntimeSettings:
         prices: File of a table of prices for that gateway; None uses the one of its package.
         mcp_servers: File of the MCP servers behind that gateway; None means there are none.
         environment: Variables that every guest gets beside those of its framework.
+        guests: Folder of the sockets of guest servers, which start all guests in containers of their own; no
+            environment is needed here then. None starts guests here.
     """
 
     home: Path
@@ -88,6 +91,7 @@ class RuntimeSettings:
     prices: Path | None = None
     mcp_servers: Path | None = None
     environment: dict[str, str] = field(default_factory=dict[str, str])
+    guests: Path | None = None
 
 
 def framework(name: str) -> FrameworkProfile:
@@ -314,26 +318,42 @@ class Runtimes:
         return self._settings.state_url or str(self._settings.state / file)
 
     def _pool(self, profile: FrameworkProfile) -> GuestPool:
-        environment = self.environment(profile)
-        if environment.digest not in self._pools:
-            command = GuestCommand.of(
-                profile,
-                environment.python,
-                environment=self._settings.environment,
-                max_executions=self._settings.max_executions,
-                memory_mb=self._settings.memory_mb,
-                spare_seconds=self._settings.spare_seconds,
-                gateways=self._gateways_folder,
-            )
-            pool = GuestPool(
-                command,
+        digest = self._environments.digest(profile.lock())
+        if digest not in self._pools:
+            self._pools[digest] = GuestPool(
+                self._command(profile),
                 processes=self._settings.processes,
                 sessions=self.state.sessions,
                 journal=self._steps,
                 approvals=self._approvals,
             )
-            self._pools[environment.digest] = pool
-        return self._pools[environment.digest]
+        return self._pools[digest]
+
+    def _command(self, profile: FrameworkProfile) -> GuestCommand:
+        """Return how guests of a framework are started, here or by its guest server."""
+        served = self._server(profile)
+        command = GuestCommand.of(
+            profile,
+            Path() if served is not None else self.environment(profile).python,
+            environment=self._settings.environment,
+            max_executions=self._settings.max_executions,
+            memory_mb=self._settings.memory_mb,
+            spare_seconds=self._settings.spare_seconds,
+            gateways=self._gateways_folder,
+            served=served,
+        )
+        return command if served is None else command.own
+
+    def _server(self, profile: FrameworkProfile) -> Path | None:
+        if self._settings.guests is None:
+            return None
+        found = server_socket(self._settings.guests, profile.name)
+        if not found.is_socket():
+            raise AgentError(
+                ErrorCode.AGENT_LOAD_FAILED,
+                f"no guest server of {profile.name!r} listens at {str(found)!r}: this run needs a container of it",
+            )
+        return found
 
 
 def _behind_gateway(agent: Agent) -> bool:
@@ -352,6 +372,11 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
     """Return where guests find the gateways that are all they can reach; None when they can reach more."""
     if settings.network == "open":
         return None
+    if settings.guests is not None:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            "network is 'gateway', but guests run in containers of their own: leave network out, and close theirs",
+        )
     if not settings.gateway:
         raise AgentError(
             ErrorCode.INVALID_INPUT,

@@ -20,7 +20,7 @@ from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event, Log
-from orchestrator_runtimes.guest_commands import PASSED_ENVIRONMENT, GuestCommand
+from orchestrator_runtimes.guest_commands import PASSED_ENVIRONMENT, GuestCommand, guest_address
 from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import (
     CONTRACT_VERSION,
@@ -32,7 +32,7 @@ from orchestrator_runtimes.messages import (
     Run,
     ToolSource,
 )
-from tests.integration.processes import alive
+from tests.integration.processes import alive, parent
 
 COMMAND = GuestCommand.of(PROFILE, Path(sys.executable), grace_seconds=1.0)
 
@@ -174,7 +174,28 @@ def test_stopping_ends_processes_that_the_agent_left_in_sessions_of_their_own(tm
             worker = process.pid
             assert alive(child) and alive(worker)
         assert await gone(child) and await gone(worker)
-        assert not process.folder.exists()
+        assert process.folder is not None and not process.folder.exists()
+
+    scenario(work)
+
+
+def test_a_guardian_that_is_killed_is_told_at_once_although_a_child_of_the_guest_lives(
+    tmp_path: Path,
+) -> None:
+    async def work(endpoint: ModelEndpoint) -> None:
+        async with guest() as process:
+            result = await use(process, endpoint, bundle_of(tmp_path / "b"), "spawns")
+            assert result.output
+            messages: Any = (endpoint.calls[-1].body or {})["messages"]
+            child = int(str(messages[-1]["content"]))
+            try:
+                os.kill(parent(process.pid), signal.SIGKILL)
+                error = await process.crash("crashed")
+                assert "it was ended by SIGKILL" in error.message
+                await asyncio.wait_for(process.stop(), 5)
+                assert alive(child), "it holds standard error, and nobody is left to end it"
+            finally:
+                os.kill(child, signal.SIGKILL)
 
     scenario(work)
 
@@ -318,7 +339,10 @@ def test_a_framework_that_cannot_be_imported_is_named() -> None:
 def test_another_major_version_of_the_contract_is_refused_by_name() -> None:
     async def work(_endpoint: ModelEndpoint) -> None:
         async with guest() as process:
-            reader, writer = await asyncio.open_unix_connection(str(process.folder / "socket"))
+            assert process.folder is not None
+            reader, writer = await asyncio.open_unix_connection(
+                guest_address(process.folder).removeprefix("unix:")
+            )
             writer.write(b'{"jsonrpc":"2.0","id":1,"method":"run","params":{"execution":"e","agent":"a"}}\n')
             assert b"before 'initialize'" in await reader.readline()
             writer.write(b'{"jsonrpc":"2.0","id":2,"method":"initialize","params":{"contract":"2.0"}}\n')

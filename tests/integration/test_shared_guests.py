@@ -44,7 +44,7 @@ def test_all_have_one_guest_which_waits_for_the_next_and_ends_when_nobody_comes(
         await first.stop()
         assert second.running and (await second.client.load(AGENT.source)).agent
         await second.stop()
-        assert alive(pid) and second.folder.exists()
+        assert alive(pid) and second.folder is not None and second.folder.exists()
         again = await GuestProcess.start(COMMAND)
         assert again.pid == pid
         await asyncio.sleep(2 * IDLE_SECONDS)

@@ -46,7 +46,8 @@ def test_a_spare_is_used_once_and_ends_with_its_user(place: Path) -> None:
         second = await GuestProcess.start(COMMAND)
         assert parent(first.pid) == guardian and parent(second.pid) != guardian
         assert first.client.runtime == second.client.runtime
-        folders = [first.folder, second.folder]
+        folders = [guest.folder for guest in (first, second) if guest.folder is not None]
+        assert len(folders) == 2
         assert first.running and all(folder.exists() for folder in folders)
         pids = [first.pid, second.pid]
         await asyncio.gather(first.stop(), second.stop())

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -150,7 +151,7 @@ class RuntimeClient:
     @classmethod
     async def connect(
         cls,
-        address: str,
+        address: str | socket.socket,
         *,
         sessions: SessionStore | None = None,
         journal: StepJournal | None = None,
@@ -160,7 +161,7 @@ class RuntimeClient:
         """Connect to a guest and agree on the contract.
 
         Args:
-            address: `unix:PATH` or `tcp:HOST:PORT`.
+            address: `unix:PATH` or `tcp:HOST:PORT`, or a connected stream socket.
             sessions: Answers `state.*`; None makes sessions unavailable.
             journal: Answers `step.*`; None switches the journal of tool calls off.
             approvals: Answers `approval.ask`; None makes tools that wait for a decision fail.
@@ -371,7 +372,9 @@ def _check_contract(version: str) -> None:
         )
 
 
-async def _open(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open(address: str | socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(address, socket.socket):
+        return await asyncio.open_unix_connection(sock=address, limit=MESSAGE_BYTES)
     kind, _, place = address.partition(":")
     while True:
         with suppress(FileNotFoundError, ConnectionRefusedError):  # the guest is still starting

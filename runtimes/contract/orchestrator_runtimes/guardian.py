@@ -63,18 +63,24 @@ def prepare_guest(memory_mb: int | None, guardian: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def descendants() -> list[int]:
-    """Return the processes below this one; as a subreaper it also finds those whose parents are gone."""
-    children: dict[int, list[int]] = {}
+def children() -> dict[int, list[int]]:
+    """Return the children of every process, by the parent's process id; nothing where the system does not tell."""
+    found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc") if os.path.isdir("/proc/self") else []:
         if entry.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
                 parent = int(stat.read().rpartition(b")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry))
+                found.setdefault(parent, []).append(int(entry))
+    return found
+
+
+def descendants(process: "int | None" = None) -> list[int]:
+    """Return the processes below one; of this one (None), a subreaper, also those whose parents are gone."""
+    known = children()
     found: list[int] = []
-    wait = [os.getpid()]
+    wait = [os.getpid() if process is None else process]
     while wait:
-        below = children.get(wait.pop(), [])
+        below = known.get(wait.pop(), [])
         found += below
         wait += below
     return found

@@ -25,6 +25,7 @@ MODEL_ENVIRONMENT: Final[Mapping[str, str]] = {
 """What a guest starts with, so that agents build their clients; the address is replaced for each call."""
 
 GRACE_SECONDS: Final = 5.0
+MAX_EXECUTIONS: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class GuestCommand:
         replace_above_mb: A guest with more resident memory, in MiB, is replaced when its executions have ended; None:
             never.
         gateways: Folder of the sockets of the gateways that are all the guest can reach; None leaves its network open.
+        served: Socket of the guest server that starts the guest, in another container and with an interpreter of its
+            own: `python`, `adapter`, `packages` and `program` are not used then. None starts it here.
     """
 
     framework: str
@@ -55,13 +58,14 @@ class GuestCommand:
     packages: tuple[str, ...]
     program: str = "orchestrator_runtimes"
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    max_executions: int = 200
+    max_executions: int = MAX_EXECUTIONS
     memory_mb: int | None = None
     grace_seconds: float = GRACE_SECONDS
     spare_seconds: float = 0.0
     shared: bool = False
     replace_above_mb: int | None = None
     gateways: Path | None = None
+    served: Path | None = None
 
     @property
     def own(self) -> "GuestCommand":

@@ -1,16 +1,16 @@
 """Running guests: a process under its guardian, its folder, and the connection to it."""
 
 import asyncio
-import os
 import shutil
 import signal
+import socket
 import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from orchestrator_runtimes import guardian, spares
+from orchestrator_runtimes import spares
 from orchestrator_runtimes.client import (
     CONNECT_SECONDS,
     ApprovalDesk,
@@ -19,14 +19,9 @@ from orchestrator_runtimes.client import (
     StepJournal,
 )
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.guardians import LINE_BYTES, ChildGuardian, ClaimedGuardian, Guardian
-from orchestrator_runtimes.guest_commands import (
-    GuestCommand,
-    guardian_words,
-    guest_address,
-    guest_environment,
-    make_guest_folder,
-)
+from orchestrator_runtimes.guardians import ChildGuardian, ClaimedGuardian, Guardian, end
+from orchestrator_runtimes.guest_commands import GuestCommand, guest_address, make_guest_folder
+from orchestrator_runtimes.served_guardian import ServedGuardian
 
 _TAIL_LINES: Final = 20
 _EXECUTION_MB: Final = 16
@@ -38,11 +33,13 @@ class GuestProcess:
 
     Attributes:
         client: The connection.
-        folder: The only folder the guest writes to; it is removed with the guest.
+        folder: The only folder the guest writes to; it is removed with the guest. None in another container.
         shared: Whether others may use the guest, too.
     """
 
-    def __init__(self, command: GuestCommand, folder: Path, held: Guardian, *, shared: bool = False) -> None:
+    def __init__(
+        self, command: GuestCommand, folder: Path | None, held: Guardian, *, shared: bool = False
+    ) -> None:
         """See `start`."""
         self.folder = folder
         self.shared = shared
@@ -65,18 +62,21 @@ class GuestProcess:
         """Start a guest and connect to it; a spare one is used where there is one.
 
         Raises:
-            AgentError: `runtime_crashed` when it ends or does not answer in time; the message holds its last words.
+            AgentError: `runtime_crashed` when it ends or does not answer in time; the message holds its last words,
+                or why a guest server starts none.
         """
-        guest = await cls._claimed(command) or await cls._started(command)
-        connecting = asyncio.create_task(
-            RuntimeClient.connect(
-                guest_address(guest.folder),
+        guest = await cls._served(command) or await cls._claimed(command) or await cls._started(command)
+
+        async def connect() -> RuntimeClient:
+            return await RuntimeClient.connect(
+                await guest._address(timeout),
                 sessions=sessions,
                 journal=journal,
                 approvals=approvals,
                 timeout=timeout,
             )
-        )
+
+        connecting = asyncio.create_task(connect())
         try:
             ended = asyncio.create_task(guest._guardian.wait())
             await asyncio.wait({connecting, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -101,17 +101,20 @@ class GuestProcess:
     @classmethod
     async def _started(cls, command: GuestCommand) -> "GuestProcess":
         folder = make_guest_folder(command)
-        process = await asyncio.create_subprocess_exec(
-            *guardian_words(command, folder),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            limit=LINE_BYTES,
-            cwd=folder,
-            env=guest_environment(command, folder),
-            start_new_session=True,
-        )
-        return cls(command, folder, ChildGuardian(process))
+        return cls(command, folder, await ChildGuardian.start(command, folder))
+
+    @classmethod
+    async def _served(cls, command: GuestCommand) -> "GuestProcess | None":
+        if command.served is None:
+            return None
+        return cls(command, None, await ServedGuardian.ask(command, command.served))
+
+    async def _address(self, timeout: float) -> str | socket.socket:
+        """Return where the guest is, or what leads to it."""
+        if isinstance(self._guardian, ServedGuardian):
+            return await self._guardian.connection(timeout)
+        assert self.folder is not None, "a guest of this container has one"
+        return guest_address(self.folder)
 
     @property
     def running(self) -> bool:
@@ -123,18 +126,16 @@ class GuestProcess:
         """Process id of the guest itself, which its guardian started; on Linux only.
 
         Raises:
-            OSError: It has ended.
+            OSError: It has ended, or is in another container.
         """
-        guardian_pid = self._guardian.pid
-        children = Path(f"/proc/{guardian_pid}/task/{guardian_pid}/children").read_text().split()
-        if not children:
-            raise ProcessLookupError(f"the guest below process {guardian_pid} has ended")
-        return int(children[0])
+        return self._guardian.guest
 
     async def crash(self, what: str) -> AgentError:
         """Return the error that tells how the guest ended; waits a moment for its last words."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._guardian.wait(), timeout=1.0)
+        if self._guardian.fault is not None:
+            return self._guardian.fault
         status = self._guardian.status
         how = "it still runs" if status is None else _status(status)
         last = next((line for line in reversed(self._tail) if line.strip()), None)
@@ -145,7 +146,7 @@ class GuestProcess:
         )
 
     def outgrown(self, executions: int) -> bool:
-        """Return whether the guest has more memory than a guest of its framework may keep; on Linux only.
+        """Return whether the guest has more memory than a guest of its framework may keep, as far as that is known.
 
         Args:
             executions: How many run in it now; what they need is not kept.
@@ -153,11 +154,8 @@ class GuestProcess:
         allowed = self._command.replace_above_mb
         if allowed is None:
             return False
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            return False  # it has ended
-        return pages * os.sysconf("SC_PAGE_SIZE") > (allowed + executions * _EXECUTION_MB) * 2**20
+        resident = self._guardian.resident_mb()
+        return resident is not None and resident > allowed + executions * _EXECUTION_MB
 
     def retire(self) -> None:
         """Let nobody else use the guest; it ends when its last user stops it."""
@@ -171,30 +169,22 @@ class GuestProcess:
         """
         if broken:
             self._guardian.say("end")
-        self._guardian.let_go()
         if self.shared and not broken:
+            self._guardian.let_go()
             await self._leave()
             return
         try:
-            await asyncio.wait_for(
-                self._guardian.wait(), self._command.grace_seconds + guardian.KILL_SECONDS + 3
-            )
-        except TimeoutError:
-            self._kill()
-            await self._guardian.wait()
+            await end(self._guardian, self._command.grace_seconds)
         finally:
             await self._leave()
-            shutil.rmtree(self.folder, ignore_errors=True)
+            if self.folder is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     async def _leave(self) -> None:
         if hasattr(self, "client"):
             await self.client.close()
         self._reading.cancel()
         self._guardian.close()
-
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._guardian.pid, signal.SIGKILL)
 
     async def _read_errors(self) -> None:
         """Keep the guest's last words, and pass its standard error on to ours."""

@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--guest-python", default=sys.executable, help="interpreter of the framework's environment"
     )
+    group.addoption(
+        "--guest-server",
+        type=Path,
+        help="socket of a guest server that starts the guest instead, two of them at times",
+    )
     group.addoption("--guest-environment", action="append", default=[], metavar="NAME=VALUE")
     group.addoption("--matrix", type=Path, help="file that the matrix is added to, as a line of JSON")
 
@@ -85,8 +90,11 @@ def target(request: pytest.FixtureRequest, endpoint: ModelEndpoint) -> Iterator[
     """The guest under test, started once."""
     profile = request.config.stash[_PROFILE]
     extra = dict(item.split("=", 1) for item in request.config.option.guest_environment)
-    command = GuestCommand.of(profile, Path(request.config.option.guest_python), environment=extra)
-    target = Target(command, profile, endpoint)
+    options = request.config.option
+    command = GuestCommand.of(
+        profile, Path(options.guest_python), environment=extra, served=options.guest_server
+    )
+    target = Target(command.own if command.served else command, profile, endpoint)
     yield target
     target.close()
 

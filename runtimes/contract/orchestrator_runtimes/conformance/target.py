@@ -4,8 +4,9 @@ import asyncio
 import itertools
 import json
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -13,13 +14,13 @@ from typing import Any, Final, TypeVar
 
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.capabilities import Capability
-from orchestrator_runtimes.client import Bundle
+from orchestrator_runtimes.client import Bundle, RuntimeClient
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.conformance.stores import MemoryApprovals, MemoryJournal, MemorySessions
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.events import Event
-from orchestrator_runtimes.guest_commands import GuestCommand
+from orchestrator_runtimes.guest_commands import GuestCommand, guest_address
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import (
@@ -121,6 +122,21 @@ class Target:
             "native": _bundle(profile.package, "native_agents"),
         }
         self.guest = self.call(self._start())
+
+    @asynccontextmanager
+    async def another_client(self) -> AsyncGenerator[RuntimeClient]:
+        """Connect once more: to the guest, or, where a server leads to it, to a second one, which ends with the block.
+
+        Whoever asks closes the connection.
+        """
+        if self.guest.folder is not None:
+            yield await RuntimeClient.connect(guest_address(self.guest.folder))
+            return
+        second = await self._start()
+        try:
+            yield second.client
+        finally:
+            await second.stop()
 
     async def _start(self) -> GuestProcess:
         return await GuestProcess.start(

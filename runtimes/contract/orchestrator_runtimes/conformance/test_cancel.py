@@ -5,7 +5,6 @@ import time
 
 import pytest
 
-from orchestrator_runtimes.client import RuntimeClient
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.conformance.target import Target
 from orchestrator_runtimes.errors import ErrorCode
@@ -52,17 +51,17 @@ def test_a_cancelled_execution_makes_no_further_call(target: Target) -> None:
 
 def test_executions_end_with_their_connection(target: Target) -> None:
     async def scenario() -> int:
-        client = await RuntimeClient.connect(f"unix:{target.guest.folder / 'socket'}")
-        loaded = await client.load(target.portable("weather"), target.bundles["tools"])
-        address = ModelAddress(base_url=target.script(Script(latency=0.5, tool_rounds=20)))
-        run = Run(execution="abandoned", agent=loaded.agent or "", inputs="hi", model=address)
-        task = asyncio.create_task(client.run(run))
-        while not any(call.execution == "abandoned" for call in target.endpoint.calls):
-            await asyncio.sleep(0.01)
-        await client.close()
-        await asyncio.wait({task})
-        task.exception()
-        await asyncio.sleep(1.5)
-        return len([call for call in target.endpoint.calls if call.execution == "abandoned"])
+        async with target.another_client() as client:
+            loaded = await client.load(target.portable("weather"), target.bundles["tools"])
+            address = ModelAddress(base_url=target.script(Script(latency=0.5, tool_rounds=20)))
+            run = Run(execution="abandoned", agent=loaded.agent or "", inputs="hi", model=address)
+            task = asyncio.create_task(client.run(run))
+            while not any(call.execution == "abandoned" for call in target.endpoint.calls):
+                await asyncio.sleep(0.01)
+            await client.close()
+            await asyncio.wait({task})
+            task.exception()
+            await asyncio.sleep(1.5)
+            return len([call for call in target.endpoint.calls if call.execution == "abandoned"])
 
     assert target.call(scenario()) <= 2

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from orchestrator_cluster.bindings import GpuType, LocationBinding, Resources, Toleration
 from orchestrator_resources.agent_needs import AgentNeed
+from orchestrator_runtimes.guest_server_messages import server_name
 
 GUESTS: Final = "/guests"
 """The folder of the guest servers' sockets, in every container."""
@@ -131,6 +132,8 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
         need.framework,
         "--folder",
         GUESTS,
+        "--name",
+        server_name(need.framework, need.environment),
     ]
     return {
         "name": f"guests-{number}-{need.framework}",

@@ -37,7 +37,7 @@ from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.guest_server_messages import server_socket
+from orchestrator_runtimes.guest_server_messages import server_name, server_socket
 from orchestrator_runtimes.messages import Initialized, ModelAddress, Result, Resume, Run
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
@@ -345,15 +345,18 @@ class Runtimes:
         return command if served is None else command.own
 
     def _server(self, profile: FrameworkProfile) -> Path | None:
+        """Return the socket of the server of an environment, or else of its framework; None: guests are here."""
         if self._settings.guests is None:
             return None
-        found = server_socket(self._settings.guests, profile.name)
-        if not found.is_socket():
-            raise AgentError(
-                ErrorCode.AGENT_LOAD_FAILED,
-                f"no guest server of {profile.name!r} listens at {str(found)!r}: this run needs a container of it",
-            )
-        return found
+        exact = server_name(profile.name, self._environments.digest(profile.lock()))
+        for found in (server_socket(self._settings.guests, name) for name in (exact, profile.name)):
+            if found.is_socket():
+                return found
+        raise AgentError(
+            ErrorCode.AGENT_LOAD_FAILED,
+            f"no guest server of {profile.name!r} listens in {str(self._settings.guests)!r}, as {exact}.sock or"
+            f" {profile.name}.sock: this run needs a container of it",
+        )
 
 
 def _behind_gateway(agent: Agent) -> bool:

@@ -38,18 +38,20 @@ class Served:
         process: The server.
         folder: Of its socket.
         framework: What it serves.
+        name: Of its socket.
         temporary: Where its guests' folders are.
     """
 
     process: "subprocess.Popen[str]"
     folder: Path
     framework: str
+    name: str
     temporary: Path
 
     @property
     def socket(self) -> Path:
         """Where it listens."""
-        return server_socket(self.folder, self.framework)
+        return server_socket(self.folder, self.name)
 
     def command(self, profile: FrameworkProfile, **more: Any) -> GuestCommand:
         """Return how its guests are started."""
@@ -66,7 +68,7 @@ class Served:
 
     def check(self) -> int:
         """Ask as a startup probe does, and return the exit status."""
-        asked = [*words(sys.executable, self.framework, self.folder), "--check"]
+        asked = words(sys.executable, self.framework, self.folder, "--name", self.name, "--check")
         return subprocess.run(asked, check=False).returncode
 
 
@@ -83,6 +85,7 @@ def guest_server(
     *more: str,
     python: str | Path = sys.executable,
     path: str | None = None,
+    name: str | None = None,
 ) -> Generator[Served]:
     """Run a server until the end of the block, and see that it leaves nothing.
 
@@ -92,6 +95,7 @@ def guest_server(
         more: Further words of its command line.
         python: The framework's interpreter.
         path: PYTHONPATH; None offers the fake framework.
+        name: Of the socket; None is the framework's.
     """
     folder, temporary = place / "sockets", place / "temporary"
     for made in (folder, temporary):
@@ -103,10 +107,12 @@ def guest_server(
         )
         (offered / "growing.py").write_text(GROWING)
     environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)}
+    more = more if name is None else (*more, "--name", name)
+    name = name or framework
     with subprocess.Popen(words(python, framework, folder, *more), env=environment, text=True) as process:
-        served = Served(process=process, folder=folder, framework=framework, temporary=temporary)
+        served = Served(process=process, folder=folder, framework=framework, name=name, temporary=temporary)
         try:
-            wait_until(lambda: process.poll() is not None or answers(folder, framework), "the server answers")
+            wait_until(lambda: process.poll() is not None or answers(folder, name), "the server answers")
             yield served
         finally:
             process.terminate()

@@ -5,6 +5,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,10 +16,13 @@ import pytest
 
 from orchestrator_assets import agent_asset
 from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_resources.environments import lock_digest
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings
+from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.errors import AgentError
+from orchestrator_runtimes.guest_server_messages import server_name
 from orchestrator_runtimes.profiles import installed_frameworks
 from tests.integration.agent_materializations import failure, fake_agent, materialize
 from tests.integration.guest_servers import guest_server, image
@@ -97,10 +101,20 @@ def test_a_framework_without_a_guest_server_is_named(
     monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(tmp_path))
     code, why = failure(materialize([agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))], endpoint))
     assert code == "agent_load_failed"
-    assert (
-        f"no guest server of 'fake' listens at '{tmp_path / 'fake.sock'}': this run needs a container of it"
-        in why
-    )
+    assert f"no guest server of 'fake' listens in '{tmp_path}', as fake-" in why
+    assert "or fake.sock: this run needs a container of it" in why
+
+
+@pytest.mark.usefixtures("fake_framework")
+def test_of_several_servers_of_a_framework_the_one_of_the_environment_is_taken(
+    short: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = server_name("fake", lock_digest(FAKE.lock()))
+    with guest_server(short, name=name) as served, socket.socket(socket.AF_UNIX) as other:
+        assert served.check() == 0
+        other.bind(str(served.folder / "fake.sock"))
+        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.folder))
+        assert materialize([agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))], endpoint).success
 
 
 def test_a_closed_network_is_refused_where_guests_are_elsewhere(tmp_path: Path) -> None:

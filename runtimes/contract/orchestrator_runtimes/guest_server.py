@@ -193,13 +193,13 @@ async def _refuse(control: socket.socket, told: Refused) -> None:
             await asyncio.get_running_loop().sock_sendall(control, dump(encode(Told(told=told))) + b"\n")
 
 
-def listen(folder: Path, framework: str) -> socket.socket:
+def listen(folder: Path, name: str) -> socket.socket:
     """Return the server's socket, which has its name only once it listens; the folder's group may connect.
 
     Raises:
         OSError: It cannot be made there.
     """
-    new = folder / f".{framework}.{os.getpid()}"
+    new = folder / f".{name}.{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX)
     listener.setblocking(False)
     try:
@@ -207,7 +207,7 @@ def listen(folder: Path, framework: str) -> socket.socket:
         listener.bind(str(new))
         new.chmod(0o660)
         listener.listen()
-        new.rename(server_socket(folder, framework))
+        new.rename(server_socket(folder, name))
     except BaseException:
         listener.close()
         new.unlink(missing_ok=True)
@@ -215,7 +215,7 @@ def listen(folder: Path, framework: str) -> socket.socket:
     return listener
 
 
-async def serve(profile: FrameworkProfile, folder: Path, most: int) -> None:
+async def serve(profile: FrameworkProfile, folder: Path, name: str, most: int) -> None:
     """Serve guests of a framework until a signal ends it.
 
     Raises:
@@ -224,20 +224,20 @@ async def serve(profile: FrameworkProfile, folder: Path, most: int) -> None:
     server = GuestServer(profile, most)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
-    with listen(folder, profile.name) as listener:
-        print(f"serves guests of {profile.title} at {server_socket(folder, profile.name)}", file=sys.stderr)
+    with listen(folder, name) as listener:
+        print(f"serves guests of {profile.title} at {server_socket(folder, name)}", file=sys.stderr)
         try:
             await server.serve(listener)
         finally:
-            server_socket(folder, profile.name).unlink(missing_ok=True)
+            server_socket(folder, name).unlink(missing_ok=True)
 
 
-def answers(folder: Path, framework: str) -> bool:
+def answers(folder: Path, name: str) -> bool:
     """Return whether a server takes connections there, and looks at them."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(HELLO_SECONDS)
         try:
-            asking.connect(str(server_socket(folder, framework)))
+            asking.connect(str(server_socket(folder, name)))
             asking.shutdown(socket.SHUT_WR)
             return asking.recv(1) == b""
         except OSError:
@@ -258,9 +258,13 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="only say, by the status, whether a server answers"
     )
+    parser.add_argument(
+        "--name", help="of the socket, where several serve one framework; default the framework's"
+    )
     options = parser.parse_args()
+    name = options.name or options.framework
     if options.check:
-        return 0 if answers(options.folder, options.framework) else 1
+        return 0 if answers(options.folder, name) else 1
     try:
         found = installed_frameworks()
         if options.framework not in found:
@@ -270,7 +274,7 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 2
-        asyncio.run(serve(found[options.framework], options.folder, options.most))
+        asyncio.run(serve(found[options.framework], options.folder, name, options.most))
     except (AgentError, OSError) as error:
         print(f"the guest server of {options.framework!r} cannot run: {error}", file=sys.stderr)
         return 2

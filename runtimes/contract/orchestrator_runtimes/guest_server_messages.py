@@ -87,6 +87,11 @@ class Told:
     told: Connected | Words | Resident | Ended | Refused
 
 
-def server_socket(folder: Path, framework: str) -> Path:
-    """Return where the guest server of a framework listens."""
-    return folder / f"{framework}.sock"
+def server_name(framework: str, environment: str) -> str:
+    """Return the name of a server whose folder has several of one framework; `environment` is a lock's digest."""
+    return f"{framework}-{environment[:12]}"
+
+
+def server_socket(folder: Path, name: str) -> Path:
+    """Return where a guest server listens; its name is its framework's unless it was started with another one."""
+    return folder / f"{name}.sock"

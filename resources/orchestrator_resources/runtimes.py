@@ -25,29 +25,25 @@ from orchestrator_resources.execution_batches import (
     BatchSettings,
     Item,
     Row,
-    RunExecution,
 )
 from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_resources.gateway import LocalGateway, ModelGateway
-from orchestrator_resources.guest_pool import ATTEMPTS, Agent, GuestPool
+from orchestrator_resources.gateway_outages import outliving
+from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.run_state import RunState
 from orchestrator_resources.step_journal import JournalSteps
-from orchestrator_runtimes.client import OnEvent
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.guest_server_messages import server_name, server_socket
-from orchestrator_runtimes.messages import Initialized, ModelAddress, Result, Resume, Run
+from orchestrator_runtimes.messages import Initialized, ModelAddress
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
 CALLS: Final = "journal.db"
 STEPS: Final = "steps.db"
 """Files of the journals, below `RuntimeSettings.state`."""
-
-_END_CHECKS: Final = 20
-_END_CHECK_SECONDS: Final = 0.01
 
 
 _LOAD_SECONDS: Final = 120.0
@@ -222,7 +218,7 @@ class Runtimes:
                 budget=settings.budget,
             )
 
-        run_execution = pool.run if gateway is None else _outliving(gateway, pool.run)
+        run_execution = pool.run if gateway is None else outliving(gateway, pool.run)
         with self._approvals.open(askers or {}) as questions:
             if gateway is not None and _behind_gateway(agent):
                 agent = replace(agent, gateway=lambda: self._loading(gateway))
@@ -398,47 +394,6 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
             f"no folder of this user alone can be made in {tempfile.gettempdir()!r}: remove what is in its place",
         )
     return folder
-
-
-def _outliving(gateway: ModelGateway, run: RunExecution) -> RunExecution:
-    """Return `run` with further tries for executions whose gateway ended, which is no fault of the model."""
-
-    async def outliving(agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent) -> Result:
-        for _ in range(ATTEMPTS - 1):
-            starts = gateway.starts if isinstance(gateway, LocalGateway) else 0
-            try:
-                return await run(agent, make_run, on_event)
-            except AgentError as error:
-                if error.code is not ErrorCode.MODEL_UNAVAILABLE or not await _was_away(
-                    gateway, starts, error
-                ):
-                    raise
-        return await run(agent, make_run, on_event)
-
-    return outliving
-
-
-async def _was_away(gateway: ModelGateway, starts: int, error: AgentError) -> bool:
-    """Tell whether a call failed since its gateway was not there; one that others run is waited for.
-
-    Raises:
-        AgentError: `model_unavailable` when it does not come back.
-    """
-    if isinstance(gateway, LocalGateway):
-        return await _has_ended(gateway, starts)
-    if not isinstance(gateway, ExternalGateway) or "status" in error.detail:
-        return False  # it has answered: the fault is behind it
-    await asyncio.to_thread(gateway.wait)
-    return True
-
-
-async def _has_ended(gateway: LocalGateway, starts: int) -> bool:
-    """Tell whether a gateway ended since it was started so often; its connections end a little before its process."""
-    for _ in range(_END_CHECKS):
-        if not gateway.running or gateway.starts != starts:
-            return True
-        await asyncio.sleep(_END_CHECK_SECONDS)
-    return False
 
 
 async def _close(pools: list[GuestPool]) -> None:

@@ -5,11 +5,12 @@ the framework's own image, without any secret. They share a folder in memory and
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from orchestrator_cluster.bindings import GpuType, LocationBinding, Resources, Toleration
 from orchestrator_resources.agent_needs import AgentNeed
+from orchestrator_resources.gpus import GpuRequest
 from orchestrator_runtimes.guest_server_messages import server_name
 
 GUESTS: Final = "/guests"
@@ -17,6 +18,7 @@ GUESTS: Final = "/guests"
 
 RUN_USER: Final = 10_001
 GUEST_USER: Final = 10_002
+"""Of the first guest server; the next ones are users of their own."""
 _GROUP: Final = 10_000
 """Of the shared folder, so that both users may use its sockets."""
 
@@ -58,6 +60,7 @@ def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence
     Raises:
         Refused: It asks for more, or for an image that the location does not have.
     """
+    needs = _one_for_each_environment(needs)
     chosen = {need: _gpu_type(need, binding, gpus) for need in needs if need.gpu is not None}
     wanted = sum(need.gpu.count for need in needs if need.gpu is not None)
     if wanted > binding.max_gpus:
@@ -111,6 +114,29 @@ def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence
     )
 
 
+def _one_for_each_environment(needs: Sequence[AgentNeed]) -> list[AgentNeed]:
+    """Return one need for each guest server: agents of one environment share it, and the GPUs that it has."""
+    together: dict[tuple[str, str], AgentNeed] = {}
+    for need in needs:
+        key = need.framework, need.environment
+        other = together.get(key, need)
+        together[key] = replace(need, gpu=_both(other.gpu, need.gpu))
+    return list(together.values())
+
+
+def _both(one: GpuRequest | None, other: GpuRequest | None) -> GpuRequest | None:
+    """Return the least that is enough for either of two agents."""
+    if one is None or other is None:
+        return one or other
+    if None not in (one.type, other.type) and one.type != other.type:
+        raise Refused(
+            f"two agents of one environment ask for GPUs of the kinds {one.type!r} and {other.type!r}: run them in runs"
+            " of their own"
+        )
+    memory = max(one.memory_mb or 0, other.memory_mb or 0) or None
+    return GpuRequest(count=max(one.count, other.count), type=one.type or other.type, memory_mb=memory)
+
+
 def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: GpuType | None) -> Manifest:
     """Return the sidecar of a runtime."""
     image = binding.images.get(need.environment) or binding.images.get(need.framework)
@@ -147,7 +173,7 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
             "failureThreshold": _START_SECONDS,
         },
         "resources": resources,
-        "securityContext": _restricted(GUEST_USER),
+        "securityContext": _restricted(GUEST_USER + number),
         "volumeMounts": [_mount("guests", GUESTS), _mount(f"scratch-{number}", "/tmp")],
     }
 

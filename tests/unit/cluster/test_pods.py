@@ -92,6 +92,7 @@ def test_guests_are_another_user_and_share_a_folder_in_memory_and_nothing_else()
     assert run["securityContext"]["runAsUser"] not in {
         server["securityContext"]["runAsUser"] for server in servers
     }
+    assert len({server["securityContext"]["runAsUser"] for server in servers}) == len(servers)
     mounts: list[set[str]] = [
         {mount["name"] for mount in container["volumeMounts"]} for container in [run, *servers]
     ]
@@ -123,9 +124,23 @@ def test_a_slice_is_taken_where_it_is_enough() -> None:
     assert server["resources"]["limits"]["nvidia.com/mig-1g.10gb"] == "1"
 
 
+def test_agents_of_one_environment_share_a_guest_server_and_its_gpus() -> None:
+    one = AgentNeed(framework="langgraph", environment="0" * 64, gpu=GpuRequest(count=1, type="h100"))
+    (server,) = pod(PLAIN, one, BIG)["pod"]["initContainers"]
+    assert server["resources"]["limits"]["nvidia.com/gpu"] == "2"
+
+
 @pytest.mark.parametrize(
     ("needs", "changes", "why"),
     [
+        (
+            (
+                AgentNeed(framework="agno", environment="1" * 64, gpu=GpuRequest(type="H100")),
+                AgentNeed(framework="agno", environment="1" * 64, gpu=GpuRequest(type="L4")),
+            ),
+            {},
+            "two agents of one environment ask for GPUs of the kinds 'H100' and 'L4'",
+        ),
         ((BIG,), {"max_gpus": 1}, "ask for 2 GPUs together, and the location may have 1"),
         ((BIG,), {"gpu_types": []}, "a GPU of any type with 50000 MiB, and the location may have none"),
         ((BIG,), {"gpu_types": ["H100-1g.10gb"]}, "may have H100-1g.10gb with 9728 MiB"),

@@ -12,6 +12,7 @@ from orchestrator_runtimes import spares
 from orchestrator_runtimes.client import ApprovalDesk, Bundle, OnEvent, SessionStore, StepJournal
 from orchestrator_runtimes.connection import BUSY
 from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
 from orchestrator_runtimes.launch import GuestProcess
 from orchestrator_runtimes.messages import AgentSource, Initialized, Loaded, ModelAddress, Result, Resume, Run
@@ -22,6 +23,9 @@ for as long as another process takes to start."""
 
 ATTEMPTS: Final = 3
 """Tries of an execution whose guest crashed; the last one runs alone, so that a neighbour's crash cannot end it."""
+
+_UNBEGUN: Final = 2
+"""Further tries for an execution that had not begun when its guest crashed: it may have met one that was dying."""
 
 _FULL_SECONDS: Final = 600.0
 _FULL_PAUSE_SECONDS: Final = 0.2
@@ -146,13 +150,24 @@ class GuestPool:
     async def _tried(
         self, agent: Agent, make_run: Callable[[str], Run | Resume], on_event: OnEvent
     ) -> Result:
-        for _ in range(ATTEMPTS - 1):
+        crashes, begun = 0, False
+
+        async def noted(event: Event) -> None:
+            nonlocal begun
+            begun = True
+            await on_event(event)
+
+        for _ in range(ATTEMPTS - 1 + _UNBEGUN):
+            begun = False
             try:
                 async with self._place() as guest:
-                    return await self._run_in(guest, agent, make_run, on_event)
+                    return await self._run_in(guest, agent, make_run, noted)
             except AgentError as error:
                 if error.code is not ErrorCode.RUNTIME_CRASHED:
                     raise
+            crashes += begun
+            if crashes == ATTEMPTS - 1:
+                break
         return await self._lone.serve(lambda guest: self._run_in(guest, agent, make_run, on_event))
 
     async def _run_in(

@@ -125,6 +125,47 @@ def test_one_guest_serves_suspects_in_turn_and_only_a_fresh_one_shows_who_is_gui
     assert len({first, third, slow}) == 3 and all(isinstance(pid, int) for pid in (first, third, slow))
 
 
+UNLUCKY = """
+import os
+from pathlib import Path
+from orchestrator_runtimes.conformance.fake import FakeAgent
+
+def times(what):
+    with Path({folder!r}, what).open("a") as file:
+        file.write("x")
+        return file.tell()
+
+if times("loaded") <= 2:
+    os._exit(1)
+
+def finish(text):
+    if times("begun") == 1:
+        os._exit(1)
+    return text
+
+agent = FakeAgent(instructions="x", finish=finish)
+"""
+
+
+def test_a_guest_that_dies_before_an_execution_has_begun_is_no_sign_of_guilt(tmp_path: Path) -> None:
+    """As when every guest is killed, and the next try meets one that is still dying."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mine.py").write_text(UNLUCKY.format(folder=str(tmp_path)))
+    digest, archive = bundles.pack(code)
+    agent = Agent(source=AgentSource(entrypoint="mine:agent"), bundle=Bundle(digest=digest, archive=archive))
+
+    async def work(pool: GuestPool, endpoint: ModelEndpoint) -> object:
+        model = ModelAddress(base_url=endpoint.script("echo", Script(echo=r"\w+")))
+        result = await pool.run(
+            agent, lambda loaded: Run(execution="e", agent=loaded, inputs="hello", model=model), ignore
+        )
+        return result.output
+
+    assert "hello" in str(with_pool(work, COMMAND, processes=1, latency=0))
+    assert (tmp_path / "begun").read_text() == "xx"
+
+
 def test_a_runtime_that_cannot_start_says_why_to_every_execution() -> None:
     async def work(pool: GuestPool, endpoint: ModelEndpoint) -> list[Result | BaseException]:
         return await asyncio.gather(

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -39,6 +40,9 @@ _KNOWN_WORDS: Final = 200
 _ASK_SECONDS: Final = 30.0
 _LEAVE_SECONDS: Final = 2.0
 """How long a run waits for its gateway's end; one that is idle needs 0.1 s."""
+
+_END_SECONDS: Final = 5.0
+"""How long a process may take to end after its output."""
 
 _STARTS: Final = 5
 """How often it is started for one run: then something is broken rather than unlucky."""
@@ -231,6 +235,7 @@ class LocalGateway(ModelGateway):
         self._told: list[str] = []
         self._starts = 0
         self._watched = False
+        self._closed = False
         self._address: str | None = None
         self._process = self._spawned()
 
@@ -266,16 +271,18 @@ class LocalGateway(ModelGateway):
             AgentError: `model_unavailable` when it does not start; the message holds its last words.
         """
         if self._address is not None and not self.running and self._starts < _STARTS:
-            self._release()
-            self._address, self._process = None, self._spawned()
-        if self._address is None:
+            self._again()
+        while self._address is None:
             self._address = self._started()
+            if self._address is None:
+                self._again()
 
     def close(self) -> None:
         """Let it go; an idle one has ended when this returns, another one when the calls on their way are recorded.
 
         So nothing writes to the journal's folder any more after a run that left no call behind.
         """
+        self._closed = True
         if self._address is None:
             self._process.kill()  # nobody was told where it is: no call can be on its way
         with contextlib.suppress(OSError):
@@ -284,6 +291,10 @@ class LocalGateway(ModelGateway):
         releasing = threading.Thread(target=self._release, name="gateway", daemon=True)
         releasing.start()
         releasing.join(_LEAVE_SECONDS)
+
+    def _again(self) -> None:
+        self._release()
+        self._address, self._process = None, self._spawned()
 
     def _release(self) -> None:
         """Collect the process and what this side holds of it, when it ends before this process does."""
@@ -313,9 +324,16 @@ class LocalGateway(ModelGateway):
             process.stdin.flush()
         return process
 
-    def _started(self) -> str:
+    def _started(self) -> str | None:
+        """Return where it serves; None when it was killed before it said so, and may be started again."""
         assert self._process.stdout is not None
-        late = threading.Timer(START_SECONDS, self._process.kill)
+        took_too_long = threading.Event()
+
+        def end() -> None:
+            took_too_long.set()
+            self._process.kill()
+
+        late = threading.Timer(START_SECONDS, end)
         late.start()
         try:
             line = self._process.stdout.readline()
@@ -324,16 +342,28 @@ class LocalGateway(ModelGateway):
         finally:
             late.cancel()
         if not line:
-            self._process.kill()
-            self._process.wait()
+            status = self._ended()
+            killed = status == -signal.SIGKILL and not took_too_long.is_set() and not self._closed
+            if killed and self._starts < _STARTS:
+                return None
+            how = f"did not start within {START_SECONDS:.0f} s"
             raise AgentError(
                 ErrorCode.MODEL_UNAVAILABLE,
-                f"the gateway of model calls did not start within {START_SECONDS:.0f} s",
+                f"the gateway of model calls {how if took_too_long.is_set() else f'ended at its start: {status}'}",
                 cause="\n".join(self._told[-5:]) or None,
             )
         told = json.loads(line)
         self._watched = bool(told["telemetry"])
         return str(told["address"])
+
+    def _ended(self) -> int:
+        """Return the exit status of a process that said nothing; minus the number of a signal that ended it."""
+        try:
+            return self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.terminate()  # it lives and has closed its output
+            self._process.wait()
+            return 1
 
     def _read_errors(self, process: "subprocess.Popen[str]") -> None:
         assert process.stderr is not None

@@ -206,6 +206,28 @@ def test_killed_it_has_lost_nothing_that_was_told(state: Path, upstream: ModelEn
     assert upstream.count == 20
 
 
+def test_killed_while_it_starts_it_is_started_again(state: Path, upstream: ModelEndpoint) -> None:
+    starting = LocalGateway(state, ModelAddress(base_url=upstream.base_url))
+    try:
+        os.kill(starting.pid, signal.SIGKILL)
+        starting.ready()
+        assert starting.running and starting.starts == 2
+    finally:
+        starting.close()
+
+
+def test_one_that_cannot_start_says_why_at_once(state: Path, upstream: ModelEndpoint) -> None:
+    broken = LocalGateway(
+        state, ModelAddress(base_url=upstream.base_url), prices=state.with_name("no-prices.yaml")
+    )
+    try:
+        with pytest.raises(AgentError, match="ended at its start: 1") as caught:
+            broken.ready()
+        assert "no-prices.yaml" in str(caught.value.cause) and broken.starts == 1
+    finally:
+        broken.close()
+
+
 def test_killed_it_is_started_again_with_its_journal(gateway: LocalGateway, upstream: ModelEndpoint) -> None:
     told = ask(attempt(gateway), "hi")
     os.kill(gateway.pid, signal.SIGKILL)

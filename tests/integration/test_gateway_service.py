@@ -68,7 +68,7 @@ def test_another_secret_takes_a_restart_and_says_so(tmp_path: Path, upstream: Mo
     with gateway_service(tmp_path, to(upstream.base_url)) as service:
         address = service.model()
         service.secret_file.write_text(secrets.token_hex(32))
-        service.logged("another secret or journal is used after a restart only")
+        service.logged("now of secret is used after a restart only")
         assert ask(address, "hi").status == 200
 
 

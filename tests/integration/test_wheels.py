@@ -36,7 +36,11 @@ PACKAGES = {
 ADAPTERS = tuple(f"orchestrator_{name}." for name in FRAMEWORKS)
 ELSEWHERE = {
     "orchestrator_resources.embedded_model.server": "front",
+    "orchestrator_gateway.call_spans": "opentelemetry",
+    "orchestrator_gateway.execution_spans": "opentelemetry",
     "orchestrator_gateway.opentelemetry_export": "opentelemetry",
+    "orchestrator_gateway.opentelemetry_instruments": "opentelemetry",
+    "orchestrator_gateway.trace_contexts": "opentelemetry",
     "orchestrator_gateway.postgres_database": "psycopg",
     "orchestrator_gateway.postgres_journal": "psycopg",
     "orchestrator_gateway.postgres_ledger": "psycopg",

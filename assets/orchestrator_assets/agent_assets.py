@@ -25,7 +25,7 @@ from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.execution_batches import BatchSettings
 from orchestrator_resources.execution_traces import Trace
-from orchestrator_resources.gpus import GpuWatch, fitting
+from orchestrator_resources.gpus import GpuWatch
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtime_profiles import load_profile, lock_file
@@ -109,8 +109,7 @@ def agent_asset(
         kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
     )
 
-    gpu = agent.gpu.request() if agent.gpu is not None else None
-    need = AgentNeed(framework=runtime.name, environment=environment, gpu=gpu)
+    need = AgentNeed(framework=runtime.name, environment=environment, gpu=agent.gpu_request)
 
     # what waits for a decision has no value yet: its step ends without one, and what is downstream is passed over
     waits = _may_wait(agent, runtime)
@@ -258,7 +257,7 @@ def _materialize(
         run=context.run.run_id,
     )
     began = time.monotonic()
-    gpus = fitting(spec.gpu.request()) if spec.gpu is not None else ()
+    gpus = host.gpus(spec.gpu_request)
     with Progress(len(items), context.log.info) as progress, GpuWatch(gpus) as watch:
         rows = host.run(
             runtime,

@@ -281,10 +281,6 @@ class GpuSpec(dg.Model, dg.Resolvable):
         default=None, description="Memory that each must have, in MiB; None takes any."
     )
 
-    def request(self) -> GpuRequest:
-        """Return the same for whoever finds them."""
-        return GpuRequest(count=self.count, type=self.type, memory_mb=self.memory_mb)
-
 
 class RetrySpec(dg.Model, dg.Resolvable):
     """Retries of the step; errors that cannot succeed later are never retried."""
@@ -419,6 +415,13 @@ class AgentSpec(dg.Model, dg.Resolvable):
         tools = self.portable.tools if self.portable is not None else ()
         named += [(tool.function, ("portable", "tools", n, "function")) for n, tool in enumerate(tools)]
         return [(name.partition(":")[0].split("."), path) for name, path in named if name is not None]
+
+    @property
+    def gpu_request(self) -> GpuRequest | None:
+        """The GPUs as whoever finds them takes it; None where none are asked for."""
+        if self.gpu is None:
+            return None
+        return GpuRequest(count=self.gpu.count, type=self.gpu.type, memory_mb=self.gpu.memory_mb)
 
     def execution_budget(self) -> ExecutionBudget:
         """Return what one execution may spend, as the gateway is told."""

@@ -183,11 +183,7 @@ def _gpu_type(need: AgentNeed, binding: LocationBinding, gpus: Sequence[GpuType]
     assert need.gpu is not None
     request = need.gpu
     allowed = [gpu for gpu in gpus if gpu.name in binding.gpu_types]
-    fitting = [
-        gpu
-        for gpu in allowed
-        if (request.type or "").lower() in gpu.name.lower() and gpu.memory_mb >= (request.memory_mb or 0)
-    ]
+    fitting = [gpu for gpu in allowed if request.takes(gpu.name, gpu.memory_mb)]
     if not fitting:
         has = ", ".join(f"{gpu.name} with {gpu.memory_mb} MiB" for gpu in allowed) or "none"
         raise Refused(

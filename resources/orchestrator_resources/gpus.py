@@ -35,6 +35,10 @@ class GpuRequest:
     type: str | None = None
     memory_mb: int | None = None
 
+    def takes(self, name: str, memory_mb: int) -> bool:
+        """Return whether a GPU of this name and memory, in MiB, is enough."""
+        return (self.type or "").lower() in name.lower() and memory_mb >= (self.memory_mb or 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
@@ -86,11 +90,7 @@ def fitting(request: GpuRequest) -> Sequence[Gpu]:
         AgentError: `invalid_input`, saying which there are, when there are not enough.
     """
     there = gpus()
-    found = [
-        gpu
-        for gpu in there
-        if (request.type or "").lower() in gpu.name.lower() and gpu.memory_mb >= (request.memory_mb or 0)
-    ]
+    found = [gpu for gpu in there if request.takes(gpu.name, gpu.memory_mb)]
     if len(found) < request.count:
         has = (
             ", ".join(f"{gpu.name} with {gpu.memory_mb} MiB" for gpu in there)

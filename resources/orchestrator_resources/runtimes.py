@@ -29,6 +29,7 @@ from orchestrator_resources.execution_batches import (
 from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_resources.gateway import LocalGateway, ModelGateway
 from orchestrator_resources.gateway_outages import outliving
+from orchestrator_resources.gpus import Gpu, GpuRequest, fitting
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.run_state import RunState
@@ -167,6 +168,14 @@ class Runtimes:
             self._model = ModelAddress(base_url=address.base_url, api_key=address.api_key)
         self._gateway_to(self._model)
         return self._model
+
+    def gpus(self, request: GpuRequest | None) -> Sequence[Gpu]:
+        """Return the GPUs of this machine that guests compute on; none where guests are in containers of their own.
+
+        Raises:
+            AgentError: `invalid_input` when this machine lacks what is asked for.
+        """
+        return () if request is None or self._settings.guests is not None else fitting(request)
 
     def describe(self, profile: FrameworkProfile) -> Initialized:
         """Return what a guest of a framework says of itself; starts one if none runs."""

@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import agent_asset
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.agent_specs import GpuSpec, RetrySpec
 from orchestrator_resources.environments import lock_digest
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
@@ -115,6 +115,16 @@ def test_of_several_servers_of_a_framework_the_one_of_the_environment_is_taken(
         other.bind(str(served.folder / "fake.sock"))
         monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.folder))
         assert materialize([agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))], endpoint).success
+
+
+@pytest.mark.usefixtures("fake_framework")
+def test_gpus_of_guests_elsewhere_are_not_looked_for_here(
+    short: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = agent_asset(fake_agent(gpu=GpuSpec(type="H100")), asset=dg.AssetSpec("mine"))
+    with guest_server(short) as served:
+        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.folder))
+        assert materialize([asset], endpoint).success
 
 
 def test_a_closed_network_is_refused_where_guests_are_elsewhere(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator_resources import gateway
 from orchestrator_resources.gateway import gateway_environment
-from orchestrator_runtimes import launch, spares
+from orchestrator_runtimes import guardians, spares
 from orchestrator_runtimes.guest_commands import GuestCommand, guest_environment
 from orchestrator_tools.steps import CHECKOUT
 
@@ -51,6 +51,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    for starter in launch, spares:
+    for starter in guardians, spares:
         patch.setattr(starter, "guest_environment", environment)
     patch.setattr(gateway, "gateway_environment", lambda: measured(gateway_environment()))

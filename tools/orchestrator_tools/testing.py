@@ -21,6 +21,9 @@ from orchestrator_tools.steps import BIN, CHECKOUT, say
 
 RESULTS: Final = CHECKOUT / "var" / "results"
 
+_SPREAD: Final = (f"--numprocesses={min(len(os.sched_getaffinity(0)), 4)}", "--dist=loadfile")
+"""All tests run in a few processes; those of one file in one, as they share what is slow to start."""
+
 _COUNTS: Final = re.compile(r"(\d+) passed, (\d+) failed")
 _ENVIRONMENT: Final = {
     "COVERAGE_FILE": str(DATA_FILE),
@@ -53,7 +56,7 @@ def run_tests(arguments: list[str]) -> tuple[int, int]:
     """Run pytest over the tests and return how many passed and failed."""
     results = RESULTS / "tests.xml"
     results.unlink(missing_ok=True)
-    status, _ = show(*_measured("-m"), "pytest", f"--junitxml={results}", *arguments)
+    status, _ = show(*_measured("-m"), "pytest", f"--junitxml={results}", *(arguments or _SPREAD))
     passed, failed = count_results(results)
     return passed, max(failed, 1) if status else failed
 

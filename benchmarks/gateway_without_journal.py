@@ -1,4 +1,4 @@
-"""A gateway that remembers nothing, for what a journal costs: every call is a new one. It speaks as the real one does."""
+"""A gateway that remembers nothing, for what a journal costs: every call is new. It speaks as the real one does."""
 
 import asyncio
 import itertools

@@ -1,7 +1,7 @@
 """The pod of a run: pure functions from what its agents need and its location may have to parts of a manifest.
 
 The container `dagster` runs the step, and beside it stands one native sidecar for each runtime: the guest server, in
-the framework's own image, without any secret. They share a folder in memory and nothing else.
+the framework's own image, without any secret. Each shares a folder in memory with the run, and nothing with another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ from orchestrator_resources.gpus import GpuRequest
 from orchestrator_runtimes.guest_server_messages import server_name
 
 GUESTS: Final = "/guests"
-"""The folder of the guest servers' sockets, in every container."""
+"""A guest server's own folder in its container; in that of the run, what holds them all by the servers' names."""
 
 RUN_USER: Final = 10_001
 GUEST_USER: Final = 10_002
 """Of the first guest server; the next ones are users of their own."""
 _GROUP: Final = 10_000
-"""Of the shared folder, so that both users may use its sockets."""
+"""Of the shared folders, so that both users may use their sockets."""
 
-_SOCKETS_SIZE: Final = "64Mi"
+_SOCKETS_SIZE: Final = "1Mi"
 _SCRATCH_SIZE: Final = "1Gi"
 _START_SECONDS: Final = 120
 _GRACE_SECONDS: Final = 15
@@ -86,7 +86,10 @@ def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence
             ],
             "resources": _resources(binding.run),
             "securityContext": _restricted(RUN_USER),
-            "volumeMounts": [_mount("guests", GUESTS), _mount("run-scratch", "/tmp")],
+            "volumeMounts": [
+                _mount("run-scratch", "/tmp"),
+                *(_mount(_guests(number), f"{GUESTS}/{_server(need)}") for number, need in enumerate(needs)),
+            ],
         },
         pod={
             "serviceAccountName": binding.service_account,
@@ -102,8 +105,8 @@ def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence
                 _guest_server(number, need, binding, chosen.get(need)) for number, need in enumerate(needs)
             ],
             "volumes": [
-                {"name": "guests", "emptyDir": {"medium": "Memory", "sizeLimit": _SOCKETS_SIZE}},
                 _disk("run-scratch"),
+                *(_memory(_guests(number)) for number in range(len(needs))),
                 *(_disk(f"scratch-{number}") for number in range(len(needs))),
             ],
             "nodeSelector": selector,
@@ -158,8 +161,6 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
         need.framework,
         "--folder",
         GUESTS,
-        "--name",
-        server_name(need.framework, need.environment),
     ]
     return {
         "name": f"guests-{number}-{need.framework}",
@@ -174,7 +175,7 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
         },
         "resources": resources,
         "securityContext": _restricted(GUEST_USER + number),
-        "volumeMounts": [_mount("guests", GUESTS), _mount(f"scratch-{number}", "/tmp")],
+        "volumeMounts": [_mount(_guests(number), GUESTS), _mount(f"scratch-{number}", "/tmp")],
     }
 
 
@@ -191,6 +192,15 @@ def _gpu_type(need: AgentNeed, binding: LocationBinding, gpus: Sequence[GpuType]
             f" location may have {has}: change `gpu`, or ask the operator"
         )
     return min(fitting, key=lambda gpu: gpu.memory_mb)
+
+
+def _server(need: AgentNeed) -> str:
+    return server_name(need.framework, need.environment)
+
+
+def _guests(number: int) -> str:
+    """Return the volume of a guest server's socket: its own, or one server could take or fill another's place."""
+    return f"guests-{number}"
 
 
 def _resources(given: Resources) -> Manifest:
@@ -213,6 +223,10 @@ def _restricted(user: int) -> Manifest:
 
 def _mount(name: str, path: str) -> Manifest:
     return {"name": name, "mountPath": path}
+
+
+def _memory(name: str) -> Manifest:
+    return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": _SOCKETS_SIZE}}
 
 
 def _disk(name: str) -> Manifest:

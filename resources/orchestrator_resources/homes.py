@@ -13,6 +13,6 @@ def home_folder() -> Path:
 
 
 def guests_folder() -> Path | None:
-    """Return the folder of the guest servers' sockets, `ORCHESTRATOR_GUESTS`; None where guests are started here."""
+    """Return what holds the guest servers' folders, `ORCHESTRATOR_GUESTS`; None where guests are started here."""
     named = os.environ.get("ORCHESTRATOR_GUESTS")
     return Path(named).absolute() if named else None

@@ -70,7 +70,7 @@ class RuntimeSettings:
         prices: File of a table of prices for that gateway; None uses the one of its package.
         mcp_servers: File of the MCP servers behind that gateway; None means there are none.
         environment: Variables that every guest gets beside those of its framework.
-        guests: Folder of the sockets of guest servers, which start all guests in containers of their own; no
+        guests: Holds a folder for each guest server, which start all guests in containers of their own; no
             environment is needed here then. None starts guests here.
     """
 
@@ -354,13 +354,13 @@ class Runtimes:
         if self._settings.guests is None:
             return None
         exact = server_name(profile.name, self._environments.digest(profile.lock()))
-        for found in (server_socket(self._settings.guests, name) for name in (exact, profile.name)):
+        for found in (server_socket(self._settings.guests / name) for name in (exact, profile.name)):
             if found.is_socket():
                 return found
         raise AgentError(
             ErrorCode.AGENT_LOAD_FAILED,
-            f"no guest server of {profile.name!r} listens in {str(self._settings.guests)!r}, as {exact}.sock or"
-            f" {profile.name}.sock: this run needs a container of it",
+            f"no guest server of {profile.name!r} listens in {str(self._settings.guests)!r}, in the folder {exact} or"
+            f" {profile.name}: this run needs a container of it",
         )
 
 

@@ -38,20 +38,23 @@ class Served:
         process: The server.
         folder: Of its socket.
         framework: What it serves.
-        name: Of its socket.
         temporary: Where its guests' folders are.
     """
 
     process: "subprocess.Popen[str]"
     folder: Path
     framework: str
-    name: str
     temporary: Path
 
     @property
     def socket(self) -> Path:
         """Where it listens."""
-        return server_socket(self.folder, self.name)
+        return server_socket(self.folder)
+
+    @property
+    def guests_folder(self) -> Path:
+        """What a run is told: it holds the folders of all servers."""
+        return self.folder.parent
 
     def command(self, profile: FrameworkProfile, **more: Any) -> GuestCommand:
         """Return how its guests are started."""
@@ -68,7 +71,7 @@ class Served:
 
     def check(self) -> int:
         """Ask as a startup probe does, and return the exit status."""
-        asked = words(sys.executable, self.framework, self.folder, "--name", self.name, "--check")
+        asked = words(sys.executable, self.framework, self.folder, "--check")
         return subprocess.run(asked, check=False).returncode
 
 
@@ -95,9 +98,9 @@ def guest_server(
         more: Further words of its command line.
         python: The framework's interpreter.
         path: PYTHONPATH; None offers the fake framework.
-        name: Of the socket; None is the framework's.
+        name: Of its folder; None is the framework's.
     """
-    folder, temporary = place / "sockets", place / "temporary"
+    folder, temporary = place / "sockets" / (name or framework), place / "temporary"
     for made in (folder, temporary):
         made.mkdir(parents=True, exist_ok=True)
     if path is None:
@@ -107,12 +110,10 @@ def guest_server(
         )
         (offered / "growing.py").write_text(GROWING)
     environment = {**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)}
-    more = more if name is None else (*more, "--name", name)
-    name = name or framework
     with subprocess.Popen(words(python, framework, folder, *more), env=environment, text=True) as process:
-        served = Served(process=process, folder=folder, framework=framework, name=name, temporary=temporary)
+        served = Served(process=process, folder=folder, framework=framework, temporary=temporary)
         try:
-            wait_until(lambda: process.poll() is not None or answers(folder, name), "the server answers")
+            wait_until(lambda: process.poll() is not None or answers(folder), "the server answers")
             yield served
         finally:
             process.terminate()

@@ -90,7 +90,7 @@ def test_a_guest_runs_agents_and_its_words_come_over(
 def test_the_folders_group_may_connect_and_nobody_else(short: Path) -> None:
     with guest_server(short) as served:
         assert served.socket.stat().st_mode & 0o777 == 0o660
-        assert os.listdir(served.folder) == ["fake.sock"]
+        assert os.listdir(served.folder) == ["guests.sock"]
     assert not os.listdir(served.folder)
     assert served.check() == 1
 

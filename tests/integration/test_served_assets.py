@@ -22,7 +22,7 @@ from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.errors import AgentError
-from orchestrator_runtimes.guest_server_messages import server_name
+from orchestrator_runtimes.guest_server_messages import server_name, server_socket
 from orchestrator_runtimes.profiles import installed_frameworks
 from tests.integration.agent_materializations import failure, fake_agent, materialize
 from tests.integration.guest_servers import guest_server, image
@@ -58,7 +58,7 @@ def test_an_asset_whose_served_guest_is_killed_repeats_no_model_call(
 ) -> None:
     asset = agent_asset(fake_agent(retries=RetrySpec(max=2)), asset=dg.AssetSpec("mine"))
     with guest_server(short) as served:
-        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.folder))
+        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.guests_folder))
         monkeypatch.setenv("ORCHESTRATOR_HOME", str(short / "no-environments"))
 
         def kill() -> None:
@@ -83,7 +83,7 @@ def test_an_asset_whose_guest_server_is_killed_fails_and_succeeds_with_the_next(
 ) -> None:
     asset = agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))
     with guest_server(short) as served:
-        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.folder))
+        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.guests_folder))
         served.process.kill()
         served.process.wait(30)
         monkeypatch.setattr("orchestrator_runtimes.guest_server_connections.ANSWER_SECONDS", 0.5)
@@ -101,8 +101,8 @@ def test_a_framework_without_a_guest_server_is_named(
     monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(tmp_path))
     code, why = failure(materialize([agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))], endpoint))
     assert code == "agent_load_failed"
-    assert f"no guest server of 'fake' listens in '{tmp_path}', as fake-" in why
-    assert "or fake.sock: this run needs a container of it" in why
+    assert f"no guest server of 'fake' listens in '{tmp_path}', in the folder fake-" in why
+    assert "or fake: this run needs a container of it" in why
 
 
 @pytest.mark.usefixtures("fake_framework")
@@ -112,8 +112,10 @@ def test_of_several_servers_of_a_framework_the_one_of_the_environment_is_taken(
     name = server_name("fake", lock_digest(FAKE.lock()))
     with guest_server(short, name=name) as served, socket.socket(socket.AF_UNIX) as other:
         assert served.check() == 0
-        other.bind(str(served.folder / "fake.sock"))
-        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.folder))
+        plain = served.guests_folder / "fake"
+        plain.mkdir()
+        other.bind(str(server_socket(plain)))
+        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.guests_folder))
         assert materialize([agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))], endpoint).success
 
 
@@ -123,7 +125,7 @@ def test_gpus_of_guests_elsewhere_are_not_looked_for_here(
 ) -> None:
     asset = agent_asset(fake_agent(gpu=GpuSpec(type="H100")), asset=dg.AssetSpec("mine"))
     with guest_server(short) as served:
-        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.folder))
+        monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.guests_folder))
         assert materialize([asset], endpoint).success
 
 

@@ -1,7 +1,9 @@
 """Serve guests of one framework to a trusted side in another container.
 
 `python -m orchestrator_runtimes.guest_server --framework NAME --folder DIR` runs in the framework's container and
-listens on DIR/NAME.sock. Each connection gets one guest, which ends with it. `--check` asks whether a server answers.
+listens on DIR/guests.sock. Each connection gets one guest, which ends with it. `--check` asks whether a server answers.
+
+The folder is this server's alone: the trusted side sees it under a name of its own choice, beside those of others.
 """
 
 import argparse
@@ -193,13 +195,13 @@ async def _refuse(control: socket.socket, told: Refused) -> None:
             await asyncio.get_running_loop().sock_sendall(control, dump(encode(Told(told=told))) + b"\n")
 
 
-def listen(folder: Path, name: str) -> socket.socket:
+def listen(folder: Path) -> socket.socket:
     """Return the server's socket, which has its name only once it listens; the folder's group may connect.
 
     Raises:
         OSError: It cannot be made there.
     """
-    new = folder / f".{name}.{os.getpid()}"
+    new = folder / f".{os.getpid()}"
     listener = socket.socket(socket.AF_UNIX)
     listener.setblocking(False)
     try:
@@ -207,7 +209,7 @@ def listen(folder: Path, name: str) -> socket.socket:
         listener.bind(str(new))
         new.chmod(0o660)
         listener.listen()
-        new.rename(server_socket(folder, name))
+        new.rename(server_socket(folder))
     except BaseException:
         listener.close()
         new.unlink(missing_ok=True)
@@ -215,7 +217,7 @@ def listen(folder: Path, name: str) -> socket.socket:
     return listener
 
 
-async def serve(profile: FrameworkProfile, folder: Path, name: str, most: int) -> None:
+async def serve(profile: FrameworkProfile, folder: Path, most: int) -> None:
     """Serve guests of a framework until a signal ends it.
 
     Raises:
@@ -224,20 +226,20 @@ async def serve(profile: FrameworkProfile, folder: Path, name: str, most: int) -
     server = GuestServer(profile, most)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
-    with listen(folder, name) as listener:
-        print(f"serves guests of {profile.title} at {server_socket(folder, name)}", file=sys.stderr)
+    with listen(folder) as listener:
+        print(f"serves guests of {profile.title} at {server_socket(folder)}", file=sys.stderr)
         try:
             await server.serve(listener)
         finally:
-            server_socket(folder, name).unlink(missing_ok=True)
+            server_socket(folder).unlink(missing_ok=True)
 
 
-def answers(folder: Path, name: str) -> bool:
+def answers(folder: Path) -> bool:
     """Return whether a server takes connections there, and looks at them."""
     with socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(HELLO_SECONDS)
         try:
-            asking.connect(str(server_socket(folder, name)))
+            asking.connect(str(server_socket(folder)))
             asking.shutdown(socket.SHUT_WR)
             return asking.recv(1) == b""
         except OSError:
@@ -250,7 +252,10 @@ def main() -> int:
     most = (os.cpu_count() or 1) + 1
     parser.add_argument("--framework", required=True, help="name of the framework of this image")
     parser.add_argument(
-        "--folder", required=True, type=Path, help="of the socket, shared with the trusted side"
+        "--folder",
+        required=True,
+        type=Path,
+        help="of its socket: shared with the trusted side and nobody else",
     )
     parser.add_argument(
         "--most", type=int, default=most, help="guests at once; default one for each core, + 1"
@@ -258,13 +263,9 @@ def main() -> int:
     parser.add_argument(
         "--check", action="store_true", help="only say, by the status, whether a server answers"
     )
-    parser.add_argument(
-        "--name", help="of the socket, where several serve one framework; default the framework's"
-    )
     options = parser.parse_args()
-    name = options.name or options.framework
     if options.check:
-        return 0 if answers(options.folder, name) else 1
+        return 0 if answers(options.folder) else 1
     try:
         found = installed_frameworks()
         if options.framework not in found:
@@ -274,7 +275,7 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 2
-        asyncio.run(serve(found[options.framework], options.folder, name, options.most))
+        asyncio.run(serve(found[options.framework], options.folder, options.most))
     except (AgentError, OSError) as error:
         print(f"the guest server of {options.framework!r} cannot run: {error}", file=sys.stderr)
         return 2

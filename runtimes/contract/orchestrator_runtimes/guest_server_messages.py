@@ -88,10 +88,13 @@ class Told:
 
 
 def server_name(framework: str, environment: str) -> str:
-    """Return the name of a server whose folder has several of one framework; `environment` is a lock's digest."""
+    """Return what the folder of an environment's server is called; `environment` is a lock's digest.
+
+    A framework's name alone is that of its only server.
+    """
     return f"{framework}-{environment[:12]}"
 
 
-def server_socket(folder: Path, name: str) -> Path:
-    """Return where a guest server listens; its name is its framework's unless it was started with another one."""
-    return folder / f"{name}.sock"
+def server_socket(folder: Path) -> Path:
+    """Return where a guest server listens in its folder, which no other server sees: a guest may write to it."""
+    return folder / "guests.sock"

@@ -8,9 +8,10 @@ import pytest
 from pydantic import BaseModel
 
 from orchestrator_cluster.bindings import Bindings, GpuType, LocationBinding, Toleration, read_bindings
-from orchestrator_cluster.pods import Refused, run_pod
+from orchestrator_cluster.pods import GUESTS, Refused, run_pod
 from orchestrator_resources.agent_needs import AgentNeed
 from orchestrator_resources.gpus import GpuRequest
+from orchestrator_runtimes.guest_server_messages import server_name
 
 PLAIN = AgentNeed(framework="langgraph", environment="0" * 64)
 OTHER = AgentNeed(framework="agno", environment="1" * 64)
@@ -86,22 +87,26 @@ def test_no_container_may_do_more_than_pod_security_restricted_allows() -> None:
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
-def test_guests_are_another_user_and_share_a_folder_in_memory_and_nothing_else() -> None:
+def test_guests_are_other_users_and_share_a_folder_in_memory_with_the_run_and_nothing_with_each_other() -> (
+    None
+):
     made = pod(PLAIN, OTHER)
     run, servers = made["container"], made["pod"]["initContainers"]
     assert run["securityContext"]["runAsUser"] not in {
         server["securityContext"]["runAsUser"] for server in servers
     }
     assert len({server["securityContext"]["runAsUser"] for server in servers}) == len(servers)
-    mounts: list[set[str]] = [
-        {mount["name"] for mount in container["volumeMounts"]} for container in [run, *servers]
-    ]
-    assert all(one & other == {"guests"} for one, other in combinations(mounts, 2))
-    volumes = {volume["name"]: volume["emptyDir"] for volume in made["pod"]["volumes"]}
-    assert (
-        volumes.keys() == {name for names in mounts for name in names}
-        and volumes["guests"]["medium"] == "Memory"
+    own, *theirs = (
+        {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        for container in [run, *servers]
     )
+    volumes = {volume["name"]: volume["emptyDir"] for volume in made["pod"]["volumes"]}
+    assert volumes.keys() == {name for names in (own, *theirs) for name in names}
+    assert not any(one.keys() & other.keys() for one, other in combinations(theirs, 2))
+    for need, mounts in zip((PLAIN, OTHER), theirs, strict=True):
+        (shared,) = own.keys() & mounts.keys()
+        assert volumes[shared]["medium"] == "Memory" and mounts[shared] == GUESTS
+        assert own[shared] == f"{GUESTS}/{server_name(need.framework, need.environment)}"
     assert not any("env" in server or "envFrom" in server for server in servers)
 
 

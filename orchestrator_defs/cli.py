@@ -11,6 +11,7 @@ from orchestrator_defs.compat_command import compat
 from orchestrator_defs.conformance_commands import conformance
 from orchestrator_defs.doctor_command import doctor
 from orchestrator_defs.gateway_command import gateway
+from orchestrator_defs.images_commands import images
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
 from orchestrator_defs.spend_command import spend
 from orchestrator_runtimes.errors import AgentError
@@ -56,4 +57,5 @@ main.add_command(approvals)
 main.add_command(conformance)
 main.add_command(compat)
 main.add_command(gateway)
+main.add_command(images)
 main.add_command(spend)

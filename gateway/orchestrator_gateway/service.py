@@ -1,5 +1,6 @@
 """A gateway that runs by itself, for many runs and machines: configured by a file, ended by a signal."""
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.assembly import Parts, serving
+from orchestrator_gateway.journal import JournalUnavailable
 from orchestrator_gateway.reloading import Reloading
 from orchestrator_gateway.resolution import resolve
+from orchestrator_gateway.settings_files import BadConfiguration
+from orchestrator_gateway.telemetry import TelemetryUnavailable
 
 LOG: Final = logging.getLogger("orchestrator_gateway")
 
@@ -75,3 +79,23 @@ def _allow_many_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def main() -> int:
+    """Run `python -m orchestrator_gateway.service`, which needs no command line of Dagster's, and return its status."""
+    parser = argparse.ArgumentParser(prog="orchestrator_gateway.service", description=__doc__)
+    parser.add_argument("--config", required=True, type=Path, help="configuration file (YAML)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default 127.0.0.1")
+    parser.add_argument("--port", default=8900, type=int, help="default 8900")
+    parser.add_argument("--drain-seconds", default=60.0, type=float, help="for calls on their way at the end")
+    options = parser.parse_args()
+    try:
+        asyncio.run(serve(options.config, options.host, options.port, options.drain_seconds))
+    except (BadConfiguration, JournalUnavailable, TelemetryUnavailable, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,6 +3,8 @@
 import json
 import secrets
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -185,3 +187,23 @@ def test_a_file_can_be_checked_without_serving(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text(text)
     told = succeeds("orchestrator", "gateway", "--config", "gateway.yaml", "--check", folder=tmp_path)
     assert told == "gateway.yaml: can be used\n"
+
+
+def test_it_runs_without_the_command_line_as_in_its_image(tmp_path: Path, upstream: ModelEndpoint) -> None:
+    configuration = {
+        "secret": {"file": "secret"},
+        "journal": {"sqlite": "journal.db"},
+        **to(upstream.base_url),
+    }
+    (tmp_path / "secret").write_text(secrets.token_hex(32))
+    words = [sys.executable, "-m", "orchestrator_gateway.service", "--port", "0", "--config"]
+    (tmp_path / "gateway.yaml").write_text(json.dumps(configuration))
+    with subprocess.Popen([*words, tmp_path / "gateway.yaml"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None and "serving at http://127.0.0.1:" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    (tmp_path / "gateway.yaml").write_text("upstreams: [")
+    done = subprocess.run(
+        [*words, tmp_path / "gateway.yaml"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1 and "gateway.yaml: line 1" in done.stderr and "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from orchestrator_tools.cluster.buildah import buildah_command, buildah_environment
 from orchestrator_tools.cluster.caches import cached, digest_of, remove
 from orchestrator_tools.cluster.commands import ClusterError, run
 from orchestrator_tools.cluster.debian import RELEASE, tree_environment, unpacked_packages
@@ -25,12 +26,6 @@ BOOTSTRAP_SECONDS: Final = 900.0
 BUILD_SECONDS: Final = 3_600.0
 TAR_SECONDS: Final = 300.0
 
-_ALONE: Final = """\
-mount -t overlay -o "lowerdir=$1:$2" overlay "$2" && mount -t tmpfs tmpfs /var/lib && shift 2 && exec "$@"
-"""
-"""buildah starts itself again without its variables, so its libraries must be where the machine's are; and it keeps
-more in `/var/lib` than it can be told to keep elsewhere."""
-_SETTINGS: Final = '[network]\nnetwork_config_dir = "/var/lib/networks"\n'
 _LEFT_OUT: Final = (
     "./dev/*",
     "./var/cache/apt/*",
@@ -148,7 +143,6 @@ def build_image(
     file = dockerfile or context / "Dockerfile"
     build = [
         "build",
-        "--isolation=chroot",
         "--layers",
         f"--file={file}",
         f"--tag={name}",
@@ -158,28 +152,7 @@ def build_image(
     enter = [] if network is None else ["nsenter", f"--net={network}", "--"]
     archive.unlink(missing_ok=True)
     push = ["push", name, f"docker-archive:{archive}:{name}"]
-    settings = cache / "buildah" / "containers.conf"
-    settings.parent.mkdir(exist_ok=True)
-    settings.write_text(_SETTINGS)
-    environment = {**tree_environment(tree), "CONTAINERS_CONF": str(settings)}
+    environment = buildah_environment(tree, cache)
     for words in (pulled, build, push):
         run([*enter, *buildah_command(tree, cache, words)], seconds=BUILD_SECONDS, environment=environment)
     return archive
-
-
-def buildah_command(tree: Path, cache: Path, words: list[str]) -> list[str]:
-    """Return a command of buildah, with a store of its own in the cache and mounts of its own."""
-    store = cache / "buildah"
-    configuration = tree / "etc" / "containers"
-    options = [
-        f"--root={store / 'store'}",
-        f"--runroot={store / 'run'}",
-        "--storage-driver=overlay",
-        f"--registries-conf={configuration / 'registries.conf'}",
-    ]
-    signed = f"--signature-policy={configuration / 'policy.json'}"
-    verb, *rest = words
-    (libraries,) = tree.glob("usr/lib/*-linux-gnu")
-    here = f"/{libraries.relative_to(tree)}"
-    alone = ["unshare", "--mount", "sh", "-c", _ALONE, "sh", str(libraries), here]
-    return [*alone, "buildah", *options, verb, signed, *rest]

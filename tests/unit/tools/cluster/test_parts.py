@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator_tools.cluster.buildah import buildah_command
 from orchestrator_tools.cluster.caches import cached, digest_of
 from orchestrator_tools.cluster.cgroups import hand_down_controllers, hierarchies
 from orchestrator_tools.cluster.commands import ClusterError, run, tail
@@ -29,7 +30,7 @@ from orchestrator_tools.cluster.go_programs import (
     version_of,
 )
 from orchestrator_tools.cluster.image_archives import layer_of_programs, write_image
-from orchestrator_tools.cluster.images import buildah_command, tar_command
+from orchestrator_tools.cluster.images import tar_command
 
 OS_RELEASE = 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_CODENAME=bookworm\nID=debian\n'
 

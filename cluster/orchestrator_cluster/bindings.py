@@ -1,12 +1,16 @@
 """What each code location may have on the cluster: control-plane data, which no code location can change."""
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 _NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+_REPOSITORY: Final = r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
+_OF_REPOSITORY: Final = re.compile(r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+"""What may follow a repository's name: a tag, a digest."""
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Quantity = Annotated[str, Field(pattern=_QUANTITY)]
@@ -62,7 +66,8 @@ class LocationBinding(_Strict):
         tenant: Whose it is.
         namespace: Where its runs are.
         service_account: Of their pods; no container is given its token.
-        image: Image of the location, in which Dagster runs.
+        image: Image of the location, in which Dagster runs; None takes the one that its code server names.
+        repositories: Where that one must come from: repositories without tag, such as `registry.example/acme/agents`.
         images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one.
         run: What the container that runs Dagster gets.
         guest: What each guest server gets.
@@ -76,7 +81,8 @@ class LocationBinding(_Strict):
     tenant: Name
     namespace: Name
     service_account: Name = "default"
-    image: str = Field(min_length=1)
+    image: str | None = Field(default=None, min_length=1)
+    repositories: Sequence[Annotated[str, Field(pattern=_REPOSITORY)]] = ()
     images: Mapping[str, str] = {}
     run: Resources = Resources()
     guest: Resources = Resources()
@@ -85,6 +91,19 @@ class LocationBinding(_Strict):
     node_selector: Mapping[str, str] = {}
     tolerations: Sequence[Toleration] = ()
     priority_class: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_an_image(self) -> Self:
+        if (self.image is None) == (not self.repositories):
+            raise ValueError("either `image`, or `repositories` that the code server's own may come from")
+        return self
+
+    def takes_image(self, named: str) -> bool:
+        """Return whether an image that a code server names comes from one of the location's repositories."""
+        return any(
+            named.startswith(repository) and _OF_REPOSITORY.fullmatch(named, len(repository))
+            for repository in self.repositories
+        )
 
 
 class Bindings(_Strict):

@@ -49,13 +49,16 @@ class RunPod:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence[GpuType]) -> RunPod:
+def run_pod(
+    needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence[GpuType], named: str | None = None
+) -> RunPod:
     """Return the pod of a run.
 
     Args:
         needs: Of its agents.
         binding: What its location may have.
         gpus: Kinds of GPUs of the cluster.
+        named: The image that the location's code server names as its own; None where it names none.
 
     Raises:
         Refused: It asks for more, or for an image that the location does not have.
@@ -79,7 +82,7 @@ def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence
         tolerations += gpu.tolerations
     return RunPod(
         container={
-            "image": binding.image,
+            "image": binding.image or _own_image(binding, named),
             "env": [
                 {"name": "ORCHESTRATOR_GUESTS", "value": GUESTS},
                 {"name": "ORCHESTRATOR_TENANT", "value": binding.tenant},
@@ -115,6 +118,20 @@ def run_pod(needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence
         },
         labels={"orchestrator/tenant": binding.tenant},
     )
+
+
+def _own_image(binding: LocationBinding, named: str | None) -> str:
+    """Return the image that a code server names, if it is one of the location's."""
+    if named is None:
+        raise Refused(
+            "the location's code server names no image: set DAGSTER_CURRENT_IMAGE there, or have the operator bind one"
+        )
+    if not binding.takes_image(named):
+        raise Refused(
+            f"the location's code server names the image {named[:200]!r}, and the location may have those of"
+            f" {', '.join(binding.repositories)}: push it there, or ask the operator"
+        )
+    return named
 
 
 def _one_for_each_environment(needs: Sequence[AgentNeed]) -> list[AgentNeed]:

@@ -48,7 +48,9 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         binding = self._binding(dagster_run)
         _refuse_own_wishes(dagster_run)
-        pod = run_pod(self._needs(dagster_run), binding, self.bindings.gpus)
+        origin = dagster_run.job_code_origin
+        named = None if origin is None else origin.repository_origin.container_image
+        pod = run_pod(self._needs(dagster_run), binding, self.bindings.gpus, named)
         own = K8sContainerContext(
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,

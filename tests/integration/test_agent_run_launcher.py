@@ -205,3 +205,23 @@ def test_a_location_that_is_not_bound_runs_nothing(tmp_path: Path, api: ApiServe
     _, said = platform.launch("one_agent")
     assert "the code location 'definitions.py' is bound to no namespace; there are other" in said
     assert api.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [
+        ("registry.example/acme/agents:7", None),
+        ("registry.example/other/agents:7", "the location may have those of registry.example/acme/agents"),
+    ],
+)
+def test_the_image_that_a_code_server_names_is_taken_from_an_own_repository_alone(
+    tmp_path: Path, api: ApiServer, named: str, why: str | None
+) -> None:
+    location = {**LOCATION, "image": None, "repositories": ["registry.example/acme/agents"]}
+    platform = Platform(tmp_path, api, {**BINDINGS, "locations": {"definitions.py": location}})
+    _, said = platform.launch("one_agent", DAGSTER_CURRENT_IMAGE=named)
+    if why is None:
+        (container,) = platform.pod()["containers"]
+        assert container["image"] == named
+    else:
+        assert why in said and api.jobs == []

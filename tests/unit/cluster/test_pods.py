@@ -164,6 +164,22 @@ def test_what_is_asked_beyond_is_refused_by_name(
         pod(*needs, **changes)
 
 
+def own_image(named: str | None) -> Any:
+    _, bindings = bound()
+    written = {"tenant": "acme", "namespace": "acme", "repositories": ["acme/agents"]}
+    return run_pod([], LocationBinding.model_validate(written), bindings.gpus, named).container["image"]
+
+
+def test_a_location_may_name_an_image_of_its_own_repository() -> None:
+    assert own_image("acme/agents:2") == "acme/agents:2"
+    with pytest.raises(
+        Refused, match="names the image 'other/agents:2', and the location may have .* acme/agents"
+    ):
+        own_image("other/agents:2")
+    with pytest.raises(Refused, match="names no image: set DAGSTER_CURRENT_IMAGE"):
+        own_image(None)
+
+
 CHANGED: dict[type[BaseModel], dict[str, Any]] = {
     LocationBinding: {
         "tenant": "other",
@@ -178,7 +194,11 @@ CHANGED: dict[type[BaseModel], dict[str, Any]] = {
         "gpu_types": ["H100"],
     },
 }
-ELSEWHERE = {"namespace": "the launcher's, where the job is made", "max_gpus": "a bound: see the refusals"}
+ELSEWHERE = {
+    "namespace": "the launcher's, where the job is made",
+    "max_gpus": "a bound: see the refusals",
+    "repositories": "a bound of the image that a code server names",
+}
 
 
 def test_every_field_of_a_binding_reaches_the_manifest() -> None:

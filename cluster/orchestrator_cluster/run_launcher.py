@@ -11,7 +11,9 @@ from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import USER_DEFINED_K8S_CONFIG_KEY, UserDefinedDagsterK8sConfig
 
 from orchestrator_cluster.bindings import Bindings, LocationBinding, read_bindings
+from orchestrator_cluster.lost_pods import Manifest, has_begun
 from orchestrator_cluster.pods import Refused, run_pod
+from orchestrator_cluster.run_jobs import remove_job, run_pods
 from orchestrator_resources.agent_needs import AgentNeed, BadNeed, needs_of
 
 
@@ -73,6 +75,43 @@ class AgentRunLauncher(K8sRunLauncher):
                 ),
             )
         )
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Return where runs may be."""
+        return sorted({location.namespace for location in self.bindings.locations.values()})
+
+    def run_pods(self, namespace: str) -> list[Manifest]:
+        """Return the pods of runs in a namespace that did not succeed.
+
+        Raises:
+            ClusterAway: The API server does not tell.
+        """
+        return run_pods(self._api_client, namespace)
+
+    def remove_job(self, run: DagsterRun) -> None:
+        """Remove the job of a run with its pods, if it is there.
+
+        Raises:
+            ClusterAway: The API server does not do it.
+            Refused: Its location is bound no more.
+        """
+        remove_job(self._api_client, self._binding(run).namespace, run.run_id)
+
+    def terminate(self, run_id: str) -> bool:
+        """End a run, and say so at once where its container never ran: nobody else would, for minutes.
+
+        Raises:
+            ClusterAway: The API server does not answer.
+        """
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        began = any(map(has_begun, run_pods(self._api_client, self._binding(run).namespace, run_id)))
+        ended = bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        if ended and not began:
+            self._instance.report_run_canceled(run, "The run was canceled before its container ran.")
+        return ended
 
     def _binding(self, run: DagsterRun) -> LocationBinding:
         origin = run.remote_job_origin

@@ -1,157 +1,17 @@
 """Runs launched by Dagster's own command line: the job that the API server is asked for."""
 
-import json
-import os
-import subprocess
-import threading
-from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.integration.command_lines import BIN
-
-SECONDS = 100
-DEFINITIONS = """\
-import dagster as dg
-from orchestrator_assets import AgentSpec, PortableSpec, agent_asset
-from orchestrator_assets.agent_specs import GpuSpec
-from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
-
-def agent(key, framework, **more):
-    spec = AgentSpec(framework=framework, portable=PortableSpec(instructions="Help."), prompt="hello", **more)
-    return agent_asset(spec, asset=dg.AssetSpec(key))
-
-@dg.asset(op_tags={"dagster-k8s/config": {"container_config": {"image": "mine"}}})
-def wishes() -> None: ...
-
-defs = dg.Definitions(
-    assets=[agent("one", "langgraph"), agent("two", "agno", gpu=GpuSpec(type="H100")), wishes],
-    jobs=[
-        dg.define_asset_job("agents", ["one", "two"]),
-        dg.define_asset_job("one_agent", ["one"]),
-        dg.define_asset_job("tagged", ["one"], tags={"dagster-k8s/config": {"container_config": {"image": "mine"}}}),
-        dg.define_asset_job("wished", ["wishes"]),
-    ],
-    resources={"agent_runtimes": AGENT_RUNTIMES},
-)
-"""
-LOCATION = {
-    "tenant": "acme",
-    "namespace": "acme-runs",
-    "service_account": "acme-runner",
-    "image": "acme:1",
-    "images": {"langgraph": "langgraph:1", "agno": "agno:1"},
-    "max_gpus": 1,
-    "gpu_types": ["H100"],
-}
-BINDINGS = {
-    "locations": {"definitions.py": LOCATION},
-    "gpus": [{"name": "H100", "memory_mb": 81_559}],
-}
-
-
-class ApiServer(ThreadingHTTPServer):
-    """Takes jobs as an API server does, and keeps them."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.jobs: list[tuple[str, Any]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        assert isinstance(self.server, ApiServer)
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.jobs.append((self.path, json.loads(body)))
-        self.send_response(201)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+from tests.integration.api_servers import BINDINGS, LOCATION, ApiServer, Platform, api_server
 
 
 @pytest.fixture
 def api() -> Iterator[ApiServer]:
-    with ApiServer() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with api_server() as server:
         yield server
-        server.shutdown()
-        thread.join()
-
-
-class Platform:
-    """An instance whose runs go to a cluster."""
-
-    def __init__(self, folder: Path, api: ApiServer, bindings: Mapping[str, Any]) -> None:
-        self._folder, self._api = folder, api
-        (folder / "definitions.py").write_text(DEFINITIONS)
-        cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{api.server_address[1]}"}}
-        context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
-        (folder / "kubeconfig").write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "clusters": [cluster],
-                    "contexts": [context],
-                    "users": [{"name": "u", "user": dict[str, str]()}],
-                    "current-context": "c",
-                }
-            )
-        )
-        config = {
-            "service_account_name": "unused",
-            "instance_config_map": "instance",
-            "dagster_home": "/opt/dagster",
-            "load_incluster_config": False,
-            "kubeconfig_file": str(folder / "kubeconfig"),
-            "bindings": dict(bindings),
-        }
-        launcher = {
-            "module": "orchestrator_cluster.run_launcher",
-            "class": "AgentRunLauncher",
-            "config": config,
-        }
-        (folder / "home").mkdir()
-        (folder / "home" / "dagster.yaml").write_text(
-            yaml.safe_dump(
-                {
-                    "run_launcher": launcher,
-                    "run_coordinator": {
-                        "module": "dagster.core.run_coordinator",
-                        "class": "DefaultRunCoordinator",
-                    },  # no daemon here
-                    "telemetry": {"enabled": False},
-                }
-            )
-        )
-
-    def launch(self, job: str, **environment: str) -> tuple[int, str]:
-        """Launch a job; return the exit status and what was printed."""
-        done = subprocess.run(
-            [BIN / "dagster", "job", "launch", "-f", "definitions.py", "-j", job],
-            check=False,
-            cwd=self._folder,
-            env={**os.environ, "DAGSTER_HOME": str(self._folder / "home"), **environment},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def pod(self) -> Any:
-        """Return the spec of the pod of the only job."""
-        ((path, job),) = self._api.jobs
-        assert path == "/apis/batch/v1/namespaces/acme-runs/jobs"
-        return job["spec"]["template"]["spec"]
 
 
 @pytest.fixture

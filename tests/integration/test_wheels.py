@@ -45,7 +45,9 @@ ELSEWHERE = {
     "orchestrator_gateway.postgres_journal": "psycopg",
     "orchestrator_gateway.postgres_ledger": "psycopg",
     "orchestrator_resources.postgres_state": "psycopg",
+    "orchestrator_cluster.run_jobs": "dagster_k8s",
     "orchestrator_cluster.run_launcher": "dagster_k8s",
+    "orchestrator_cluster.run_watch": "dagster_k8s",
 }
 """A script that runs in an environment of its own, and what comes with an extra; and what they miss here."""
 

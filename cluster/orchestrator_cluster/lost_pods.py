@@ -1,0 +1,108 @@
+"""Why a pod can do its run no more, or waits: read from what the cluster says of it, as pure functions.
+
+Dagster asks after a run's job only while the run's own container works, and hears nothing of sidecars. Kubernetes
+starts a sidecar again that died, without the guests that the run had in it.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+RUN_CONTAINER: Final = "dagster"
+"""The container that runs Dagster, as dagster-k8s calls it."""
+
+_HOPELESS: Final = frozenset(
+    {
+        "CreateContainerConfigError",  # a secret or config map is missing
+        "CreateContainerError",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "ImagePullBackOff",  # the first try is `ErrImagePull`; this is after it
+        "InvalidImageName",
+        "RunContainerError",
+    }
+)
+_WORDS: Final = 500
+"""Characters of what the cluster says that are passed on."""
+
+Manifest = Mapping[str, Any]
+
+
+def loss_of(pod: Manifest) -> str | None:
+    """Return why a pod can do its run no more, in one line; None when it works, waits, or has done it.
+
+    Args:
+        pod: As the API server tells it, in JSON.
+    """
+    status: Manifest = pod.get("status", {})
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return _told(f"the pod is taken away ({condition.get('reason', '')})", condition.get("message"))
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return _told(f"the pod was ended by the cluster ({status['reason']})", status.get("message"))
+    if pod["metadata"].get("deletionTimestamp"):
+        return None  # whoever deletes it knows why
+    own, sidecars = _statuses(status)
+    for one in (*sidecars, *([own] if own else [])):
+        waiting: Manifest = one.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in _HOPELESS:
+            return _told(
+                f"the container {one['name']!r} cannot start ({waiting['reason']})", waiting.get("message")
+            )
+    ended: Manifest | None = own.get("state", {}).get("terminated")
+    if ended is not None:
+        return None if ended["exitCode"] == 0 else _end(pod, own, ended)
+    for one in sidecars:
+        ended = one.get("state", {}).get("terminated") or one.get("lastState", {}).get("terminated")
+        if ended is not None:
+            return f"{_end(pod, one, ended)}; the run's guests in it are lost"
+    return None
+
+
+def wait_of(pod: Manifest) -> str | None:
+    """Return why a pod is on no node yet, in one line; None when it is on one, or nobody has looked for one."""
+    for condition in pod.get("status", {}).get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            return _told("the pod waits for a node that has room for it", condition.get("message"))
+    return None
+
+
+def has_begun(pod: Manifest) -> bool:
+    """Return whether the run's own container has ever run."""
+    own, _ = _statuses(pod.get("status", {}))
+    return any(
+        part in own.get(state, {}) for state in ("state", "lastState") for part in ("running", "terminated")
+    )
+
+
+def _statuses(status: Manifest) -> tuple[Manifest, list[Manifest]]:
+    """Return what is said of the run's own container, and of the others."""
+    everyone: Iterator[Manifest] = (
+        one for part in ("initContainerStatuses", "containerStatuses") for one in status.get(part) or ()
+    )
+    by_name = {one["name"]: one for one in everyone}
+    return by_name.pop(RUN_CONTAINER, {}), list(by_name.values())
+
+
+def _end(pod: Manifest, one: Manifest, ended: Manifest) -> str:
+    name = one["name"]
+    if ended.get("reason") == "OOMKilled":
+        limit = _memory(pod, name)
+        return f"the container {name!r} was ended for its memory (OOMKilled): it may have {limit}"
+    signal = ended["exitCode"] - 128
+    how = f"signal {signal}" if signal > 0 else f"status {ended['exitCode']}"
+    return _told(
+        f"the container {name!r} ended with {how} ({ended.get('reason', 'Error')})", ended.get("message")
+    )
+
+
+def _memory(pod: Manifest, name: str) -> str:
+    spec: Manifest = pod.get("spec", {})
+    for one in (*spec.get("initContainers", ()), *spec.get("containers", ())):
+        if one["name"] == name:
+            return str(one.get("resources", {}).get("limits", {}).get("memory", "no more"))
+    return "no more"
+
+
+def _told(what: str, message: str | None) -> str:
+    words = " ".join((message or "").split())[:_WORDS]
+    return f"{what}: {words}" if words else what

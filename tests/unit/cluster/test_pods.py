@@ -173,7 +173,7 @@ def own_image(named: str | None) -> Any:
 def test_a_location_may_name_an_image_of_its_own_repository() -> None:
     assert own_image("acme/agents:2") == "acme/agents:2"
     with pytest.raises(
-        Refused, match="names the image 'other/agents:2', and the location may have .* acme/agents"
+        Refused, match=r"names the image 'other/agents:2', and the location may have .* acme/agents"
     ):
         own_image("other/agents:2")
     with pytest.raises(Refused, match="names no image: set DAGSTER_CURRENT_IMAGE"):

@@ -258,7 +258,7 @@ def test_a_table_of_prices_that_is_wrong_is_told_by_name(tmp_path: Path, upstrea
     prices = tmp_path / "prices.yaml"
     prices.write_text("models: {}")
     gateway = LocalGateway(tmp_path / "journal.db", ModelAddress(base_url=upstream.base_url), prices=prices)
-    with pytest.raises(AgentError, match="did not start") as caught:
+    with pytest.raises(AgentError, match="ended at its start") as caught:
         gateway.ready()
     assert f"{prices}: version: missing" in str(caught.value.cause)
     gateway.close()

@@ -381,7 +381,7 @@ def test_two_hundred_at_once_are_each_answered_with_their_own(
 def test_where_it_cannot_write_it_says_so_and_goes_on(state: Path, upstream: ModelEndpoint) -> None:
     state.write_bytes(b"no database" * 1000)
     gateway = LocalGateway(state, ModelAddress(base_url=upstream.base_url))
-    with pytest.raises(AgentError, match="did not start") as caught:
+    with pytest.raises(AgentError, match="ended at its start") as caught:
         gateway.ready()
     assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE and "calls.db" in str(caught.value.cause)
     gateway.close()

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from orchestrator_resources.gateway_urls import GatewayUrl
+
 _NAME: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _QUANTITY: Final = r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 _REPOSITORY: Final = r"^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$"
@@ -68,6 +70,9 @@ class LocationBinding(_Strict):
         service_account: Of their pods; no container is given its token.
         image: Image of the location, in which Dagster runs; None takes the one that its code server names.
         repositories: Where that one must come from: repositories without tag, such as `registry.example/acme/agents`.
+        gateway_url: The gateway of its agents, such as `http://gateway.platform:8900`; None leaves it to the location.
+        network: What its guests can reach: `gateway` locks them to the port of `gateway_url`, and a network policy must
+            see to it that this port leads nowhere else; `open` is what their pod can.
         images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one.
         run: What the container that runs Dagster gets.
         guest: What each guest server gets.
@@ -83,6 +88,8 @@ class LocationBinding(_Strict):
     service_account: Name = "default"
     image: str | None = Field(default=None, min_length=1)
     repositories: Sequence[Annotated[str, Field(pattern=_REPOSITORY)]] = ()
+    gateway_url: str | None = None
+    network: Literal["gateway", "open"] = "gateway"
     images: Mapping[str, str] = {}
     run: Resources = Resources()
     guest: Resources = Resources()
@@ -104,6 +111,30 @@ class LocationBinding(_Strict):
             named.startswith(repository) and _OF_REPOSITORY.fullmatch(named, len(repository))
             for repository in self.repositories
         )
+
+    @property
+    def gateway_port(self) -> int | None:
+        """The port that guests are locked to; None where their network is open."""
+        if self.network == "open" or self.gateway_url is None:
+            return None
+        return GatewayUrl.parse(self.gateway_url).port
+
+    @model_validator(mode="after")
+    def _check_network(self) -> Self:
+        """Refuse a lock that would keep guests from their gateway."""
+        gateway = None if self.gateway_url is None else GatewayUrl.parse(self.gateway_url)
+        if self.network == "open":
+            return self
+        if gateway is None:
+            raise ValueError(
+                "network is 'gateway', and there is none to lock guests to: set gateway_url, or network: open"
+            )
+        if gateway.name is not None:
+            raise ValueError(
+                f"locked guests cannot resolve {gateway.name!r}, which the certificate names: set gateway_url to http,"
+                " or to an address that the certificate names, or network: open"
+            )
+        return self
 
 
 class Bindings(_Strict):

@@ -86,6 +86,11 @@ def run_pod(
             "env": [
                 {"name": "ORCHESTRATOR_GUESTS", "value": GUESTS},
                 {"name": "ORCHESTRATOR_TENANT", "value": binding.tenant},
+                *(
+                    []
+                    if binding.gateway_url is None
+                    else [{"name": "ORCHESTRATOR_GATEWAY_URL", "value": binding.gateway_url}]
+                ),
             ],
             "resources": _resources(binding.run),
             "securityContext": _restricted(RUN_USER),
@@ -172,6 +177,8 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
             resources[part][gpu.resource] = str(need.gpu.count)
     command = [
         "python",
+        "-P",
+        "-s",  # nothing that a guest wrote is imported when the container starts again
         "-m",
         "orchestrator_runtimes.guest_server",
         "--framework",
@@ -179,6 +186,8 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
         "--folder",
         GUESTS,
     ]
+    if binding.gateway_port is not None:
+        command += ["--gateway-port", str(binding.gateway_port)]
     return {
         "name": f"guests-{number}-{need.framework}",
         "image": image,

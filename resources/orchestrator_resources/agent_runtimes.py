@@ -123,7 +123,8 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
     network: Literal["open", "gateway"] = Field(
         default="open",
         description="What guests can reach: all that this machine can (open), or the gateway alone (gateway; Linux that"
-        " allows user namespaces). With gateway, a tool that calls out must be an MCP server behind the gateway.",
+        " allows user namespaces; where guests run in containers of their own, their servers must be locked to the port"
+        " of gateway_url). With gateway, a tool that calls out must be an MCP server behind the gateway.",
     )
 
     budgets: list[BudgetConfig] = Field(

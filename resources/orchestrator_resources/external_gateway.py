@@ -3,7 +3,6 @@
 import asyncio
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import aiohttp
 
 from orchestrator_gateway.tokens import issue_trusted
 from orchestrator_resources.gateway import TENANT, ModelGateway
+from orchestrator_resources.gateway_urls import BadGatewayUrl, GatewayUrl
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
@@ -24,6 +24,9 @@ READY_SECONDS: Final = 30.0
 """How long a run waits for a gateway that is about to start or to be replaced."""
 
 _PAUSE_SECONDS: Final = 0.5
+_RESOLVED_SECONDS: Final = 5.0
+"""How long a name means the same host: an execution that met one that was replaced is tried again after it."""
+
 _ASK_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = aiohttp.ClientTimeout(total=30.0)
 _SHOWN: Final = 300
@@ -50,12 +53,10 @@ class GatewayAddress:
         Raises:
             AgentError: `invalid_input`.
         """
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
-            raise AgentError(
-                ErrorCode.INVALID_INPUT,
-                f"gateway_url is {self.url!r}; it must be such as http://gateway:8900, without /v1",
-            )
+        try:
+            GatewayUrl.parse(self.url)
+        except BadGatewayUrl as error:
+            raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
         if len(self.secret) < LEAST_SECRET_CHARACTERS:
             raise AgentError(
                 ErrorCode.INVALID_INPUT,
@@ -67,11 +68,18 @@ class GatewayAddress:
 
 
 class ExternalGateway(ModelGateway):
-    """A gateway at an address; it was there before this process and stays after it."""
+    """A gateway at an address; it was there before this process and stays after it.
 
-    def __init__(self, address: GatewayAddress) -> None:
+    Args:
+        address: Where it is.
+        by_number: Whether guests are told the number of its host: they may have no way to resolve a name.
+    """
+
+    def __init__(self, address: GatewayAddress, *, by_number: bool = False) -> None:
         """Begin without asking it."""
         super().__init__(address.secret.strip().encode(), address.tenant)
+        self._place = GatewayUrl.parse(address.url) if by_number else None
+        self._resolved: tuple[float, str] | None = None
         self._url = address.url.rstrip("/")
         self._was_ready = False
         self._watched = False
@@ -111,6 +119,23 @@ class ExternalGateway(ModelGateway):
                 message = f"the gateway at {self._url} does not serve: set another gateway_url, or start it"
                 raise AgentError(ErrorCode.MODEL_UNAVAILABLE, message, cause=cause)
             time.sleep(_PAUSE_SECONDS)
+
+    def guests_address(self, *, closed: bool) -> str:
+        """Return its base URL as guests know it.
+
+        Raises:
+            AgentError: `model_unavailable` when its name cannot be resolved.
+        """
+        if self._place is None:
+            return self._url
+        now = time.monotonic()
+        if self._resolved is None or now > self._resolved[0] + _RESOLVED_SECONDS:
+            try:
+                self._resolved = now, self._place.by_number()
+            except OSError as error:
+                message = f"the name of the gateway at {self._url} cannot be resolved: change gateway_url"
+                raise AgentError(ErrorCode.MODEL_UNAVAILABLE, message, cause=str(error)) from error
+        return self._resolved[1]
 
     def close(self) -> None:
         """Leave it as it is."""

@@ -135,11 +135,15 @@ class ModelGateway(ABC):
             traceparent=traceparent,
             run=run,
         )
-        address = self.address
-        if closed:
-            port = urllib.parse.urlsplit(address).port or 0
-            address = f"http://{closed_networks.host_of(port)}:{closed_networks.PORT}"
+        address = self.guests_address(closed=closed)
         return ModelAddress(base_url=f"{address}/v1", api_key=issue(self.secret, claims))
+
+    def guests_address(self, *, closed: bool) -> str:
+        """Return its base URL as guests know it; see `model`."""
+        if not closed:
+            return self.address
+        port = urllib.parse.urlsplit(self.address).port or 0
+        return f"http://{closed_networks.host_of(port)}:{closed_networks.PORT}"
 
     def forget(self, executions: Sequence[str]) -> None:
         """Drop the answers of executions whose asset is stored.

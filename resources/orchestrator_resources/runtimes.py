@@ -29,6 +29,7 @@ from orchestrator_resources.execution_batches import (
 from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
 from orchestrator_resources.gateway import LocalGateway, ModelGateway
 from orchestrator_resources.gateway_outages import outliving
+from orchestrator_resources.gateway_urls import GatewayUrl
 from orchestrator_resources.gpus import Gpu, GpuRequest, fitting
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
@@ -41,6 +42,7 @@ from orchestrator_runtimes.guest_server_messages import server_name, server_sock
 from orchestrator_runtimes.messages import Initialized, ModelAddress
 from orchestrator_runtimes.private_folders import private_folder
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
+from orchestrator_runtimes.served_networks import ServedNetwork
 
 CALLS: Final = "journal.db"
 STEPS: Final = "steps.db"
@@ -129,7 +131,7 @@ class Runtimes:
         self._pools: dict[str, GuestPool] = {}
         self._external = None
         if settings.external_gateway is not None:
-            self._external = ExternalGateway(settings.external_gateway)
+            self._external = ExternalGateway(settings.external_gateway, by_number=settings.guests is not None)
         self.state: Final = RunState(settings.state, settings.state_url)
         self._steps = (
             self._loop.run(JournalSteps.opened(self._journal(STEPS)))
@@ -347,7 +349,7 @@ class Runtimes:
             gateways=self._gateways_folder,
             served=served,
         )
-        return command if served is None else command.own
+        return command if served is None else replace(command.own, network=_served_network(self._settings))
 
     def _server(self, profile: FrameworkProfile) -> Path | None:
         """Return the socket of the server of an environment, or else of its framework; None: guests are here."""
@@ -377,14 +379,17 @@ def _mcp_servers(file: Path | None) -> dict[str, McpServer]:
 
 
 def _gateways_folder(settings: RuntimeSettings) -> Path | None:
-    """Return where guests find the gateways that are all they can reach; None when they can reach more."""
+    """Return where guests of this machine find the gateways that are all they can reach; None when that is more."""
     if settings.network == "open":
         return None
     if settings.guests is not None:
-        raise AgentError(
-            ErrorCode.INVALID_INPUT,
-            "network is 'gateway', but guests run in containers of their own: leave network out, and close theirs",
-        )
+        if settings.external_gateway is None:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                "network is 'gateway', and guests run in containers of their own, which are locked to one port: set"
+                " gateway_url, or network: open",
+            )
+        return None  # their server closes them
     if not settings.gateway:
         raise AgentError(
             ErrorCode.INVALID_INPUT,
@@ -403,6 +408,15 @@ def _gateways_folder(settings: RuntimeSettings) -> Path | None:
             f"no folder of this user alone can be made in {tempfile.gettempdir()!r}: remove what is in its place",
         )
     return folder
+
+
+def _served_network(settings: RuntimeSettings) -> ServedNetwork:
+    """Return what guests of other containers must be able to reach."""
+    closed = settings.network == "gateway"
+    if settings.external_gateway is None:
+        return ServedNetwork(closed=closed)
+    gateway = GatewayUrl.parse(settings.external_gateway.url)
+    return ServedNetwork(gateway_port=gateway.port, name=gateway.name, closed=closed)
 
 
 async def _close(pools: list[GuestPool]) -> None:

@@ -45,6 +45,7 @@ LOCATION = {
     "namespace": "acme-runs",
     "service_account": "acme-runner",
     "image": "acme:1",
+    "gateway_url": "http://gateway.platform:8900",
     "images": {"langgraph": "langgraph:1", "agno": "agno:1"},
     "max_gpus": 1,
     "gpu_types": ["H100"],

@@ -1,6 +1,7 @@
 """Guest servers as they run in a framework's container: with its interpreter, and the packages of ours it needs."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -119,6 +120,13 @@ def guest_server(
             process.terminate()
             process.wait(END_SECONDS)
     wait_until(lambda: not any(temporary.iterdir()), "no folder of a guest is left")
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def image(place: Path, profile: FrameworkProfile) -> tuple[Path, str]:

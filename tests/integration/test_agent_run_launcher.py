@@ -31,6 +31,7 @@ def test_a_run_is_one_pod_with_a_guest_server_for_each_runtime_of_its_plan(platf
     assert servers.keys() == {"langgraph:1", "agno:1"}
     assert servers["agno:1"]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert servers["langgraph:1"]["restartPolicy"] == "Always"
+    assert servers["langgraph:1"]["command"][-2:] == ["--gateway-port", "8900"]
     assert pod["automountServiceAccountToken"] is False
 
 

@@ -17,15 +17,13 @@ import pytest
 from orchestrator_assets import agent_asset
 from orchestrator_assets.agent_specs import GpuSpec, RetrySpec
 from orchestrator_resources.environments import lock_digest
-from orchestrator_resources.runtimes import Runtimes, RuntimeSettings
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
-from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.guest_server_messages import server_name, server_socket
 from orchestrator_runtimes.profiles import installed_frameworks
 from tests.integration.agent_materializations import failure, fake_agent, materialize
-from tests.integration.guest_servers import guest_server, image
+from tests.integration.guest_servers import free_port, guest_server, image
 from tests.integration.processes import wait_until
 
 
@@ -37,14 +35,17 @@ def short(place: Path) -> Path:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("framework", ["fake", "langgraph"])
-def test_the_conformance_suite_passes_over_a_guest_server(framework: str, short: Path) -> None:
+def test_the_conformance_suite_passes_over_a_locked_guest_server(framework: str, short: Path) -> None:
     python, path = Path(sys.executable), None
     if framework != "fake":
         python, path = image(short, installed_frameworks()[framework])
-    with guest_server(short, framework, "--most", "2", python=python, path=path) as served:
+    port = str(free_port())
+    most = ("--most", "2", "--gateway-port", port)
+    with guest_server(short, framework, *most, python=python, path=path) as served:
         suite = [sys.executable, "-m", "orchestrator_runtimes.conformance", "-p", "no:cacheprovider"]
         asked = [*suite, "--framework", framework, "--guest-server", str(served.socket)]
         asked += ["--guest-python", str(python)]  # the suite's MCP server needs the environment, too
+        asked += ["--model-address", f"127.0.0.2:{port}"]
         done = subprocess.run(asked, capture_output=True, text=True, cwd=short, timeout=380, check=False)
         assert done.returncode == 0, done.stdout[-3_000:]
         assert int(done.stdout.splitlines()[-1].split()[0]) > 90
@@ -127,9 +128,3 @@ def test_gpus_of_guests_elsewhere_are_not_looked_for_here(
     with guest_server(short) as served:
         monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.guests_folder))
         assert materialize([asset], endpoint).success
-
-
-def test_a_closed_network_is_refused_where_guests_are_elsewhere(tmp_path: Path) -> None:
-    settings = RuntimeSettings(home=tmp_path, state=tmp_path / "state", guests=tmp_path, network="gateway")
-    with pytest.raises(AgentError, match="guests run in containers of their own: leave network out"):
-        Runtimes(settings, model=None, tell=print)

@@ -9,7 +9,8 @@ guest's standard error and a line that says where the guest is, and its connecti
 the end it is told the exit status. With `--shared`, too, everyone who connects has the guest, together with the others.
 Where nobody is there for `--idle-seconds`, the guest is ended.
 
-With `--gateways FOLDER` the guest's network holds nothing but the way to gateways; see closed_networks.py.
+With `--gateways FOLDER` the guest's network holds nothing but the way to gateways; see closed_networks.py. With
+`--gateway-port PORT` it shares this one's and can connect to that port alone; see network_locks.py.
 """
 
 import argparse
@@ -34,6 +35,8 @@ TERM_SECONDS = 1.0
 KILL_SECONDS = 5.0
 NOT_STARTED = 127
 """Exit status where there is no guest: a shell's for a program that it does not find."""
+NOT_LOCKED = 126
+"""Exit status of a guest that could not be locked: a shell's for a program that it may not run."""
 
 
 def prctl(option: int, value: int) -> None:
@@ -42,10 +45,10 @@ def prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def closed_networks() -> ModuleType:
-    """Return the module beside this file, which is not on the path of this program."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "closed_networks.py")
-    spec = importlib.util.spec_from_file_location("closed_networks", path)
+def beside(name: str) -> ModuleType:
+    """Return a module beside this file, which is not on the path of this program."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -61,6 +64,20 @@ def prepare_guest(memory_mb: int | None, guardian: int) -> None:
     if memory_mb is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory_mb * 2**20, memory_mb * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def port_numbers(text: str) -> list[int]:
+    """Return the ports of a command line, which separates them by commas."""
+    return [int(port) for port in text.split(",")]
+
+
+def lock_guest(locks: ModuleType, gateway_port: int, own_ports: list[int]) -> None:
+    """Run in the guest before its program: lock it, or end it where the system does not allow that."""
+    try:
+        locks.lock(gateway_port, own_ports)
+    except OSError as error:
+        os.write(2, f"{error}\n".encode())
+        os._exit(NOT_LOCKED)
 
 
 def children() -> dict[int, list[int]]:
@@ -279,6 +296,10 @@ def main() -> int:
     )
     parser.add_argument("--folder", default="", help="the guest's folder, removed at the end")
     parser.add_argument("--gateways", metavar="FOLDER", help="of sockets: all that the guest can reach")
+    parser.add_argument("--gateway-port", type=int, help="all that the guest can connect to by TCP")
+    parser.add_argument(
+        "--own-ports", type=port_numbers, default=[], help="that it may listen on, too, as 1,2,3"
+    )
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -295,13 +316,16 @@ def main() -> int:
     signal.signal(signal.SIGTERM, ask)
     signal.signal(signal.SIGINT, ask)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    networks = closed_networks() if options.gateways else None
+    networks = beside("closed_networks") if options.gateways else None
     door = networks.Door(options.gateways) if networks else None
+    locks = beside("network_locks") if options.gateway_port is not None else None
 
     def prepare() -> None:
         if networks and door:
             networks.close_in(door.guest_end)
         prepare_guest(options.memory_mb, own)  # after it: a new user namespace forgets whose death matters
+        if locks:
+            lock_guest(locks, options.gateway_port, options.own_ports)
 
     trusted: StandardInput | Callers = StandardInput()
     if options.spare:

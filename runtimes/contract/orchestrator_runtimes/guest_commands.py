@@ -13,6 +13,7 @@ from typing import Any, Final
 from orchestrator_runtimes import guardian
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.profiles import FrameworkProfile
+from orchestrator_runtimes.served_networks import ServedNetwork
 
 PASSED_ENVIRONMENT: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """All that a guest inherits from the environment of the trusted side: no secrets, no proxies, no Python settings."""
@@ -48,8 +49,11 @@ class GuestCommand:
         replace_above_mb: A guest with more resident memory, in MiB, is replaced when its executions have ended; None:
             never.
         gateways: Folder of the sockets of the gateways that are all the guest can reach; None leaves its network open.
+        gateway_port: All that the guest can connect to by TCP, in a network that it shares; None leaves that open.
+        own_ports: What it may listen on then, of loopback.
         served: Socket of the guest server that starts the guest, in another container and with an interpreter of its
             own: `python`, `adapter`, `packages` and `program` are not used then. None starts it here.
+        network: What is expected of the network of guests that a server starts; None expects nothing.
     """
 
     framework: str
@@ -65,7 +69,10 @@ class GuestCommand:
     shared: bool = False
     replace_above_mb: int | None = None
     gateways: Path | None = None
+    gateway_port: int | None = None
+    own_ports: tuple[int, ...] = ()
     served: Path | None = None
+    network: ServedNetwork | None = None
 
     @property
     def own(self) -> "GuestCommand":
@@ -103,7 +110,13 @@ def guest_environment(command: GuestCommand, folder: Path) -> dict[str, str]:
         "TMPDIR": str(folder / "tmp"),
         "PYTHONPATH": str(folder / "packages"),
     }
+    if command.own_ports:
+        own["ORCHESTRATOR_PORTS"] = _numbers(command.own_ports)
     return {**passed, **own, "PYTHONUNBUFFERED": "1", **MODEL_ENVIRONMENT, **command.environment}
+
+
+def _numbers(ports: tuple[int, ...]) -> str:
+    return ",".join(map(str, ports))
 
 
 def guest_address(folder: Path) -> str:
@@ -119,6 +132,9 @@ def guardian_words(command: GuestCommand, folder: Path, *options: str) -> list[s
         words += ["--memory-mb", str(command.memory_mb)]
     if command.gateways is not None:
         words += ["--gateways", str(command.gateways)]
+    if command.gateway_port is not None:
+        words += ["--gateway-port", str(command.gateway_port)]
+        words += ["--own-ports", _numbers(command.own_ports)] if command.own_ports else []
     words += ["--", str(command.python), "-P", "-m", command.program, "--adapter", command.adapter]
     words += ["--listen", guest_address(folder), "--folder", str(folder)]
     return [*words, "--max-executions", str(command.max_executions)]

@@ -3,6 +3,9 @@
 `python -m orchestrator_runtimes.guest_server --framework NAME --folder DIR` runs in the framework's container and
 listens on DIR/guests.sock. Each connection gets one guest, which ends with it. `--check` asks whether a server answers.
 
+With `--gateway-port PORT` the server locks itself to that port before it starts anything, and each guest once more, so
+that nothing of this container connects to another one. See network_locks.py.
+
 The folder is this server's alone: the trusted side sees it under a name of its own choice, beside those of others.
 """
 
@@ -14,6 +17,7 @@ import socket
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +34,7 @@ from orchestrator_runtimes.guest_server_messages import (
     server_socket,
 )
 from orchestrator_runtimes.json_values import NotJson, dump, parse
+from orchestrator_runtimes.locked_networks import LockedNetwork
 from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 from orchestrator_runtimes.served_guests import ServedGuest, Telling
 
@@ -44,12 +49,14 @@ class GuestServer:
     Args:
         profile: The framework.
         most: Most guests at once.
+        network: What they can reach; None is all that the container can.
     """
 
-    def __init__(self, profile: FrameworkProfile, most: int) -> None:
+    def __init__(self, profile: FrameworkProfile, most: int, network: LockedNetwork | None = None) -> None:
         """Prepare; call inside a running loop."""
         self._profile = profile
         self._most = most
+        self._network = network
         self._family = Family()
         self._guests = 0
         self._ahead: ServedGuest | None = None
@@ -81,8 +88,7 @@ class GuestServer:
     async def _end_ahead(self) -> None:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            await ahead.end()
-            self._guests -= 1
+            await self._end(ahead)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -115,8 +121,7 @@ class GuestServer:
                 await Telling(guest, control).run()
             finally:
                 stopping.cancel()
-                await guest.end()
-                self._guests -= 1
+                await self._end(guest)
 
     async def _unless_stopped(self, work: Coroutine[None, None, Hello | None]) -> Hello | None:
         hearing, stopped = asyncio.create_task(work), asyncio.create_task(self._stopped.wait())
@@ -132,7 +137,8 @@ class GuestServer:
             raise _NoGuest(Refused(reason="framework", message=f"it serves {self._profile.name!r}"))
         command = self._command(hello)
         ahead = self._ahead
-        if ahead is not None and ahead.command == command and ahead.guardian.status is None:
+        same = ahead is not None and replace(ahead.command, own_ports=()) == command
+        if ahead is not None and same and ahead.guardian.status is None:
             self._ahead = None
             return ahead
         await self._end_ahead()  # nobody else will want it
@@ -142,11 +148,22 @@ class GuestServer:
         if self._guests >= self._most:
             raise _NoGuest(Refused(reason="full", message=f"{self._guests} guests run"))
         self._guests += 1
+        if self._network is not None:
+            command = replace(command, own_ports=self._network.take_ports())
         try:
             return await ServedGuest.start(command, self._family)
         except (AgentError, OSError) as error:
-            self._guests -= 1
+            self._ended(command)
             raise _NoGuest(Refused(reason="not_started", message=str(error))) from error
+
+    async def _end(self, guest: ServedGuest) -> None:
+        await guest.end()
+        self._ended(guest.command)
+
+    def _ended(self, command: GuestCommand) -> None:
+        self._guests -= 1
+        if self._network is not None:
+            self._network.give_back(command.own_ports)
 
     def _command(self, hello: Hello) -> GuestCommand:
         command = GuestCommand.of(
@@ -156,6 +173,7 @@ class GuestServer:
             max_executions=hello.max_executions,
             memory_mb=hello.memory_mb,
             grace_seconds=hello.grace_seconds,
+            gateway_port=None if self._network is None else self._network.gateway_port,
         )
         return command.own
 
@@ -217,13 +235,15 @@ def listen(folder: Path) -> socket.socket:
     return listener
 
 
-async def serve(profile: FrameworkProfile, folder: Path, most: int) -> None:
+async def serve(
+    profile: FrameworkProfile, folder: Path, most: int, network: LockedNetwork | None = None
+) -> None:
     """Serve guests of a framework until a signal ends it.
 
     Raises:
         OSError: No socket can be made in the folder.
     """
-    server = GuestServer(profile, most)
+    server = GuestServer(profile, most, network)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.stop)
     with listen(folder) as listener:
@@ -261,6 +281,9 @@ def main() -> int:
         "--most", type=int, default=most, help="guests at once; default one for each core, + 1"
     )
     parser.add_argument(
+        "--gateway-port", type=int, metavar="PORT", help="all that guests can connect to; default: no lock"
+    )
+    parser.add_argument(
         "--check", action="store_true", help="only say, by the status, whether a server answers"
     )
     options = parser.parse_args()
@@ -275,7 +298,11 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 2
-        asyncio.run(serve(found[options.framework], options.folder, options.most))
+        profile = found[options.framework]
+        network = None
+        if options.gateway_port is not None:
+            network = LockedNetwork.close(options.gateway_port, guests=options.most, each=profile.own_ports)
+        asyncio.run(serve(profile, options.folder, options.most, network))
     except (AgentError, OSError) as error:
         print(f"the guest server of {options.framework!r} cannot run: {error}", file=sys.stderr)
         return 2

@@ -37,8 +37,13 @@ class Hello:
 
 @dataclass(frozen=True, kw_only=True)
 class Connected:
-    """The guest listens; a connected socket to it comes with this line."""
+    """The guest listens; a connected socket to it comes with this line.
 
+    Attributes:
+        gateway_port: All that it can connect to by TCP; None where its container leaves the network open.
+    """
+
+    gateway_port: int | None = None
     kind: Literal["connected"] = "connected"
 
 

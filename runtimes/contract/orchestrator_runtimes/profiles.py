@@ -62,6 +62,8 @@ class FrameworkProfile:
             `package.json`; None when the framework needs none.
         shared: Whether a guest costs so much that all runs of a user use the same one.
         replace_above_mb: Resident memory in MiB above which a guest is replaced; None sets no bound.
+        own_ports: How many ports of loopback a guest listens on for itself; it finds them in ORCHESTRATOR_PORTS where
+            its network is locked.
     """
 
     name: str
@@ -84,6 +86,7 @@ class FrameworkProfile:
     node_lock_file: str | None = None
     shared: bool = False
     replace_above_mb: int | None = None
+    own_ports: int = 0
 
     def __post_init__(self) -> None:
         """Reject a profile that leaves a capability unsaid or lacks a mandatory one."""

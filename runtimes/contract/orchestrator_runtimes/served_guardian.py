@@ -30,6 +30,7 @@ from orchestrator_runtimes.guest_server_messages import (
 )
 from orchestrator_runtimes.json_values import NotJson, dump, parse
 from orchestrator_runtimes.never_blocking import NeverBlockingSocket, NotAConnection
+from orchestrator_runtimes.served_networks import ServedNetwork
 
 _PIECE_BYTES: Final = 2**16
 _KILLED: Final = 128 + signal.SIGKILL
@@ -43,13 +44,14 @@ class _Broken(Exception):
 class ServedGuardian:
     """A guest that a guest server started; it lives as long as the control connection. Make it with `ask`."""
 
-    def __init__(self, framework: str, control: socket.socket) -> None:
+    def __init__(self, framework: str, control: socket.socket, network: ServedNetwork | None = None) -> None:
         """See `ask`."""
         self.errors = asyncio.StreamReader(limit=LINE_BYTES)
         self.status: int | None = None
         self.fault: AgentError | None = None
         self._framework = framework
         self._control = control
+        self._network = network
         self._unread = bytearray()
         self._descriptors: list[int] = []
         self._resident_mb: float | None = None
@@ -87,7 +89,7 @@ class ServedGuardian:
         except BaseException:
             control.close()
             raise
-        return cls(command.framework, control)
+        return cls(command.framework, control, command.network)
 
     async def connection(self, timeout: float) -> socket.socket:
         """Return the connection to the guest once it listens; whoever gets it closes it.
@@ -96,16 +98,19 @@ class ServedGuardian:
             timeout: Seconds until it must have come.
 
         Raises:
-            AgentError: `runtime_crashed` when the guest ends first or takes longer.
+            AgentError: `runtime_crashed` when the guest ends first or takes longer, `invalid_input` when its network is
+                not what is expected.
         """
         try:
             async with asyncio.timeout(timeout):
                 await asyncio.shield(self._connection)
         except TimeoutError:
             pass  # told below
+        if self.fault is not None:
+            raise self.fault
         found, self._handed = self._handed, None
         if found is None:
-            raise self.fault or AgentError(
+            raise AgentError(
                 ErrorCode.RUNTIME_CRASHED, f"the guest server of {self._framework!r} gave no guest"
             )
         return found
@@ -206,8 +211,11 @@ class ServedGuardian:
                 self.errors.feed_data(text.encode(errors="replace") + b"\n")
             case Resident(mb=mb):
                 self._resident_mb = mb
-            case Connected():
+            case Connected(gateway_port=reached):
                 self._take_connection()
+                self.fault = None if self._network is None else self._network.fault(self._framework, reached)
+                if self.fault is not None:
+                    self._end(_KILLED)
             case Ended(status=status):
                 self._end(status)
             case Refused():

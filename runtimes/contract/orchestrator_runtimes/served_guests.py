@@ -102,7 +102,8 @@ class Telling:
 
     async def _hand_over(self) -> None:
         with await self._guest.connection() as connection:
-            line = dump(encode(Told(told=Connected()))) + b"\n"
+            told = Connected(gateway_port=self._guest.command.gateway_port)
+            line = dump(encode(Told(told=told))) + b"\n"
             loop = asyncio.get_running_loop()
             async with self._turn:
                 while True:

@@ -30,5 +30,6 @@ PROFILE: Final = FrameworkProfile(
     capabilities={Capability(name): Support(**support) for name, support in _CAPABILITIES.items()},
     cancel="task",
     shared=True,
+    own_ports=3,
     replace_above_mb=1_500,
 )

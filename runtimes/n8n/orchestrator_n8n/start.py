@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import secrets
 import socket
 import sys
@@ -68,14 +69,15 @@ def prepare(words: Sequence[str], prefix: Path) -> Start:
         raise FileNotFoundError(f"{prefix} has no Node: install the runtime n8n again")
     app = prefix / "app" / "node_modules" / "n8n"
     own = files("orchestrator_n8n")
+    broker, port, proxy = _ports()
     guest = {
         "socket": options.listen.removeprefix("unix:"),
         "folder": str(options.folder),
         "python": sys.executable,
         "max_executions": options.max_executions,
+        "proxy_port": proxy,
         "schema": str(files("orchestrator_runtimes").joinpath("contract.schema.json")),
     }
-    broker, port = _free_ports(2)
     environment = SETTINGS | {
         "EXTERNAL_HOOK_FILES": str(own.joinpath("guest", "hook.js")),
         "N8N_APP": str(app),
@@ -87,6 +89,15 @@ def prepare(words: Sequence[str], prefix: Path) -> Start:
         "ORCHESTRATOR_GUEST": json.dumps(guest),
     }
     return Start(words=(str(node), str(app / "bin" / "n8n"), "start"), environment=environment)
+
+
+def _ports() -> list[int]:
+    """Return the ports of n8n's code runner, of its server and of the model proxy; 0 lets the system choose.
+
+    Where the network is locked they are given.
+    """
+    given = os.environ.get("ORCHESTRATOR_PORTS")
+    return [*_free_ports(2), 0] if given is None else [int(port) for port in given.split(",")]
 
 
 def _free_ports(count: int) -> list[int]:

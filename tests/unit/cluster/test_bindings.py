@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator_cluster.bindings import BadBindings, read_bindings
 
-LOCATION = {"tenant": "acme", "namespace": "acme", "image": "acme:1"}
+LOCATION = {"tenant": "acme", "namespace": "acme", "image": "acme:1", "network": "open"}
 
 
 def bindings(location: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:

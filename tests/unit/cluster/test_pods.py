@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from orchestrator_cluster.bindings import Bindings, GpuType, LocationBinding, Toleration, read_bindings
+from orchestrator_cluster.bindings import (
+    BadBindings,
+    Bindings,
+    GpuType,
+    LocationBinding,
+    Toleration,
+    read_bindings,
+)
 from orchestrator_cluster.pods import GUESTS, Refused, run_pod
 from orchestrator_resources.agent_needs import AgentNeed
 from orchestrator_resources.gpus import GpuRequest
@@ -35,6 +42,7 @@ CLUSTER = {
             "namespace": "acme-runs",
             "service_account": "acme-runner",
             "image": "acme:1",
+            "gateway_url": "http://gateway.platform:8900",
             "images": {"langgraph": "langgraph:1", "1" * 64: "agno-acme:2"},
             "run": {"cpu": "250m", "memory": "700Mi"},
             "guest": {"cpu": "2", "memory": "3Gi"},
@@ -110,6 +118,42 @@ def test_guests_are_other_users_and_share_a_folder_in_memory_with_the_run_and_no
     assert not any("env" in server or "envFrom" in server for server in servers)
 
 
+def test_guests_are_locked_to_the_port_of_the_gateway_that_the_run_is_told() -> None:
+    made = pod(PLAIN, OTHER)
+    assert {"name": "ORCHESTRATOR_GATEWAY_URL", "value": "http://gateway.platform:8900"} in made["container"][
+        "env"
+    ]
+    for server in made["pod"]["initContainers"]:
+        assert server["command"][-2:] == ["--gateway-port", "8900"]
+    for server in pod(PLAIN, gateway_url="http://10.0.0.1")["pod"]["initContainers"]:
+        assert server["command"][-2:] == ["--gateway-port", "80"]
+
+
+def test_an_open_network_is_only_what_somebody_asked_for() -> None:
+    made = pod(PLAIN, gateway_url=None, network="open")
+    assert "--gateway-port" not in made["pod"]["initContainers"][0]["command"]
+    assert "ORCHESTRATOR_GATEWAY_URL" not in {variable["name"] for variable in made["container"]["env"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"gateway_url": None}, "network is 'gateway', and there is none to lock guests to: set gateway_url"),
+        ({"gateway_url": "gateway:8900"}, "it must be such as http://gateway:8900, without /v1"),
+        ({"gateway_url": "http://gateway:port"}, "it must be such as http://gateway:8900"),
+        (
+            {"gateway_url": "https://gateway"},
+            "locked guests cannot resolve 'gateway', which the certificate names",
+        ),
+    ],
+)
+def test_a_lock_that_would_keep_guests_from_their_gateway_is_refused(
+    changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(BadBindings, match=why):
+        bound(**changes)
+
+
 def test_gpus_are_the_guests_and_lead_to_their_nodes() -> None:
     made = pod(BIG)
     (server,) = made["pod"]["initContainers"]
@@ -166,7 +210,7 @@ def test_what_is_asked_beyond_is_refused_by_name(
 
 def own_image(named: str | None) -> Any:
     _, bindings = bound()
-    written = {"tenant": "acme", "namespace": "acme", "repositories": ["acme/agents"]}
+    written = {"tenant": "acme", "namespace": "acme", "repositories": ["acme/agents"], "network": "open"}
     return run_pod([], LocationBinding.model_validate(written), bindings.gpus, named).container["image"]
 
 
@@ -185,6 +229,8 @@ CHANGED: dict[type[BaseModel], dict[str, Any]] = {
         "tenant": "other",
         "service_account": "other",
         "image": "other:1",
+        "gateway_url": "http://gateway.platform:8901",
+        "network": "open",
         "images": {"langgraph": "other:2", "1" * 64: "agno-acme:2"},
         "run": {"cpu": "1", "memory": "700Mi"},
         "guest": {"cpu": "1", "memory": "3Gi"},

@@ -1,6 +1,7 @@
 """An MCP server with one tool, for the suite; runs in the framework's environment.
 
-It speaks over stdio, or with `--http` on a free port of the loopback, whose address is its first line of output.
+It speaks over stdio, or with `--http PORT` on 127.0.0.1, where 0 takes a free port; its address is the first line of
+output then.
 """
 
 import importlib
@@ -22,10 +23,10 @@ def tide(city: str) -> str:
     return f"high tide in {city}"
 
 
-def serve_http(served: Any) -> None:
+def serve_http(served: Any, port: int = 0) -> None:
     """Serve streamable HTTP, with the HTTP server that the SDK itself uses."""
     uvicorn = importlib.import_module("uvicorn")
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with socket.create_server(("127.0.0.1", port)) as listening:
         print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)
         uvicorn.Server(uvicorn.Config(served.streamable_http_app(), log_level="error")).run(
             sockets=[listening]
@@ -36,6 +37,6 @@ if __name__ == "__main__":
     tides = server("tides")
     tides.tool()(tide)
     if "--http" in sys.argv:
-        serve_http(tides)
+        serve_http(tides, int(sys.argv[-1]))
     else:
         tides.run()

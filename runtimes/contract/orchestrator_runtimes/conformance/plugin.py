@@ -30,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="socket of a guest server that starts the guest instead, two of them at times",
     )
+    group.addoption(
+        "--model-address",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="where the scripted model listens; for a guest that is locked to its port, 127.0.0.2 and that port",
+    )
     group.addoption("--guest-environment", action="append", default=[], metavar="NAME=VALUE")
     group.addoption("--matrix", type=Path, help="file that the matrix is added to, as a line of JSON")
 
@@ -79,9 +85,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[ModelEndpoint]:
+def endpoint(request: pytest.FixtureRequest) -> Iterator[ModelEndpoint]:
     """The scripted model."""
-    with run_in_thread() as running:
+    host, _, port = request.config.option.model_address.rpartition(":")
+    with run_in_thread(ModelEndpoint(host=host, port=int(port))) as running:
         yield running
 
 

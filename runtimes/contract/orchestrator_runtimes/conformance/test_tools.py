@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -116,7 +117,10 @@ def mcp_server(request: pytest.FixtureRequest, target: Target) -> Iterator[McpSe
     elif target.profile.name == "fake":
         yield McpServer(url="http://127.0.0.1:9/mcp")
     else:
-        with subprocess.Popen([*command, "--http"], stdout=subprocess.PIPE, text=True) as process:
+        model = urlsplit(target.endpoint.base_url)
+        # a guest that is locked to the model's port reaches a server of another host at the same one
+        port = 0 if model.hostname == "127.0.0.1" else model.port
+        with subprocess.Popen([*command, "--http", str(port)], stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None  # it is a pipe
                 yield McpServer(url=process.stdout.readline().strip())

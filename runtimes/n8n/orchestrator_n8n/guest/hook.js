@@ -19,7 +19,7 @@ async function ready() {
 	const options = JSON.parse(String(process.env.ORCHESTRATOR_GUEST));
 	const n8n = load(String(process.env.N8N_APP));
 	const proxy = new ModelProxy();
-	await proxy.listen();
+	await proxy.listen(options.proxy_port);
 	const tools = new ToolGuest({ ...options, executions: 1000 });
 	const read = (/** @type {string} */ file) => JSON.parse(fs.readFileSync(file, 'utf8'));
 	const description = {

@@ -32,9 +32,9 @@ class ModelProxy {
 		this._server.keepAliveTimeout = 60_000;
 	}
 
-	/** @returns {Promise<void>} When it listens. */
-	async listen() {
-		await new Promise((resolve) => this._server.listen(0, '127.0.0.1', () => resolve(undefined)));
+	/** @param {number} port Of loopback. @returns {Promise<void>} When it listens. */
+	async listen(port) {
+		await new Promise((resolve) => this._server.listen(port, '127.0.0.1', () => resolve(undefined)));
 		this._server.unref();
 	}
 

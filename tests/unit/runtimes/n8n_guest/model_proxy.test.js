@@ -15,7 +15,7 @@ async function call(url) {
 
 test('a model call that belongs to no running execution is refused', async () => {
 	const proxy = new ModelProxy();
-	await proxy.listen();
+	await proxy.listen(0);
 	const execution = /** @type {any} */ ({ run: { model: null } });
 	const { url, close } = proxy.open(execution, {});
 	assert.deepEqual(await call(url), [400, 'AgentError: this execution was given no model endpoint']);

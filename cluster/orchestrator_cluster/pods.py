@@ -199,6 +199,8 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
             "timeoutSeconds": 5,
             "failureThreshold": _START_SECONDS,
         },
+        # its last words, such as that a node cannot lock it, become a part of why the run failed
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources,
         "securityContext": _restricted(GUEST_USER + number),
         "volumeMounts": [_mount(_guests(number), GUESTS), _mount(f"scratch-{number}", "/tmp")],

@@ -129,6 +129,11 @@ def test_guests_are_locked_to_the_port_of_the_gateway_that_the_run_is_told() -> 
         assert server["command"][-2:] == ["--gateway-port", "80"]
 
 
+def test_why_a_guest_server_ended_is_told_by_its_own_words() -> None:
+    (server,) = pod(PLAIN)["pod"]["initContainers"]
+    assert server["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_an_open_network_is_only_what_somebody_asked_for() -> None:
     made = pod(PLAIN, gateway_url=None, network="open")
     assert "--gateway-port" not in made["pod"]["initContainers"][0]["command"]

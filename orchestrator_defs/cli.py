@@ -9,6 +9,7 @@ import click
 from orchestrator_defs.approvals_commands import approvals
 from orchestrator_defs.compat_command import compat
 from orchestrator_defs.conformance_commands import conformance
+from orchestrator_defs.deploy_command import deploy
 from orchestrator_defs.doctor_command import doctor
 from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.images_commands import images
@@ -56,6 +57,7 @@ runtimes.add_command(remove)
 main.add_command(approvals)
 main.add_command(conformance)
 main.add_command(compat)
+main.add_command(deploy)
 main.add_command(gateway)
 main.add_command(images)
 main.add_command(spend)

@@ -58,6 +58,22 @@ def loss_of(pod: Manifest) -> str | None:
     return None
 
 
+def failure_of(pod: Manifest, container: str) -> str | None:
+    """Return why a container that is to serve for ever does not, in one line; None when it serves, starts or waits."""
+    for one in pod.get("status", {}).get("containerStatuses") or ():
+        if one["name"] != container:
+            continue
+        waiting: Manifest = one.get("state", {}).get("waiting", {})
+        if waiting.get("reason") in _HOPELESS:
+            return _told(
+                f"the container {container!r} cannot start ({waiting['reason']})", waiting.get("message")
+            )
+        ended = one.get("state", {}).get("terminated") or one.get("lastState", {}).get("terminated")
+        if ended is not None:
+            return _end(pod, one, ended)
+    return None
+
+
 def wait_of(pod: Manifest) -> str | None:
     """Return why a pod is on no node yet, in one line; None when it is on one, or nobody has looked for one."""
     for condition in pod.get("status", {}).get("conditions", ()):

@@ -66,6 +66,25 @@ class Builder:
             words += [f"--file={context / 'Dockerfile'}", f"--tag={reference}", str(context)]
             self._run(words, tell)
 
+    def build_project(
+        self, context: Path, dockerfile: Path, reference: str, arguments: Mapping[str, str], tell: Tell
+    ) -> None:
+        """Build the image of somebody's project.
+
+        Args:
+            context: The folder that the Dockerfile copies from.
+            dockerfile: The Dockerfile.
+            reference: Its whole name.
+            arguments: Build arguments.
+            tell: Takes a line of progress.
+
+        Raises:
+            ImageError: The build failed; with the end of what was said.
+        """
+        words = ["build", "--layers"] if self.name == "buildah" else ["build", "--progress=plain"]
+        words += [f"--build-arg={name}={value}" for name, value in arguments.items()]
+        self._run([*words, f"--file={dockerfile}", f"--tag={reference}", str(context)], tell)
+
     def push(self, reference: str, tell: Tell) -> None:
         """Send an image to its registry.
 

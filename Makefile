@@ -26,7 +26,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test check bench kill cluster-up cluster-down e2e conformance compat runtimes example-runtimes locks format clean
+.PHONY: help demo up test check chart bench kill cluster-up cluster-down e2e conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ test: $(VENV)/.ready $(GUEST_COVERAGE) runtimes ## Tests, conformance of every r
 
 check: $(VENV)/.ready runtimes ## Formatting, lint, types, layers, spelling
 	@$(TOOLS).checks
+
+chart: $(VENV)/.ready ## Tests of the Helm chart, with a Helm that is built from source the first time (four minutes)
+	@$(BIN)/python -m pytest -q tests/helm
 
 bench: $(VENV)/.ready runtimes ## Benchmarks; prints ratios to the bare frameworks
 	@$(BIN)/python -m benchmarks
@@ -74,9 +77,10 @@ example-runtimes: $(VENV)/.ready
 locks: $(VENV)/.ready ## Resolve every lock again
 	@$(TOOLS).locks
 
-format: $(VENV)/.ready ## Format the code and sort its imports
+format: $(VENV)/.ready ## Format the code, sort its imports, write the generated files of the chart
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
+	@$(TOOLS).chart
 
 clean: ## Remove what was made here; the runtimes that projects share stay
 	@test ! -e var/cluster || $(TOOLS).cluster down

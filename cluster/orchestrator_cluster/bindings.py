@@ -16,6 +16,7 @@ _OF_REPOSITORY: Final = re.compile(r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha2
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Quantity = Annotated[str, Field(pattern=_QUANTITY)]
+Repository = Annotated[str, Field(pattern=_REPOSITORY)]
 
 
 class BadBindings(ValueError):
@@ -27,7 +28,14 @@ class _Strict(BaseModel):
 
 
 class Toleration(_Strict):
-    """A taint of nodes that pods may run on all the same."""
+    """A taint of nodes that pods may run on all the same.
+
+    Attributes:
+        key: Of the taint.
+        operator: Whether the taint only has to be there, or has to have the value.
+        value: Of the taint; None with `Exists`.
+        effect: Of the taint; None means all.
+    """
 
     key: str
     operator: Literal["Exists", "Equal"] = "Exists"
@@ -36,7 +44,12 @@ class Toleration(_Strict):
 
 
 class Resources(_Strict):
-    """What a container gets: requested and, of memory, never exceeded."""
+    """What a container gets: requested and, of memory, never exceeded.
+
+    Attributes:
+        cpu: Cores, such as `500m` for half a one.
+        memory: Such as `1Gi`.
+    """
 
     cpu: Quantity = "500m"
     memory: Quantity = "1Gi"
@@ -87,7 +100,7 @@ class LocationBinding(_Strict):
     namespace: Name
     service_account: Name = "default"
     image: str | None = Field(default=None, min_length=1)
-    repositories: Sequence[Annotated[str, Field(pattern=_REPOSITORY)]] = ()
+    repositories: Sequence[Repository] = ()
     gateway_url: str | None = None
     network: Literal["gateway", "open"] = "gateway"
     images: Mapping[str, str] = {}

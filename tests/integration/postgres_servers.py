@@ -24,7 +24,6 @@ _NOBODY: Final = "nobody"
 """Who runs the server when the tests run as root, which PostgreSQL refuses."""
 
 _SETTINGS: Final = (
-    "listen_addresses=",
     "max_connections=100",
     "shared_buffers=16MB",
     "log_min_messages=fatal",
@@ -39,11 +38,13 @@ class PostgresServer:
         folder: Where it keeps everything; its path is short, or the socket's would be too long.
         installation: Folder with `bin` of the server's programs, readable for who runs it.
         user: Who runs it; None is the user of the tests.
+        address: Where it listens besides, at port 5432; empty means nowhere.
     """
 
-    def __init__(self, folder: Path, installation: Path, user: str | None) -> None:
+    def __init__(self, folder: Path, installation: Path, user: str | None, address: str) -> None:
         """Make a cluster of databases; `start` serves it."""
         self.folder: Final = folder
+        self._settings = (f"listen_addresses={address}", *_SETTINGS)
         self._programs = installation / "bin"
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,7 +109,7 @@ class PostgresServer:
                 [
                     self._programs / "postgres",
                     *("-D", self._data, "-k", self.folder),
-                    *(word for setting in _SETTINGS for word in ("-c", setting)),
+                    *(word for setting in self._settings for word in ("-c", setting)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -143,8 +144,8 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def postgres_server() -> Generator[PostgresServer]:
-    """Run a server of its own until the end, and remove all that it kept."""
+def postgres_server(address: str = "") -> Generator[PostgresServer]:
+    """Run a server of its own until the end, and remove all that it kept; see `PostgresServer`."""
     user = _NOBODY if os.geteuid() == 0 else None
     # pytest's folders are closed to others, and too long for a socket's path
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
@@ -153,7 +154,7 @@ def postgres_server() -> Generator[PostgresServer]:
         if user is not None:
             installation = _copied(installation, folder / "programs")
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-        server = PostgresServer(folder, installation, user)
+        server = PostgresServer(folder, installation, user, address)
         try:
             server.start()
             yield server

@@ -18,6 +18,10 @@ def plain_steps() -> list[Step]:
         Step(name="codespell", command=(str(BIN / "codespell"),)),
         Step(name="import-linter", command=(str(BIN / "lint-imports"), "--no-cache")),
         Step(name="machine-free texts", command=(sys.executable, "-m", "orchestrator_tools.machine_traces")),
+        Step(
+            name="generated files of the chart",
+            command=(sys.executable, "-m", "orchestrator_tools.chart", "--check"),
+        ),
     ]
 
 

@@ -55,6 +55,13 @@ KUBE_ROUTER: Final = GoProgram(
     package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
 )
 PAUSE: Final = GoProgram(name="pause")
+HELM: Final = GoProgram(
+    name="helm",
+    module="helm.sh/helm/v4",
+    package="helm.sh/helm/v4/cmd/helm",
+    told=("helm.sh/helm/v4/internal/version.version={version}",),
+)
+"""Not part of the cluster: it renders and installs the chart."""
 PROGRAMS: Final = (PAUSE, KUBE_ROUTER, COREDNS, KUBERNETES)
 """Quick ones first: what can go wrong goes wrong early."""
 

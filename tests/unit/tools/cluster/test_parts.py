@@ -19,6 +19,7 @@ from orchestrator_tools.cluster.commands import ClusterError, run, tail
 from orchestrator_tools.cluster.debian import PACKAGES, download_command, release_of, tree_environment
 from orchestrator_tools.cluster.go_programs import (
     COREDNS,
+    HELM,
     KUBE_ROUTER,
     KUBERNETES,
     PROGRAMS,
@@ -54,16 +55,17 @@ def test_unpacked_programs_come_before_the_machines_own() -> None:
 
 
 def test_every_program_has_a_hashed_lock_or_no_dependencies() -> None:
-    assert {program.name for program in PROGRAMS} == {
+    programs = (*PROGRAMS, HELM)
+    assert {program.name for program in programs} == {
         path.name for path in SOURCES.iterdir() if path.is_dir()
     }
-    for program in PROGRAMS:
+    for program in programs:
         required = "require" in (SOURCES / program.name / "go.mod").read_text()
         assert (SOURCES / program.name / "go.sum").is_file() == required, program.name
 
 
 def test_a_version_is_that_of_the_lock() -> None:
-    for program in (KUBERNETES, COREDNS, KUBE_ROUTER):
+    for program in (KUBERNETES, COREDNS, KUBE_ROUTER, HELM):
         version = version_of(program, (SOURCES / program.name / "go.mod").read_text())
         assert f"{program.module} {version} h1:" in (SOURCES / program.name / "go.sum").read_text()
     with pytest.raises(ClusterError, match=r"tools/go/coredns/go.mod requires no version of"):

@@ -1,0 +1,10 @@
+{{- /* Written by `make format`. */ -}}
+{{- define "orchestrator.defaults.tenant" -}}
+{"createNamespace": true, "quota": {"pods": 50, "gpus": {}}, "calls": []}
+{{- end -}}
+{{- define "orchestrator.defaults.location" -}}
+{"server": {"cpu": "100m", "memory": "512Mi"}, "repositories": [], "network": "gateway", "images": {}, "run": {"cpu": "500m", "memory": "1Gi"}, "guest": {"cpu": "500m", "memory": "1Gi"}, "maxGpus": 0, "gpuTypes": [], "nodeSelector": {}, "tolerations": []}
+{{- end -}}
+{{- define "orchestrator.defaults.ownPostgresql" -}}
+{"resources": {"cpu": "100m", "memory": "512Mi"}, "nodeSelector": {}, "tolerations": [], "userId": 999, "storage": "10Gi"}
+{{- end -}}

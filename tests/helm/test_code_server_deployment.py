@@ -1,0 +1,101 @@
+"""Code servers: one for each location, in the namespace of its tenant."""
+
+from typing import Any
+
+import pytest
+
+from tests.helm.charts import LEAST, TEAMS, Refused, render
+
+
+def deployment(name: str, *more: dict[str, Any]) -> Any:
+    (found,) = [
+        one
+        for one in render(TEAMS, *more).of("code-server-deployment.yaml")
+        if one["metadata"]["name"] == f"agents-code-{name}"
+    ]
+    return found
+
+
+def container(name: str, *more: dict[str, Any]) -> Any:
+    (found,) = deployment(name, *more)["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def test_each_is_in_the_namespace_of_its_tenant() -> None:
+    assert deployment("reviews")["metadata"]["namespace"] == "agents-acme"
+    assert deployment("support")["metadata"]["namespace"] == "rival-agents"
+    assert render(LEAST).of("code-server-deployment.yaml") == []
+
+
+def test_it_serves_the_module_of_its_image() -> None:
+    main = container("reviews")
+    assert main["image"] == "registry.example/acme-reviews:7"
+    assert (
+        "--module-name=reviews.definitions" in main["command"]
+        and "--location-name=reviews" in main["command"]
+    )
+    assert main["readinessProbe"]["grpc"] == {"port": 4_000, "service": "DagsterApi"}
+    assert main["ports"] == [{"name": "grpc", "containerPort": 4_000}]
+
+
+def test_the_old_one_serves_until_the_new_one_does() -> None:
+    assert deployment("reviews")["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_what_is_another_teams_starts_it_not_anew() -> None:
+    before = deployment("reviews")
+    changes: list[dict[str, Any]] = [
+        {"locations": {"support": {"image": "registry.example/rival-support:3"}}},
+        {"gateway": {"replicas": 5}},
+        {"tenants": {"third": {}}},
+    ]
+    for change in changes:
+        assert deployment("reviews", change) == before
+    assert deployment("reviews", {"postgresql": {"port": 6_432}}) != before
+
+
+def test_it_says_no_word_of_where_runs_go() -> None:
+    names = {one["name"] for one in container("reviews")["env"]}
+    assert (
+        not {"DAGSTER_CONTAINER_CONTEXT", "DAGSTER_CLI_API_GRPC_CONTAINER_CONTEXT", "DAGSTER_CURRENT_IMAGE"}
+        & names
+    )
+
+
+def test_it_has_what_runs_have() -> None:
+    changes = {
+        "runs": {
+            "environment": {"STORE": "s3://here", "ODD": 'a "b" {{c}}'},
+            "environmentSecrets": ["team-keys"],
+        },
+        "postgresql": {"stateUrlSecret": {"name": "state", "key": "url"}},
+    }
+    main = container("support", changes)
+    found = {one["name"]: one.get("value", one.get("valueFrom")) for one in main["env"]}
+    assert (found["STORE"], found["ODD"], found["ORCHESTRATOR_TENANT"]) == (
+        "s3://here",
+        'a "b" {{c}}',
+        "rival",
+    )
+    assert found["ORCHESTRATOR_STATE_URL"] == {"secretKeyRef": {"name": "state", "key": "url"}}
+    assert found["ORCHESTRATOR_GATEWAY_SECRET"] == {"secretKeyRef": {"name": "gateway", "key": "secret"}}
+    assert main["envFrom"] == [{"secretRef": {"name": "team-keys"}}]
+
+
+def test_a_tenant_that_is_none() -> None:
+    why = r"locations\.reviews\.tenant: no tenant is named \"other\"; there are acme, rival"
+    with pytest.raises(Refused, match=why):
+        render(TEAMS, {"locations": {"reviews": {"tenant": "other"}}})
+
+
+def test_a_kind_of_gpu_that_is_none() -> None:
+    with pytest.raises(
+        Refused, match=r"locations\.reviews\.gpuTypes: \"A100\" is not among gpus; there are H100"
+    ):
+        render(TEAMS, {"locations": {"reviews": {"gpuTypes": ["A100"]}}})
+
+
+def test_a_name_that_is_too_long() -> None:
+    name = "a" * 60
+    with pytest.raises(Refused, match="would have more than 52 characters: choose a shorter one"):
+        render(TEAMS, {"locations": {name: {"tenant": "acme", "image": "a", "module": "a"}}})

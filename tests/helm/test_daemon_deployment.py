@@ -1,0 +1,56 @@
+"""Dagster's daemon."""
+
+from typing import Any
+
+from tests.helm.charts import TEAMS, render
+
+
+def deployment(*more: dict[str, Any]) -> Any:
+    (found,) = render(TEAMS, *more).of("daemon-deployment.yaml")
+    return found["spec"]
+
+
+def test_there_is_never_a_second_one() -> None:
+    found = deployment()
+    assert found["replicas"] == 1 and found["strategy"] == {"type": "Recreate"}
+
+
+def test_it_has_the_instance_and_the_workspace() -> None:
+    pod = deployment()["template"]["spec"]
+    main, watch = pod["containers"]
+    mounts = {mount["mountPath"]: mount for mount in main["volumeMounts"]}
+    home = {one["name"]: one.get("value") for one in main["env"]}["DAGSTER_HOME"]
+    assert mounts[f"{home}/dagster.yaml"]["subPath"] == "dagster.yaml"
+    assert "--workspace=/etc/orchestrator/workspace.yaml" in main["command"]
+    assert mounts["/etc/orchestrator"]["name"] == mounts[f"{home}/dagster.yaml"]["name"] == "instance"
+    assert {"name": "instance", "configMap": {"name": "agents-instance"}} in pod["volumes"]
+    assert mounts[home]["name"] == "home" and mounts["/tmp"]["name"] == "scratch"
+    assert watch["env"] == main["env"]
+    assert {mount["mountPath"] for mount in watch["volumeMounts"]} == mounts.keys() - {"/etc/orchestrator"}
+
+
+def test_a_changed_instance_starts_it_anew() -> None:
+    def annotations(*more: dict[str, Any]) -> Any:
+        return deployment(*more)["template"]["metadata"]["annotations"]
+
+    assert annotations() == annotations({"gateway": {"replicas": 7}})
+    assert annotations() != annotations(
+        {"locations": {"reviews": {"image": "registry.example/acme-reviews:8"}}}
+    )
+    assert annotations() != annotations({"runs": {"maxConcurrent": 7}})
+
+
+def test_one_that_hangs_is_started_anew() -> None:
+    main, _ = deployment()["template"]["spec"]["containers"]
+    assert main["livenessProbe"]["exec"]["command"] == ["dagster-daemon", "liveness-check"]
+
+
+def test_a_watch_beside_it_ends_runs_whose_pods_are_lost() -> None:
+    _, watch = deployment({"daemon": {"watch": {"memory": "1Gi"}}})["template"]["spec"]["containers"]
+    assert watch["command"] == ["python", "-m", "orchestrator_cluster.run_watch"]
+    assert watch["resources"]["limits"] == {"memory": "1Gi"}
+
+
+def test_it_has_the_image_that_was_asked_for() -> None:
+    containers = deployment({"daemon": {"image": "other:1"}})["template"]["spec"]["containers"]
+    assert {container["image"] for container in containers} == {"other:1"}

@@ -1,0 +1,28 @@
+"""Ports that a locked server gives to its guests."""
+
+import pytest
+
+from orchestrator_runtimes.locked_networks import LockedNetwork
+
+
+def test_a_guest_has_its_ports_alone_and_those_of_one_that_ended_come_last() -> None:
+    network = LockedNetwork(8900, [(1, 2), (3, 4), (5, 6)])
+    first = network.take_ports()
+    second = network.take_ports()
+    assert not set(first) & set(second)
+    network.give_back(first)
+    assert network.take_ports() == (5, 6)
+    assert network.take_ports() == first
+
+
+@pytest.mark.parametrize(
+    ("port", "guests", "why"),
+    [
+        (0, 1, "the gateway's port is 0; it must be 1 to 65535"),
+        (65_536, 1, "the gateway's port is 65536"),
+        (8900, 1_001, "no 3003 ports of loopback are free, of 1000 that were tried"),
+    ],
+)
+def test_what_cannot_be_locked_is_told_before_anything_is_locked(port: int, guests: int, why: str) -> None:
+    with pytest.raises(OSError, match=why):
+        LockedNetwork.close(port, guests=guests, each=3)

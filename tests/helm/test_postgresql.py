@@ -41,6 +41,15 @@ def test_its_volume() -> None:
     )
 
 
+def test_data_may_go_with_the_pod() -> None:
+    found = stateful_set({"postgresql": {"own": {"ephemeral": True, "storage": "1Gi", "command": ["serve"]}}})
+    assert "volumeClaimTemplates" not in found
+    pod = found["template"]["spec"]
+    assert {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}} in pod["volumes"]
+    assert pod["containers"][0]["command"] == ["serve"]
+    assert "command" not in stateful_set()["template"]["spec"]["containers"][0]
+
+
 def test_everybody_is_told_its_address() -> None:
     rendered = render(merged(LEAST, OWN))
     service = rendered.get("Service", "postgresql")

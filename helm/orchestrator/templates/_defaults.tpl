@@ -6,5 +6,5 @@
 {"server": {"cpu": "100m", "memory": "512Mi"}, "repositories": [], "network": "gateway", "images": {}, "run": {"cpu": "500m", "memory": "1Gi"}, "guest": {"cpu": "500m", "memory": "1Gi"}, "maxGpus": 0, "gpuTypes": [], "nodeSelector": {}, "tolerations": []}
 {{- end -}}
 {{- define "orchestrator.defaults.ownPostgresql" -}}
-{"resources": {"cpu": "100m", "memory": "512Mi"}, "nodeSelector": {}, "tolerations": [], "userId": 999, "storage": "10Gi"}
+{"resources": {"cpu": "100m", "memory": "512Mi"}, "nodeSelector": {}, "tolerations": [], "command": [], "userId": 999, "ephemeral": false, "storage": "10Gi"}
 {{- end -}}

@@ -88,12 +88,16 @@ class OwnPostgresql(Pods):
     Attributes:
         image: One that follows the variables of the official image (`POSTGRES_USER`, `POSTGRES_PASSWORD`,
             `POSTGRES_DB`, `PGDATA`); which one is the operator's choice.
+        command: Of its container; empty means the image's own.
         user_id: User that the image runs as.
+        ephemeral: Whether the data goes with the pod, instead of to a volume.
         storage: Size of its volume.
         storage_class: Of its volume; null means the cluster's default.
     """
 
+    command: Sequence[str] = ()
     user_id: Annotated[int, Field(gt=0)] = 999
+    ephemeral: bool = False
     storage: Quantity = "10Gi"
     storage_class: Name | None = None
 

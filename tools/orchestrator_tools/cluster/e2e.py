@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from orchestrator_tools.cluster.commands import ClusterError
+from orchestrator_tools.cluster.go_programs import HELM, built_program
 from orchestrator_tools.cluster.images import BASE_IMAGE, base_image
 from orchestrator_tools.cluster.lifecycle import (
     bring_down,
@@ -53,6 +54,7 @@ def run_on_test_cluster(own: Places, arguments: Sequence[str]) -> int:
     """
     require_root()
     base = base_image(own.cache)
+    built_program(HELM, own.cache)  # the cluster's network has no way to where modules are
     began = time.monotonic()
     started = bring_up(own)
     try:

@@ -19,7 +19,7 @@ from benchmarks.endpoints import end_server
 from benchmarks.sides import SideFailed
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.homes import home_folder
-from orchestrator_runtimes.profiles import Lock
+from orchestrator_runtimes.locks import Lock
 
 LOCK: Final = Path(__file__).with_name("litellm.txt")
 _START_SECONDS: Final = 120.0

@@ -11,7 +11,8 @@ from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.runtime_profiles import resolve
 from orchestrator_resources.runtimes import framework
-from orchestrator_runtimes.profiles import FrameworkProfile, Lock
+from orchestrator_runtimes.locks import Lock
+from orchestrator_runtimes.profiles import FrameworkProfile
 
 
 def at_version(profile: FrameworkProfile, version: str) -> list[str]:

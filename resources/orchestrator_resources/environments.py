@@ -22,7 +22,7 @@ from uv import find_uv_bin
 from orchestrator_resources.installers import refused, run_installer
 from orchestrator_resources.node_packages import install_node_packages
 from orchestrator_runtimes.errors import AgentError
-from orchestrator_runtimes.profiles import Lock
+from orchestrator_runtimes.locks import Lock
 
 MARKER: Final = "orchestrator.json"
 SPARE_BYTES: Final = 200 * 2**20

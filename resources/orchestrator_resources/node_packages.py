@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_resources.installers import refused, run_installer
-from orchestrator_runtimes.profiles import NodeLock
+from orchestrator_runtimes.locks import NodeLock
 
 APP: Final = "app"
 """Folder of the packages inside an environment."""

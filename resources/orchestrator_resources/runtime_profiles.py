@@ -21,7 +21,8 @@ from packaging.utils import canonicalize_name
 from orchestrator_resources.environments import lock_digest, uv
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.profiles import FrameworkProfile, Lock
+from orchestrator_runtimes.locks import Lock
+from orchestrator_runtimes.profiles import FrameworkProfile
 
 _STAMP: Final = "# resolved from "
 _CAUSE: Final = re.compile(r"^\s*cause: (.*?)(?:\n\n|\nhint|\Z)", re.DOTALL | re.MULTILINE)

@@ -12,7 +12,8 @@ import pytest
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.runtime_profiles import locked_version
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
-from orchestrator_runtimes.profiles import Lock, installed_frameworks
+from orchestrator_runtimes.locks import Lock
+from orchestrator_runtimes.profiles import installed_frameworks
 from tests.integration.command_lines import offer_frameworks, refused, succeeds
 
 FRAMEWORKS = sorted(installed_frameworks())

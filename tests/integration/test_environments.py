@@ -16,7 +16,7 @@ from uv import find_uv_bin
 from orchestrator_resources import environments, installers
 from orchestrator_resources.environments import MARKER, Environment, EnvironmentStore
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.profiles import Lock
+from orchestrator_runtimes.locks import Lock
 
 LOCK_TEXT = """
 sniffio==1.3.1 \\
@@ -30,7 +30,7 @@ INSTALL = """
 import sys
 from pathlib import Path
 from orchestrator_resources import environments
-from orchestrator_runtimes.profiles import Lock
+from orchestrator_runtimes.locks import Lock
 if len(sys.argv) > 2:
     environments.find_uv_bin = lambda: sys.argv[2]
 lock = Lock(python=Path(sys.argv[1], "lock.txt").read_text())

@@ -25,7 +25,7 @@ INSTALLER: Final = {
     "orchestrator_cluster": ("__init__.py",),
     "orchestrator_cluster/images": ("__init__.py", "install.py"),
     "orchestrator_resources": ("__init__.py", "environments.py", "installers.py", "node_packages.py"),
-    "orchestrator_runtimes": ("__init__.py", "capabilities.py", "errors.py", "profiles.py"),
+    "orchestrator_runtimes": ("__init__.py", "errors.py", "locks.py"),
 }
 """The modules of ours that make an environment: no others, so that a change of others does not make it anew."""
 

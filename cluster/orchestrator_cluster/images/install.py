@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from orchestrator_resources.environments import EnvironmentStore, uv
 from orchestrator_runtimes.errors import AgentError
-from orchestrator_runtimes.profiles import Lock, NodeLock
+from orchestrator_runtimes.locks import Lock, NodeLock
 
 HOME: Final = Path("/opt/orchestrator")
 CODE: Final = Path("/opt/orchestrator-code")

@@ -11,12 +11,8 @@ from orchestrator_cluster.images.wheels import OwnDistribution
 from orchestrator_cluster.pods import GUEST_USER, GUESTS, RUN_USER
 from orchestrator_resources.runtime_profiles import load_profile
 from orchestrator_resources.runtimes import framework
-from orchestrator_runtimes.profiles import (
-    ENTRY_POINT_GROUP,
-    FrameworkProfile,
-    Lock,
-    installed_frameworks,
-)
+from orchestrator_runtimes.locks import Lock
+from orchestrator_runtimes.profiles import ENTRY_POINT_GROUP, FrameworkProfile, installed_frameworks
 
 CONTRACT: Final = OwnDistribution(name="orchestrator-runtimes", packages=("orchestrator_runtimes",))
 GATEWAY: Final = OwnDistribution(name="orchestrator-gateway", packages=("orchestrator_gateway",))

@@ -19,8 +19,8 @@ from typing import Final
 
 from orchestrator_resources.environments import Environment, EnvironmentStore
 from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.locks import Lock
 from orchestrator_runtimes.messages import ModelAddress
-from orchestrator_runtimes.profiles import Lock
 
 IDLE_SECONDS: Final = 300.0
 START_SECONDS: Final = 60.0

@@ -10,29 +10,9 @@ from typing import Final, Literal
 
 from orchestrator_runtimes.capabilities import MANDATORY, Capability, Support
 from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.locks import Lock, NodeLock
 
 ENTRY_POINT_GROUP: Final = "orchestrator.frameworks"
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeLock:
-    """Node packages: the texts of `package.json`, and of the `package-lock.json` that pins them by hash."""
-
-    package: str
-    lock: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lock:
-    """All that an environment is made of.
-
-    Attributes:
-        python: Hashed requirements.
-        node: None when it needs none.
-    """
-
-    python: str
-    node: NodeLock | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

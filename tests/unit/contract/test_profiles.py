@@ -11,7 +11,8 @@ import pytest
 from orchestrator_runtimes.capabilities import MANDATORY, YES, Capability, no
 from orchestrator_runtimes.conformance.fake import PROFILE
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.profiles import Lock, installed_frameworks
+from orchestrator_runtimes.locks import Lock
+from orchestrator_runtimes.profiles import installed_frameworks
 
 Install = Callable[[str, str], None]
 FAKE = "orchestrator_runtimes.conformance.fake:PROFILE"

@@ -10,7 +10,7 @@ import pytest
 from orchestrator_defs import doctor_command
 from orchestrator_defs.doctor_command import Finding, findings
 from orchestrator_resources.environments import SPARE_BYTES, lock_digest
-from orchestrator_runtimes.profiles import Lock
+from orchestrator_runtimes.locks import Lock
 
 
 @pytest.fixture(autouse=True)

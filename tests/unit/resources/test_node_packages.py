@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator_resources.node_packages import install_node_packages
 from orchestrator_runtimes.errors import AgentError
-from orchestrator_runtimes.profiles import NodeLock
+from orchestrator_runtimes.locks import NodeLock
 
 LOCK = NodeLock(package='{"name": "app"}', lock='{"packages": {"node_modules/a": {"integrity": "sha512-0"}}}')
 

@@ -14,7 +14,8 @@ from orchestrator_resources.environments import lock_digest
 from orchestrator_resources.runtime_profiles import load_profile, lock_file, locked_version, resolve_profile
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.profiles import FrameworkProfile, Lock, NodeLock
+from orchestrator_runtimes.locks import Lock, NodeLock
+from orchestrator_runtimes.profiles import FrameworkProfile
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,10}[A-Za-z0-9])?", fullmatch=True)
 VERSIONS = st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}((rc|\.post|\.dev)[0-9])?", fullmatch=True)

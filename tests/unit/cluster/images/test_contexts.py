@@ -19,7 +19,8 @@ from orchestrator_cluster.images.contexts import (
 from orchestrator_cluster.images.recipes import Recipe, all_recipes, recipes_of
 from orchestrator_resources.environments import lock_digest
 from orchestrator_runtimes.errors import AgentError
-from orchestrator_runtimes.profiles import Lock, NodeLock, installed_frameworks
+from orchestrator_runtimes.locks import Lock, NodeLock
+from orchestrator_runtimes.profiles import installed_frameworks
 
 BASES = Bases(run="base:1", build="base:1")
 

@@ -2,7 +2,8 @@
 
 import importlib.metadata
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import dagster as dg
 
 from dependency_review.frameworks import FRAMEWORKS
 from orchestrator_resources.environments import EnvironmentStore
-from orchestrator_resources.homes import home_folder
-from orchestrator_runtimes.profiles import installed_frameworks
+from orchestrator_resources.homes import guests_folder, home_folder
+from orchestrator_runtimes.profiles import FrameworkProfile, installed_frameworks
 
 ROWS = "DEPENDENCY_REVIEW_ROWS"
 """How many distributions are reviewed; every agent reviews each."""
@@ -39,18 +40,8 @@ def distributions(
     context: dg.AssetExecutionContext, config: DistributionsConfig
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Distributions that every framework's environment holds, and the licences that their metadata declares."""
-    store, profiles = EnvironmentStore(home_folder()), installed_frameworks()
-    environments = {
-        name: store.install(profiles[name].lock(), name=name, progress=context.log.info)
-        for name in FRAMEWORKS
-    }
-    by_framework = {
-        name: {
-            found.name.lower(): found
-            for found in importlib.metadata.distributions(path=site_packages(environment.path))
-        }
-        for name, environment in environments.items()
-    }
+    profiles = installed_frameworks()
+    by_framework = {name: _held_by(profiles[name], context.log.info) for name in FRAMEWORKS}
     first, *others = by_framework.values()
     shared = sorted(set(first).intersection(*others))
     chosen = _spread(shared, config.rows)
@@ -69,6 +60,32 @@ def distributions(
         value={one.name: declared_licence(one) for one in found},
         metadata={"licences": len(found)},
     )
+
+
+def _held_by(
+    profile: FrameworkProfile, tell: Callable[[str], None]
+) -> dict[str, importlib.metadata.Distribution]:
+    """Return the distributions of a framework's environment, by name.
+
+    Where guests are in containers of their own, no environment is here: then those that its lock names, as far as this
+    process has them, too.
+    """
+    if guests_folder() is not None:
+        named = re.findall(r"^([A-Za-z0-9._-]+)==", profile.lock().python, re.MULTILINE)
+        return {name: found for name, found in _by_name(None).items() if name in map(_plain, named)}
+    environment = EnvironmentStore(home_folder()).install(profile.lock(), name=profile.name, progress=tell)
+    return _by_name(site_packages(environment.path))
+
+
+def _by_name(path: list[str] | None) -> dict[str, importlib.metadata.Distribution]:
+    found = (
+        importlib.metadata.distributions() if path is None else importlib.metadata.distributions(path=path)
+    )
+    return {_plain(one.name): one for one in found}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _spread(names: list[str], count: int) -> list[str]:

@@ -7,10 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
-import matplotlib
-
-matplotlib.use("svg")
-from matplotlib import pyplot
 
 from dependency_review.frameworks import FRAMEWORKS
 
@@ -146,6 +142,11 @@ def _mark(line: Row) -> str:
 
 def draw(lines: dict[str, list[Row]], file: Path) -> None:
     """Draw what each agent found, as bars of agreeing, disagreeing and failed reviews."""
+    import matplotlib  # heavy, and no other asset needs it
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
     names = sorted(lines)
     size = (8, 0.4 * len(names) + 1.2)
     figure, axes = cast("tuple[Any, Any]", pyplot.subplots(figsize=size))  # its keywords have no types

@@ -6,12 +6,12 @@ from typing import Any, Final
 USER: Final = 10_001
 
 SERVE: Final = """
-import http.server
+import http.server, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
+http.server.ThreadingHTTPServer(("", int(sys.argv[1])), Answer).serve_forever()
 """
 
 CALL: Final = """
@@ -46,7 +46,7 @@ def container(name: str, image: str, code: str, *arguments: str, **further: Any)
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "resources": {"limits": {"memory": "64Mi", "cpu": "500m"}},
+        "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "64Mi", "cpu": "500m"}},
     } | further
 
 
@@ -74,10 +74,10 @@ def pod(
     }
 
 
-def server(name: str, image: str) -> dict[str, Any]:
-    """Return a pod that answers HTTP on port 8080, labelled `app: NAME`."""
-    ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
-    return pod(name, container("main", image, SERVE, readinessProbe=ready), labels={"app": name})
+def server(name: str, image: str, port: int = 8080) -> dict[str, Any]:
+    """Return a pod that answers HTTP on a port, labelled `app: NAME`."""
+    ready = {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1}
+    return pod(name, container("main", image, SERVE, str(port), readinessProbe=ready), labels={"app": name})
 
 
 def caller(name: str, image: str, expected: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, Any]:

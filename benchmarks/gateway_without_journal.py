@@ -1,11 +1,12 @@
 """A gateway that remembers nothing, for what a journal costs: every call is new. It speaks as the real one does."""
 
-import asyncio
 import itertools
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from unittest import mock
+
+import uvloop
 
 from orchestrator_gateway import __main__ as gateway
 from orchestrator_gateway import assembly
@@ -71,4 +72,4 @@ async def open_store(place: str, limits: JournalLimits | None = None) -> Store:
 
 if __name__ == "__main__":
     with mock.patch.object(assembly, "open_store", open_store):
-        sys.exit(asyncio.run(gateway.serve()))
+        sys.exit(uvloop.run(gateway.serve()))

@@ -1,6 +1,5 @@
 """`orchestrator gateway`: a gateway of model calls for many runs and machines."""
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -36,7 +35,7 @@ def gateway(file: Path, host: str, port: int, drain_seconds: float, check: bool)
     from orchestrator_gateway.configuration import BadConfiguration
     from orchestrator_gateway.journal import JournalUnavailable
     from orchestrator_gateway.resolution import resolve
-    from orchestrator_gateway.service import serve
+    from orchestrator_gateway.service import run
     from orchestrator_gateway.telemetry import TelemetryUnavailable
 
     try:
@@ -44,6 +43,6 @@ def gateway(file: Path, host: str, port: int, drain_seconds: float, check: bool)
             resolve(file)
             click.echo(f"{file}: can be used")
             return
-        asyncio.run(serve(file, host, port, drain_seconds))
+        run(file, host, port, drain_seconds)
     except (BadConfiguration, JournalUnavailable, TelemetryUnavailable) as error:
         raise click.ClickException(str(error)) from error

@@ -14,6 +14,8 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from orchestrator_gateway.assembly import Parts, serving
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.dispatch import single
@@ -58,4 +60,4 @@ async def serve() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(serve()))
+    sys.exit(uvloop.run(serve()))

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import uvloop
+
 from orchestrator_gateway.assembly import Parts, serving
 from orchestrator_gateway.journal import JournalUnavailable
 from orchestrator_gateway.reloading import Reloading
@@ -67,6 +69,11 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
             await watching
 
 
+def run(file: Path, host: str, port: int, drain_seconds: float) -> None:
+    """Do `serve`, for who has no loop."""
+    uvloop.run(serve(file, host, port, drain_seconds))
+
+
 def _log_to_standard_error() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
@@ -90,7 +97,7 @@ def main() -> int:
     parser.add_argument("--drain-seconds", default=60.0, type=float, help="for calls on their way at the end")
     options = parser.parse_args()
     try:
-        asyncio.run(serve(options.config, options.host, options.port, options.drain_seconds))
+        run(options.config, options.host, options.port, options.drain_seconds)
     except (BadConfiguration, JournalUnavailable, TelemetryUnavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 1

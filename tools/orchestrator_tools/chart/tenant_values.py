@@ -71,7 +71,8 @@ class Location(ChartValues):
         tenant: Whose it is.
         image: Of the code server, and of the container of a run in which Dagster is.
         repositories: Where the image of runs may come from, without tag, such as `registry.example/acme/agents`: then
-            the code server says which it is, and a new one needs no new daemon. Empty means that of `image` alone.
+            the code server says which it is, a new one needs no new daemon, and what `orchestrator deploy` has given it
+            stays in an upgrade. Empty means that of `image` alone.
         module: Python module that has the definitions.
         server: What the code server gets.
         service_account: Of the runs' pods, for identities of a cloud; null means one that may do nothing. No container

@@ -80,12 +80,14 @@ class ClusterCodeServers:
                     container=CONTAINER,
                     previous=previous,
                     tail_lines=_LINES,
+                    _preload_content=False,
                     _request_timeout=ASK_SECONDS,
                 )
             except (ApiException, HTTPError, OSError):
                 continue  # it has said nothing that is still there
-            if told:
-                return str(told).rstrip()
+            words: str = told.data.decode(errors="replace").rstrip()
+            if words:
+                return words
         return ""
 
 

@@ -46,7 +46,8 @@ class ClusterCodeServers:
             raise DeployFailed(
                 f"no cluster is configured: {error}; set KUBECONFIG, or name a context"
             ) from error
-        self._apps, self._core = client.AppsV1Api(), client.CoreV1Api()
+        self._apps: Any = client.AppsV1Api()
+        self._core: Any = client.CoreV1Api()
 
     def find(self, location: str, namespace: str | None) -> list[Manifest]:
         """Return the deployments of a location's code server, in a namespace, or where None in any."""

@@ -13,9 +13,11 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from benchmarks.frameworks import AGENTS, ENTRYPOINTS
 from benchmarks.questions import answered, inputs
+from orchestrator_resources import gateway
 from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy, Item
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
@@ -24,6 +26,8 @@ from orchestrator_runtimes import bundles
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.messages import AgentSource, ModelAddress
 from orchestrator_runtimes.profiles import FrameworkProfile
+
+WITHOUT_JOURNAL: Final = Path(__file__).with_name("gateway_without_journal.py")
 
 
 def agent_of(entrypoint: str) -> Agent:
@@ -78,7 +82,12 @@ def main() -> None:
     parser.add_argument(
         "--without-gateway", action="store_true", help="model calls go to the endpoint itself"
     )
+    parser.add_argument(
+        "--without-journal", action="store_true", help="model calls go through a gateway that remembers none"
+    )
     options = parser.parse_args()
+    if options.without_journal:
+        gateway.gateway_command = lambda: [sys.executable, "-P", str(WITHOUT_JOURNAL)]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     profile, agent = (

@@ -17,7 +17,7 @@ IN_FLIGHT: Final = 400
 
 
 def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callable[[str], None]) -> Outcome:
-    """Run the batch once on each side, and on ours once more without the journal of model calls."""
+    """Run the batch once on each side, and on ours once more without a journal, and once without a gateway."""
     count, rows, failed = sizes.thousand_executions, list[dict[str, Cell]](), 0
     for framework in frameworks:
         with (
@@ -25,25 +25,21 @@ def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callabl
             our_side(framework, endpoint.base_url, "--in-flight", str(IN_FLIGHT)) as side,
         ):
             ours = side.run(count, watch_memory=True)
-        with (
-            scripted_endpoint(latency=LATENCY_SECONDS) as endpoint,
-            our_side(
-                framework, endpoint.base_url, "--in-flight", str(IN_FLIGHT), "--without-gateway"
-            ) as side,
-        ):
-            unjournaled = side.run(count)
+        unjournaled, direct = (
+            _run(framework, count, without) for without in ("--without-journal", "--without-gateway")
+        )
         with (
             scripted_endpoint(latency=LATENCY_SECONDS) as endpoint,
             bare_side(framework, endpoint.base_url) as side,
         ):
             side.run(1)
             bare = side.run(count, watch_memory=True)
-        row = compare(framework.name, ours, unjournaled, bare)
+        row = compare(framework.name, ours, unjournaled, direct, bare)
         say(
-            f"  {framework.name}: ours {ours.seconds:.1f} s, without the journal {unjournaled.seconds:.1f} s,"
-            f" bare {bare.seconds:.1f} s"
+            f"  {framework.name}: ours {ours.seconds:.1f} s, without the journal {unjournaled.seconds:.1f} s, without a"
+            f" gateway {direct.seconds:.1f} s, bare {bare.seconds:.1f} s"
         )
-        failed += ours.failed + unjournaled.failed + bare.failed
+        failed += ours.failed + unjournaled.failed + direct.failed + bare.failed
         rows.append(row)
     slower = [str(row["framework"]) for row in rows if float(row["wall ratio"] or 0) >= 1]
     return Outcome(
@@ -60,13 +56,24 @@ def measure_thousand(sizes: Sizes, frameworks: Sequence[Framework], say: Callabl
             if not slower
             else f"Ours is not faster than bare for {', '.join(slower)}.",
             f"With the journal, {median(float(row['journal ratio'] or 0) for row in rows):.2f} times as long as without"
-            f" it (median; the target is {JOURNAL_TARGET}).",
+            f" it (median; the target is {JOURNAL_TARGET}), and"
+            f" {median(float(row['gateway ratio'] or 0) for row in rows):.2f} times as long as without a gateway.",
         ],
         failed=failed,
     )
 
 
-def compare(name: str, ours: BatchReport, unjournaled: BatchReport, bare: BatchReport) -> dict[str, Cell]:
+def _run(framework: Framework, count: int, without: str) -> BatchReport:
+    with (
+        scripted_endpoint(latency=LATENCY_SECONDS) as endpoint,
+        our_side(framework, endpoint.base_url, "--in-flight", str(IN_FLIGHT), without) as side,
+    ):
+        return side.run(count)
+
+
+def compare(
+    name: str, ours: BatchReport, unjournaled: BatchReport, direct: BatchReport, bare: BatchReport
+) -> dict[str, Cell]:
     """Return the row of one framework."""
     return {
         "framework": name,
@@ -74,6 +81,8 @@ def compare(name: str, ours: BatchReport, unjournaled: BatchReport, bare: BatchR
         "bare, s": bare.seconds,
         "ours without the journal, s": unjournaled.seconds,
         "journal ratio": ours.seconds / unjournaled.seconds,
+        "ours without a gateway, s": direct.seconds,
+        "gateway ratio": ours.seconds / direct.seconds,
         "wall ratio": ours.seconds / bare.seconds,
         "ours, failed": ours.failed,
         "bare, failed": bare.failed,

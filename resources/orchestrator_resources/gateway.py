@@ -50,6 +50,11 @@ _STARTS: Final = 5
 _PASSED: Final = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
+def gateway_command() -> list[str]:
+    """Return the words that start a gateway, which gets its settings from standard input."""
+    return [sys.executable, "-P", "-m", "orchestrator_gateway"]
+
+
 def gateway_environment() -> dict[str, str]:
     """Return the whole environment of a gateway: what it knows it is told, but for the standard ones of telemetry."""
     return {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith("OTEL_")}
@@ -310,7 +315,7 @@ class LocalGateway(ModelGateway):
 
     def _spawned(self) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "orchestrator_gateway"],
+            gateway_command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

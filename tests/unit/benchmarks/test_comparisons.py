@@ -31,8 +31,9 @@ def test_overhead_compares_medians_per_execution() -> None:
 
 def test_thousand_counts_failures_and_memory_of_each_side() -> None:
     ours, bare = report(6.0, 8.0, peak=2**30), report(12.0, 11.0, failed=3, peak=2**28)
-    row = thousand.compare("agno", ours, report(5.0, 7.0), bare)
+    row = thousand.compare("agno", ours, report(5.0, 7.0), report(2.5, 5.0), bare)
     assert row["journal ratio"] == pytest.approx(1.2)
+    assert row["gateway ratio"] == pytest.approx(2.4)
     assert row["wall ratio"] == pytest.approx(0.5)
     assert (row["ours, failed"], row["bare, failed"]) == (0, 3)
     assert (row["ours, peak MB"], row["bare, peak MB"]) == (1_024, 256)

@@ -1,6 +1,6 @@
 {{- /* Written by `make format`. */ -}}
 {{- define "orchestrator.defaults.tenant" -}}
-{"createNamespace": true, "quota": {"pods": 50, "gpus": {}}, "calls": []}
+{"createNamespace": true, "quota": {"pods": 50, "gpus": {}}, "deployers": [], "calls": []}
 {{- end -}}
 {{- define "orchestrator.defaults.location" -}}
 {"server": {"cpu": "100m", "memory": "512Mi"}, "repositories": [], "network": "gateway", "images": {}, "run": {"cpu": "500m", "memory": "1Gi"}, "guest": {"cpu": "500m", "memory": "1Gi"}, "maxGpus": 0, "gpuTypes": [], "nodeSelector": {}, "tolerations": []}

@@ -28,6 +28,20 @@ class Quota(ChartValues):
     gpus: Mapping[str, Amount] = {}
 
 
+class Account(ChartValues):
+    """Somebody whom the API server knows.
+
+    Attributes:
+        kind: What it is.
+        name: Of it.
+        namespace: Of a service account; null means the tenant's.
+    """
+
+    kind: Literal["User", "Group", "ServiceAccount"]
+    name: Annotated[str, Field(min_length=1)]
+    namespace: Name | None = None
+
+
 class Tenant(ChartValues):
     """A team: its code servers and runs are in a namespace of its own.
 
@@ -36,6 +50,7 @@ class Tenant(ChartValues):
         create_namespace: Whether the chart makes it. It then stays when the release goes: the Secrets in it are not
             the chart's. One that is there already needs the labels of Pod Security.
         quota: What its pods may have together.
+        deployers: Who may give its code servers other images with `orchestrator deploy`.
         calls: Where its runs and code servers may call, beside gateway, database and DNS. Ports have to be named, and
             8900 is none of them: guests are locked to it, since it is the gateway's.
     """
@@ -43,6 +58,7 @@ class Tenant(ChartValues):
     namespace: Name | None = None
     create_namespace: bool = True
     quota: Quota = Quota()
+    deployers: Sequence[Account] = ()
     calls: Sequence[Calls] = ()
 
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from kubernetes import client  # type: ignore[import-untyped]
+from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
 
 SECONDS: Final = "simulated-seconds"
 """Annotation of a pod: how long it runs once it is placed."""
@@ -64,7 +65,7 @@ class FakeNodes:
     """
 
     def __init__(self, nodes: Sequence[FakeNode]) -> None:
-        """Make the nodes."""
+        """Begin with no node; see `begin`."""
         self.stays: dict[str, Stay] = {}
         self.failed: Exception | None = None
         self._nodes = {node.name: node for node in nodes}
@@ -72,21 +73,26 @@ class FakeNodes:
         self._leases: Any = client.CoordinationV1Api()
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._live, self._run)]
-        for node in nodes:
+
+    def begin(self) -> None:
+        """Make the nodes."""
+        for node in self._nodes.values():
             self._make(node)
         for thread in self._threads:
             thread.start()
 
     def end(self) -> None:
-        """Remove the nodes, with what is on them."""
+        """Remove the nodes, as far as they were made; what is on them and their leases go with them."""
         self._ending.set()
         for thread in self._threads:
-            thread.join(_ASK_SECONDS)
+            if thread.is_alive():
+                thread.join(_ASK_SECONDS)
         for name in self._nodes:
-            self._core.delete_node(name, _request_timeout=_ASK_SECONDS)
+            with contextlib.suppress(ApiException):
+                self._core.delete_node(name, _request_timeout=_ASK_SECONDS)
 
     def _make(self, node: FakeNode) -> None:
-        self._core.create_node(
+        made = self._core.create_node(
             {
                 "metadata": {"name": node.name, "labels": {**node.labels, LABEL: "true"}},
                 "spec": {"taints": [{"key": TAINT, "effect": "NoSchedule"}]},
@@ -112,7 +118,12 @@ class FakeNodes:
         self._leases.create_namespaced_lease(
             "kube-node-lease",
             {
-                "metadata": {"name": node.name},
+                "metadata": {
+                    "name": node.name,
+                    "ownerReferences": [
+                        {"apiVersion": "v1", "kind": "Node", "name": node.name, "uid": made.metadata.uid}
+                    ],
+                },
                 "spec": {"holderIdentity": node.name, "leaseDurationSeconds": 40, "renewTime": _micro()},
             },
             _request_timeout=_ASK_SECONDS,
@@ -180,6 +191,7 @@ def fake_nodes(nodes: Sequence[FakeNode]) -> Generator[FakeNodes]:
     """Have nodes for a while, in the cluster of the client's configuration."""
     made = FakeNodes(nodes)
     try:
+        made.begin()
         yield made
     finally:
         made.end()

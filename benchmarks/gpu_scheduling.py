@@ -134,7 +134,7 @@ class Cluster:
     """The tenants' namespaces on a cluster with nodes by word only; made by `simulated_cluster`."""
 
     def __init__(self, mark: str, simulated: FakeNodes) -> None:
-        """Make the namespaces."""
+        """Begin with no namespace; see `begin`."""
         self.simulated = simulated
         self._mark = mark
         self._core: Any = client.CoreV1Api()
@@ -150,6 +150,9 @@ class Cluster:
             )
             for tenant in TENANTS
         }
+
+    def begin(self) -> None:
+        """Make the namespaces."""
         for binding in self._bindings.values():
             self._make_namespace(binding.namespace)
 
@@ -199,9 +202,10 @@ class Cluster:
         return str(made.metadata.uid)
 
     def end(self) -> None:
-        """Remove the namespaces."""
+        """Remove the namespaces, as far as they were made."""
         for binding in self._bindings.values():
-            self._core.delete_namespace(binding.namespace, _request_timeout=_ASK_SECONDS)
+            with contextlib.suppress(ApiException):
+                self._core.delete_namespace(binding.namespace, _request_timeout=_ASK_SECONDS)
 
 
 @contextlib.contextmanager
@@ -212,6 +216,7 @@ def simulated_cluster(whole: int = NODES) -> Generator[Cluster]:
     with fake_nodes(nodes(mark, whole)) as simulated:
         cluster = Cluster(mark, simulated)
         try:
+            cluster.begin()
             yield cluster
         finally:
             cluster.end()

@@ -47,10 +47,10 @@ def deploy(
     if (image is None) == (folder is None):
         raise click.UsageError("say either --image, or --build with the project's folder")
     # slow to import, and no other command needs them
+    from orchestrator_cluster.cluster_errors import ClusterAway
     from orchestrator_cluster.code_servers import ClusterCodeServers
     from orchestrator_cluster.deploys import DeployFailed, check_name
     from orchestrator_cluster.deploys import deploy as give
-    from orchestrator_cluster.run_jobs import ClusterAway
 
     began = time.monotonic()
     try:

@@ -14,11 +14,13 @@ from kubernetes.client.exceptions import ApiException  # type: ignore[import-unt
 from kubernetes.config.config_exception import ConfigException  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError
 
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.deploys import CONTAINER, LOCATION_LABEL, DeployFailed, DeploymentChanged
 from orchestrator_cluster.lost_pods import Manifest
-from orchestrator_cluster.run_jobs import ASK_SECONDS, ClusterAway
 
+_ASK_SECONDS: Final = 30.0
 _LINES: Final = 15
+_FORBIDDEN: Final = 403
 _CONFLICT: Final = 409
 _WORDS: Final = 300
 
@@ -82,11 +84,13 @@ class ClusterCodeServers:
                     previous=previous,
                     tail_lines=_LINES,
                     _preload_content=False,
-                    _request_timeout=ASK_SECONDS,
+                    _request_timeout=_ASK_SECONDS,
                 )
-            except (ApiException, HTTPError, OSError):
+                words: str = told.data.decode(errors="replace").rstrip()
+            except (ApiException, HTTPError, OSError) as error:
+                if isinstance(error, ApiException) and error.status == _FORBIDDEN:
+                    return f"(its log may not be read: {_told(error)})"
                 continue  # it has said nothing that is still there
-            words: str = told.data.decode(errors="replace").rstrip()
             if words:
                 return words
         return ""
@@ -99,14 +103,14 @@ def _items(ask: Callable[..., Any], *words: Any, **more: Any) -> list[Manifest]:
 def _answer(ask: Callable[..., Any], *words: Any, **more: Any) -> Any:
     """Return what the API server answers, as JSON."""
     try:
-        told = ask(*words, **more, _preload_content=False, _request_timeout=ASK_SECONDS)
+        told = ask(*words, **more, _preload_content=False, _request_timeout=_ASK_SECONDS)
+        return json.loads(told.data)  # read here, not when it was asked
     except ApiException as error:
         if error.status == _CONFLICT:
-            raise DeploymentChanged from error
+            raise DeploymentChanged("somebody else changes it") from error
         raise ClusterAway(_told(error)) from error
-    except (HTTPError, OSError) as error:
+    except (HTTPError, OSError, ValueError) as error:
         raise ClusterAway(_told(error)) from error
-    return json.loads(told.data)
 
 
 def _told(error: Exception) -> str:

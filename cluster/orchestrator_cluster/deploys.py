@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_pods import Manifest, failure_of
 
 LOCATION_LABEL: Final = "orchestrator/location"
@@ -21,6 +22,7 @@ SECONDS: Final = 120.0
 
 _LOCATION: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PERIOD_SECONDS: Final = 0.25
+_BACK_SECONDS: Final = 60.0
 _TRIES: Final = 5
 _CAUSE: Final = "kubernetes.io/change-cause"
 
@@ -34,7 +36,7 @@ class DeploymentChanged(Exception):
 
 
 class CodeServers(Protocol):
-    """What a deploy asks of a cluster. Each method may raise `run_jobs.ClusterAway`."""
+    """What a deploy asks of a cluster. Each method may raise `ClusterAway`."""
 
     def find(self, location: str, namespace: str | None) -> list[Manifest]:
         """Return the deployments of a location's code server, in a namespace, or where None in any."""
@@ -94,8 +96,8 @@ def deploy(
         seconds: How long the new one may take.
 
     Raises:
-        DeployFailed: There is no such location, or the new code server does not serve.
-        ClusterAway: The API server does not answer; what the cluster then does is not known.
+        DeployFailed: There is no such location, it has the image already, or the new code server does not serve.
+        ClusterAway: The API server did not answer before anything was changed.
     """
     found = servers.find(location, namespace)
     if len(found) != 1:
@@ -105,6 +107,11 @@ def deploy(
             " name the namespace, or have the operator add the location to the chart's values"
         )
     where, name = found[0]["metadata"]["namespace"], found[0]["metadata"]["name"]
+    if image_of(found[0]) == image:
+        raise DeployFailed(
+            f"the location has the image {image} already: what was pushed under the same name needs another tag, or its"
+            " digest"
+        )
     before, generation = _change(servers, where, name, image)
     tell(f"{location}: {before} -> {image}")
     began = time.monotonic()
@@ -112,8 +119,8 @@ def deploy(
         _wait(servers, where, name, image, generation, began + seconds, tell)
     except _DoesNotServe as error:
         tell(f"{location}: back to {before}")
-        _go_back(servers, where, name, image, before)
-        raise DeployFailed(f"{error}; the location still has {before}") from error
+        there = _go_back(servers, where, name, image, before)
+        raise DeployFailed(f"{error}; the location has {there}") from error
     return Deployed(before=before, seconds=time.monotonic() - began)
 
 
@@ -171,20 +178,23 @@ def _change(servers: CodeServers, namespace: str, name: str, image: str) -> tupl
     raise DeployFailed(f"others change the deployment {name!r} all the time; deploy again when they are done")
 
 
-def _go_back(servers: CodeServers, namespace: str, name: str, image: str, before: str) -> None:
-    """Set the image that was there, unless somebody else has set another one since."""
-    for _ in range(_TRIES):
-        deployment = servers.read(namespace, name)
-        if image_of(deployment) != image:
-            return
+def _go_back(servers: CodeServers, namespace: str, name: str, image: str, before: str) -> str:
+    """Set the image that was there, unless somebody else has set another one since; return the one that is there."""
+    until = time.monotonic() + _BACK_SECONDS
+    while True:
         try:
+            deployment = servers.read(namespace, name)
+            if image_of(deployment) != image:
+                return image_of(deployment)
             servers.patch(namespace, name, change_of(deployment, before))
-        except DeploymentChanged:
-            continue
-        return
-    raise DeployFailed(
-        f"others change the deployment {name!r} all the time; it has {image}, and had {before}"
-    )
+            return before
+        except (DeploymentChanged, ClusterAway) as error:
+            if time.monotonic() > until:
+                raise DeployFailed(
+                    f"the deployment {name!r} cannot be given back its image: {error}; it has {image}, which does not"
+                    f" serve, and had {before}: deploy that one when the cluster answers"
+                ) from error
+            time.sleep(_PERIOD_SECONDS)
 
 
 def _wait(
@@ -198,24 +208,38 @@ def _wait(
 ) -> None:
     told = ""
     while True:
-        deployment = servers.read(namespace, name)
-        if image_of(deployment) != image:
-            raise DeployFailed(f"somebody else has deployed {image_of(deployment)} meanwhile")
-        if serves(deployment, generation):
-            return
-        pods = servers.pods(namespace, deployment["spec"]["selector"]["matchLabels"])
-        for pod in (one for one in pods if _is_of(one, image)):
-            why = failure_of(pod, CONTAINER)
-            if why is not None:
-                words = servers.last_words(namespace, pod["metadata"]["name"])
-                raise _DoesNotServe(f"{why}; it said last:\n{words}\n" if words else why)
-        now = _progress(pods, image)
+        try:
+            deployment = servers.read(namespace, name)
+            if image_of(deployment) != image:
+                raise DeployFailed(f"somebody else has deployed {image_of(deployment)} meanwhile")
+            if serves(deployment, generation):
+                return
+            now = _look(servers, deployment, image)
+        except ClusterAway as error:
+            now = f"the cluster does not answer: {error}"
         if now != told:
             tell(f"  {now}")
             told = now
         if time.monotonic() > until:
             raise _DoesNotServe(f"the new code server does not serve in time: {now}")
         time.sleep(_PERIOD_SECONDS)
+
+
+def _look(servers: CodeServers, deployment: Manifest, image: str) -> str:
+    """Return how far the new code server is.
+
+    Raises:
+        _DoesNotServe: It will not.
+        ClusterAway: It cannot be told.
+    """
+    namespace = deployment["metadata"]["namespace"]
+    pods = servers.pods(namespace, deployment["spec"]["selector"]["matchLabels"])
+    for pod in (one for one in pods if _is_of(one, image)):
+        why = failure_of(pod, CONTAINER)
+        if why is not None:
+            words = servers.last_words(namespace, pod["metadata"]["name"])
+            raise _DoesNotServe(f"{why}; it said last:\n{words}\n" if words else why)
+    return _progress(pods, image)
 
 
 def serves(deployment: Manifest, generation: int) -> bool:
@@ -226,7 +250,10 @@ def serves(deployment: Manifest, generation: int) -> bool:
 
 
 def _is_of(pod: Manifest, image: str) -> bool:
-    return any(one["name"] == CONTAINER and one["image"] == image for one in pod["spec"]["containers"])
+    """Return whether a pod has the image and is there to stay."""
+    return not pod["metadata"].get("deletionTimestamp") and any(
+        one["name"] == CONTAINER and one["image"] == image for one in pod["spec"]["containers"]
+    )
 
 
 def _progress(pods: list[Manifest], image: str) -> str:

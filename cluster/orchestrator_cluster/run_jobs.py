@@ -11,6 +11,7 @@ from dagster_k8s.job import get_job_name_from_run_id
 from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError
 
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_pods import Manifest
 
 RUN_LABEL: Final = "dagster/run-id"
@@ -19,10 +20,6 @@ ASK_SECONDS: Final = 30.0
 _RUNS: Final = "app.kubernetes.io/component=run_worker"
 _NOT_FOUND: Final = 404
 _WORDS: Final = 300
-
-
-class ClusterAway(Exception):
-    """The API server does not answer, or refuses; the message is what it says."""
 
 
 def run_pods(client: DagsterKubernetesClient, namespace: str, run_id: str | None = None) -> list[Manifest]:

@@ -15,8 +15,9 @@ from typing import Final
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_pods import Manifest, loss_of, wait_of
-from orchestrator_cluster.run_jobs import RUN_LABEL, ClusterAway
+from orchestrator_cluster.run_jobs import RUN_LABEL
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 
 LOG: Final = logging.getLogger("orchestrator_cluster.run_watch")

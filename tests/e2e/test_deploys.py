@@ -78,7 +78,7 @@ def test_the_code_server_stays_where_the_new_one_does_not_serve(
     assert main["image"] == image and len(before) == 1
     assert main["env"] == [{"name": IMAGE_VARIABLE, "value": image}]
     status, said = deploy(team, bad)
-    assert status == 1 and why in said and f"the location still has {image}" in said, said
+    assert status == 1 and why in said and f"the location has {image}" in said, said
     team.wait("deployment/code-team", "condition=Available")
     main, after = now(team)
     assert main["image"] == image and after == before, "the old one has served all the time"

@@ -120,13 +120,19 @@ CMD {json.dumps(recipe.command)}
 
 
 def tag_of(recipe: Recipe, bases: Bases) -> str:
-    """Return the tag of an image: it stands for its lock, our code, its bases and the way it is made.
+    """Return the tag of an image: it stands for its lock, our code, its bases, its platform and the way it is made.
 
     Raises:
         ImageError: A distribution of ours is not installed here.
     """
     digest = hashlib.sha256()
-    parts = [dockerfile(recipe).encode(), bases.run.encode(), bases.build.encode(), _lock_text("installer")]
+    parts = [
+        image_platform().encode(),
+        dockerfile(recipe).encode(),
+        bases.run.encode(),
+        bases.build.encode(),
+        _lock_text("installer"),
+    ]
     parts += [path.read_bytes() for path in _installer_files().values()]
     parts += [one.wheel() for one in recipe.distributions]
     for part in parts:

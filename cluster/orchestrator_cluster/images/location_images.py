@@ -1,9 +1,9 @@
 """The image of a code location: a team's project on top of the image that Dagster runs in."""
 
 import hashlib
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,12 @@ PROJECT: Final = "/project"
 """Where a project's files are in its image; they can be imported from there."""
 
 _DIGITS: Final = 16
-_LEFT_OUT: Final = (".git", ".venv", "__pycache__", ".dagster", ".env", "*.pyc", "node_modules", "var")
+_LEFT_OUT: Final = (
+    *(".git", ".venv", "__pycache__", "*.pyc", "node_modules", ".mypy_cache", ".ruff_cache", ".pytest_cache"),
+    # where secrets lie
+    *(".env", ".env.*", ".netrc", ".npmrc", ".pypirc"),
+)
+"""Names that no image holds, in any folder."""
 _DOCKERFILE: Final = f"""\
 ARG BASE
 FROM ${{BASE}}
@@ -27,8 +32,9 @@ WORKDIR {PROJECT}
 def location_image(folder: Path, repository: str, base: str | None, builder: Builder, tell: Tell) -> str:
     """Build the image of a project, unless it is built, push it, and return its whole name.
 
-    A project with a Dockerfile is built by that, with the build argument `BASE`. Any other is copied onto the base,
-    without environments and caches, and without `.env`. The tag stands for files, Dockerfile and base.
+    A project with a Dockerfile is built by that, with the build argument `BASE`. Any other is copied onto the base.
+    What the builder sees is a copy without environments, caches, and files that hold secrets by their names. The tag
+    stands for all that is in it, the Dockerfile and the base.
 
     Args:
         folder: The project.
@@ -47,37 +53,38 @@ def location_image(folder: Path, repository: str, base: str | None, builder: Bui
             " `orchestrator images list dagster` names it"
         )
     with tempfile.TemporaryDirectory(prefix="image-") as made:
-        context, dockerfile = folder, own
-        if not own.is_file():
-            context, dockerfile = Path(made), Path(made, "Dockerfile")
-            dockerfile.write_text(_DOCKERFILE)
-            shutil.copytree(folder, context / "project", ignore=shutil.ignore_patterns(*_LEFT_OUT))
-        image = f"{repository.rstrip('/')}:{_tag(context, dockerfile, base)}"
+        context = Path(made, "context")
+        try:
+            if own.is_file():
+                _copy(folder, context)
+            else:
+                _copy(folder, context / "project")
+                (context / "Dockerfile").write_text(_DOCKERFILE)
+        except (shutil.Error, OSError) as error:
+            raise ImageError(f"the project {str(folder)!r} cannot be copied: {error}") from error
+        image = f"{repository.rstrip('/')}:{_tag(context, base)}"
         if builder.size(image) is None:
-            builder.build_project(context, dockerfile, image, {} if base is None else {"BASE": base}, tell)
+            arguments = {} if base is None else {"BASE": base}
+            builder.build_project(context, context / "Dockerfile", image, arguments, tell)
     builder.push(image, tell)
     return image
 
 
-def _tag(context: Path, dockerfile: Path, base: str | None) -> str:
+def _copy(folder: Path, to: Path) -> None:
+    """Copy a project; a link stays one, and leads to nothing outside of the image."""
+    shutil.copytree(folder, to, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+
+
+def _tag(context: Path, base: str | None) -> str:
     """Return the tag: a digest of everything that the image is made of."""
-    digest = hashlib.sha256((base or "").encode() + b"\0" + dockerfile.read_bytes())
-    for path in _files(context):
-        mode = b"x" if path.stat().st_mode & 0o100 else b"-"
-        content = hashlib.sha256(path.read_bytes()).digest()
-        digest.update(path.relative_to(context).as_posix().encode() + b"\0" + mode + content)
-    return digest.hexdigest()[:_DIGITS]
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a context in a fixed order, without what no image is to hold."""
-    ignored = shutil.ignore_patterns(*_LEFT_OUT)
-    there = sorted(folder.iterdir())
-    left_out = ignored(str(folder), [path.name for path in there])
-    for path in there:
-        if path.name in left_out or path.is_symlink():
-            continue
-        if path.is_dir():
-            yield from _files(path)
+    digest = hashlib.sha256((base or "").encode())
+    for path in sorted(context.rglob("*")):
+        if path.is_symlink():
+            kind, content = "link", os.readlink(path).encode()
         elif path.is_file():
-            yield path
+            kind, content = "program" if path.stat().st_mode & 0o100 else "file", path.read_bytes()
+        else:
+            continue
+        for part in (path.relative_to(context).as_posix().encode(), kind.encode(), content):
+            digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:_DIGITS]

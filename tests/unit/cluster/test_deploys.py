@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator_cluster import deploys
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.deploys import DeployFailed, DeploymentChanged, check_name, deploy
 
 OLD, NEW = "acme/agents:1", "acme/agents:2"
@@ -27,13 +28,20 @@ class Cluster:
         self.image, self.variables = OLD, [OLD]
         self.states, self.count = list(states), count
         self.version, self.generation, self.conflicts = 1, 1, 0
+        self.away = 0
         self.meanwhile: Callable[[], None] = lambda: None
         self.state: dict[str, Any] | None = None
 
     def find(self, location: str, namespace: str | None) -> list[Mapping[str, Any]]:
-        return [self.read("acme", location)] * self.count
+        return [self.told()] * self.count
 
     def read(self, namespace: str, name: str) -> Mapping[str, Any]:
+        if self.away:
+            self.away -= 1
+            raise ClusterAway("connection refused")
+        return self.told()
+
+    def told(self) -> Mapping[str, Any]:
         done = self.state is ALONE or self.image == OLD
         return {
             "metadata": {
@@ -64,7 +72,7 @@ class Cluster:
         assert container["env"] == [{"name": "DAGSTER_CURRENT_IMAGE", "value": container["image"]}]
         self.image = container["image"]
         self.version, self.generation = self.version + 1, self.generation + 1
-        return self.read(namespace, name)
+        return self.told()
 
     def pods(self, namespace: str, labels: Mapping[str, str]) -> list[Mapping[str, Any]]:
         assert labels == {"location": "team"}
@@ -75,8 +83,10 @@ class Cluster:
             "spec": {"containers": [{"name": "code-server", "image": NEW}]},
             "status": {"containerStatuses": [{"name": "code-server", **(self.state or {})}]},
         }
+        gone = {**new, "metadata": {"name": "gone", "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+        gone["status"] = {"containerStatuses": [{"name": "code-server", **CRASHED}]}
         old = {"metadata": {"name": "old"}, "spec": {"containers": [{"name": "code-server", "image": OLD}]}}
-        return [old, new]
+        return [old, gone, new]
 
     def last_words(self, namespace: str, pod: str) -> str:
         assert pod == "new"
@@ -109,7 +119,7 @@ def test_a_new_code_server_is_waited_for() -> None:
 @pytest.mark.parametrize(
     ("state", "why"),
     [
-        (NO_IMAGE, r"cannot start \(ImagePullBackOff\): not found; the location still has acme/agents:1"),
+        (NO_IMAGE, r"cannot start \(ImagePullBackOff\): not found; the location has acme/agents:1"),
         (CRASHED, r"ended with status 1 \(Error\); it said last:\nModuleNotFoundError: no agents\n"),
         (RUNNING, "does not serve in time: the new code server starts"),
     ],
@@ -140,9 +150,44 @@ def test_a_deployment_that_changes_under_the_hand_is_read_again() -> None:
     go(cluster)
     cluster = Cluster(ALONE)
     cluster.conflicts = 100
-    with pytest.raises(DeployFailed, match="others change the deployment 'code-team' all the time"):
+    with pytest.raises(DeployFailed, match=r"others change the deployment 'code-team' all the time"):
         go(cluster)
     assert cluster.image == OLD
+
+
+def test_a_name_that_does_not_change_changes_nothing() -> None:
+    cluster = Cluster()
+    with pytest.raises(DeployFailed, match=r"has the image acme/agents:1 already: .* needs another tag"):
+        deploy(cluster, "team", OLD, print)
+    assert cluster.version == 1
+
+
+def test_a_cluster_that_is_away_for_a_moment_is_waited_for() -> None:
+    cluster = Cluster(RUNNING, ALONE)
+
+    def away() -> None:
+        cluster.away, cluster.meanwhile = 3, lambda: None
+
+    cluster.meanwhile = away
+    assert "  the cluster does not answer: connection refused" in go(cluster)
+    cluster = Cluster(RUNNING, CRASHED)
+    cluster.meanwhile = away
+    with pytest.raises(DeployFailed, match="the location has acme/agents:1"):
+        go(cluster)
+    assert cluster.image == OLD
+
+
+def test_a_cluster_that_stays_away_is_told_with_what_is_left_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploys, "_BACK_SECONDS", 0.05)
+    cluster = Cluster(RUNNING)
+
+    def away() -> None:
+        cluster.away = 10**9
+
+    cluster.meanwhile = away
+    why = "cannot be given back its image: connection refused; it has acme/agents:2, .* and had acme/agents:1"
+    with pytest.raises(DeployFailed, match=why):
+        go(cluster, seconds=0.05)
 
 
 @pytest.mark.parametrize(("count", "there"), [(0, "none"), (2, "acme, acme")])

@@ -58,12 +58,27 @@ def team(tmp_path: Path) -> Fixture:
 
 
 def test_a_project_is_copied_onto_the_base_without_what_is_no_code(team: Fixture) -> None:
-    for name in ("agents.py", "more/tools.py", ".git/HEAD", ".venv/a.py", "more/__pycache__/b.pyc", ".env"):
+    for name in (
+        "agents.py",
+        "more/tools.py",
+        "more/var/prompt.txt",
+        ".git/HEAD",
+        ".venv/a.py",
+        "more/__pycache__/b.pyc",
+        ".env",
+        "more/.env.local",
+        ".netrc",
+    ):
         team.write(name)
     image = team.image()
     ((words, files),) = team.calls("build")
     assert f"--build-arg=BASE={BASE}" in words and f"--tag={image}" in words
-    assert files.keys() == {"Dockerfile", "project/agents.py", "project/more/tools.py"}
+    assert files.keys() == {
+        "Dockerfile",
+        "project/agents.py",
+        "project/more/tools.py",
+        "project/more/var/prompt.txt",
+    }
     assert files["Dockerfile"].startswith("ARG BASE\nFROM ${BASE}\n")
     assert [words for words, _ in team.calls("push")] == [[image]]
     assert image.startswith(f"{WHERE}:")
@@ -84,17 +99,27 @@ def test_the_tag_stands_for_files_and_base(team: Fixture) -> None:
     seen.add(team.image())
     (team.project / "more.py").chmod(0o755)
     seen.add(team.image())
-    assert len(seen) == 5
+    (team.project / "link.py").symlink_to("more.py")
+    seen.add(team.image())
+    (team.project / "link.py").unlink()
+    (team.project / "link.py").symlink_to("nowhere.py")
+    seen.add(team.image())
+    assert len(seen) == 7
     team.write("__pycache__/more.pyc")
     assert team.image() in seen
 
 
 def test_a_dockerfile_of_the_project_is_taken(team: Fixture) -> None:
-    team.write("Dockerfile", "FROM scratch\n")
-    team.image(base=None)
+    team.write("Dockerfile", "FROM scratch\nCOPY . .\n")
+    team.write(".env", "KEY=1")
+    first = team.image(base=None)
     ((words, files),) = team.calls("build")
-    assert words[-1] == str(team.project) and files == {"Dockerfile": "FROM scratch\n"}
+    assert files == {"Dockerfile": "FROM scratch\nCOPY . .\n"}
     assert not any(word.startswith("--build-arg") for word in words)
+    team.write("var/prompt.txt", "one")
+    second = team.image(base=None)
+    team.write("var/prompt.txt", "two")
+    assert len({first, second, team.image(base=None)}) == 3
 
 
 def test_without_a_dockerfile_the_base_must_be_said(team: Fixture) -> None:

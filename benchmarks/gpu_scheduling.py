@@ -143,7 +143,7 @@ class Cluster:
                 tenant=tenant,
                 namespace=f"{mark}-{tenant}",
                 image="simulated:1",
-                images={"langgraph": "simulated:1"},
+                images={"simulated": "simulated:1"},
                 network="open",  # nothing runs in them
                 max_gpus=GPUS_OF_NODE,
                 gpu_types=[gpu.name for gpu in kinds(mark)],
@@ -180,7 +180,7 @@ class Cluster:
         """Make the pod of a run, and return its uid; None while the tenant's quota is full."""
         need = AgentNeed(framework="langgraph", environment="simulated", gpu=run.gpu)
         binding = self._bindings[run.tenant]
-        parts = run_pod([need], binding, kinds(self._mark))
+        parts = run_pod([need], binding, kinds(self._mark), plain={})
         body = {
             "metadata": {
                 "generateName": "run-",

@@ -86,7 +86,8 @@ class LocationBinding(_Strict):
         gateway_url: The gateway of its agents, such as `http://gateway.platform:8900`; None leaves it to the location.
         network: What its guests can reach: `gateway` locks them to the port of `gateway_url`, and a network policy must
             see to it that this port leads nowhere else; `open` is what their pod can.
-        images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one.
+        images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one,
+            which has the environment that this version comes with and no other.
         run: What the container that runs Dagster gets.
         guest: What each guest server gets.
         max_gpus: Most GPUs of one run.

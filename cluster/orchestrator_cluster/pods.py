@@ -50,7 +50,12 @@ class RunPod:
 
 
 def run_pod(
-    needs: Sequence[AgentNeed], binding: LocationBinding, gpus: Sequence[GpuType], named: str | None = None
+    needs: Sequence[AgentNeed],
+    binding: LocationBinding,
+    gpus: Sequence[GpuType],
+    named: str | None = None,
+    *,
+    plain: Mapping[str, str],
 ) -> RunPod:
     """Return the pod of a run.
 
@@ -59,6 +64,7 @@ def run_pod(
         binding: What its location may have.
         gpus: Kinds of GPUs of the cluster.
         named: The image that the location's code server names as its own; None where it names none.
+        plain: Digest of the lock that each framework comes with, which its plain image is made of.
 
     Raises:
         Refused: It asks for more, or for an image that the location does not have.
@@ -91,6 +97,7 @@ def run_pod(
                     if binding.gateway_url is None
                     else [{"name": "ORCHESTRATOR_GATEWAY_URL", "value": binding.gateway_url}]
                 ),
+                _no_gpu(),
             ],
             "resources": _resources(binding.run),
             "securityContext": _restricted(RUN_USER),
@@ -110,7 +117,8 @@ def run_pod(
             },
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
             "initContainers": [
-                _guest_server(number, need, binding, chosen.get(need)) for number, need in enumerate(needs)
+                _guest_server(number, need, binding, chosen.get(need), plain)
+                for number, need in enumerate(needs)
             ],
             "volumes": [
                 _disk("run-scratch"),
@@ -162,9 +170,13 @@ def _both(one: GpuRequest | None, other: GpuRequest | None) -> GpuRequest | None
     return GpuRequest(count=max(one.count, other.count), type=one.type or other.type, memory_mb=memory)
 
 
-def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: GpuType | None) -> Manifest:
+def _guest_server(
+    number: int, need: AgentNeed, binding: LocationBinding, gpu: GpuType | None, plain: Mapping[str, str]
+) -> Manifest:
     """Return the sidecar of a runtime."""
-    image = binding.images.get(need.environment) or binding.images.get(need.framework)
+    image = binding.images.get(need.environment)
+    if image is None and need.environment == plain.get(need.framework):
+        image = binding.images.get(need.framework)
     if image is None:
         there = ", ".join(sorted(binding.images)) or "none"
         raise Refused(
@@ -202,6 +214,7 @@ def _guest_server(number: int, need: AgentNeed, binding: LocationBinding, gpu: G
         # its last words, such as that a node cannot lock it, become a part of why the run failed
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources,
+        **({"env": [_no_gpu()]} if gpu is None else {}),
         "securityContext": _restricted(GUEST_USER + number),
         "volumeMounts": [_mount(_guests(number), GUESTS), _mount(f"scratch-{number}", "/tmp")],
     }
@@ -236,6 +249,11 @@ def _resources(given: Resources) -> Manifest:
         "requests": {"cpu": given.cpu, "memory": given.memory},
         "limits": {"memory": given.memory},  # a limit of CPU would slow down what nobody else needs
     }
+
+
+def _no_gpu() -> Manifest:
+    """Return the variable of a container without GPUs: where its image says `all`, it would have all of the node."""
+    return {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
 
 
 def _restricted(user: int) -> Manifest:

@@ -2,7 +2,7 @@
 # dagster-k8s is typed in part:
 # pyright: reportUnknownMemberType=false
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dagster import DagsterRun, Field, Permissive
@@ -15,6 +15,8 @@ from orchestrator_cluster.lost_pods import Manifest, has_begun
 from orchestrator_cluster.pods import Refused, run_pod
 from orchestrator_cluster.run_jobs import remove_job, run_pods
 from orchestrator_resources.agent_needs import AgentNeed, BadNeed, needs_of
+from orchestrator_resources.environments import lock_digest
+from orchestrator_runtimes.profiles import installed_frameworks
 
 
 class AgentRunLauncher(K8sRunLauncher):
@@ -52,7 +54,8 @@ class AgentRunLauncher(K8sRunLauncher):
         _refuse_own_wishes(dagster_run)
         origin = dagster_run.job_code_origin
         named = None if origin is None else origin.repository_origin.container_image
-        pod = run_pod(self._needs(dagster_run), binding, self.bindings.gpus, named)
+        needs = self._needs(dagster_run)
+        pod = run_pod(needs, binding, self.bindings.gpus, named, plain=_shipped_environments(needs))
         own = K8sContainerContext(
             image_pull_policy=self.image_pull_policy,
             image_pull_secrets=self.image_pull_secrets,
@@ -141,6 +144,13 @@ class AgentRunLauncher(K8sRunLauncher):
             return needs_of((step.key, step.tags or {}) for step in steps)
         except BadNeed as error:
             raise Refused(str(error)) from error
+
+
+def _shipped_environments(needs: Sequence[AgentNeed]) -> dict[str, str]:
+    """Return the digest of the lock that each framework of a run comes with, as far as it is installed here."""
+    installed = installed_frameworks()
+    names = {need.framework for need in needs} & installed.keys()
+    return {name: lock_digest(installed[name].lock()) for name in names}
 
 
 def _refuse_own_wishes(run: DagsterRun) -> None:

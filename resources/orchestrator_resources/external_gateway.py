@@ -13,6 +13,7 @@ import aiohttp
 
 from orchestrator_gateway.tokens import issue_trusted
 from orchestrator_resources.gateway import TENANT, ModelGateway
+from orchestrator_resources.gateway_numbers import GatewayNumber
 from orchestrator_resources.gateway_urls import BadGatewayUrl, GatewayUrl
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -24,9 +25,6 @@ READY_SECONDS: Final = 30.0
 """How long a run waits for a gateway that is about to start or to be replaced."""
 
 _PAUSE_SECONDS: Final = 0.5
-_RESOLVED_SECONDS: Final = 5.0
-"""How long a name means the same host: an execution that met one that was replaced is tried again after it."""
-
 _ASK_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = aiohttp.ClientTimeout(total=30.0)
 _SHOWN: Final = 300
@@ -78,8 +76,7 @@ class ExternalGateway(ModelGateway):
     def __init__(self, address: GatewayAddress, *, by_number: bool = False) -> None:
         """Begin without asking it."""
         super().__init__(address.secret.strip().encode(), address.tenant)
-        self._place = GatewayUrl.parse(address.url) if by_number else None
-        self._resolved: tuple[float, str] | None = None
+        self._number = GatewayNumber(GatewayUrl.parse(address.url).by_number) if by_number else None
         self._url = address.url.rstrip("/")
         self._was_ready = False
         self._watched = False
@@ -126,16 +123,11 @@ class ExternalGateway(ModelGateway):
         Raises:
             AgentError: `model_unavailable` when its name cannot be resolved.
         """
-        if self._place is None:
-            return self._url
-        now = time.monotonic()
-        if self._resolved is None or now > self._resolved[0] + _RESOLVED_SECONDS:
-            try:
-                self._resolved = now, self._place.by_number()
-            except OSError as error:
-                message = f"the name of the gateway at {self._url} cannot be resolved: change gateway_url"
-                raise AgentError(ErrorCode.MODEL_UNAVAILABLE, message, cause=str(error)) from error
-        return self._resolved[1]
+        try:
+            return self._url if self._number is None else self._number.current()
+        except OSError as error:
+            message = f"the name of the gateway at {self._url} cannot be resolved: change gateway_url"
+            raise AgentError(ErrorCode.MODEL_UNAVAILABLE, message, cause=str(error)) from error
 
     def close(self) -> None:
         """Leave it as it is."""
@@ -145,6 +137,8 @@ class ExternalGateway(ModelGateway):
         try:
             with urllib.request.urlopen(f"{self._url}/ready", timeout=_ASK_SECONDS) as answer:
                 told = parse(answer.read(_LONGEST_ANSWER))
+            if self._number is not None:
+                self._number.refresh()  # here, where it may take its time: it may serve at another place now
         except NotJson as error:
             return f"it is no gateway: {error}"
         except urllib.error.HTTPError as error:

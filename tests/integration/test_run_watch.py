@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
-from orchestrator_cluster.run_jobs import ClusterAway
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_cluster.run_watch import RunWatch, watch
 from tests.integration.api_servers import BINDINGS, ApiServer, Platform, api_server

@@ -1,7 +1,9 @@
 """The program that builds images: docker or buildah, whichever is there."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -164,10 +166,17 @@ def _run_telling(words: Sequence[str], environment: Mapping[str, str], tell: Tel
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            start_new_session=True,  # what it starts is ended with it
         )
     except OSError as error:
         raise ImageError(f"{words[0]} cannot be started: {error}") from error
-    overdue = threading.Timer(BUILD_SECONDS, process.kill)
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill(process.pid)
+
+    overdue = threading.Timer(BUILD_SECONDS, end)
     overdue.start()
     with process:
         try:
@@ -177,7 +186,20 @@ def _run_telling(words: Sequence[str], environment: Mapping[str, str], tell: Tel
             status = process.wait()
         finally:
             overdue.cancel()
-            process.kill()  # of no effect on one that has ended
-    if status != 0:
-        why = f"ended with status {status}" if status > 0 else f"was ended after {BUILD_SECONDS:.0f} s"
-        raise ImageError(f"{Path(words[0]).name} {words[1]} {why}:\n" + "\n".join(f"  {one}" for one in last))
+            if process.returncode is None:
+                _kill(process.pid)
+    if late.is_set():
+        why = f"was ended after {BUILD_SECONDS:.0f} s"
+    elif status < 0:
+        why = f"was ended by {signal.Signals(-status).name}"
+    elif status > 0:
+        why = f"ended with status {status}"
+    else:
+        return
+    raise ImageError(f"{Path(words[0]).name} {words[1]} {why}:\n" + "\n".join(f"  {one}" for one in last))
+
+
+def _kill(session: int) -> None:
+    """End all that a process started; its number is its own until somebody has waited for it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(session, signal.SIGKILL)

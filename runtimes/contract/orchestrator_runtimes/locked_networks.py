@@ -10,8 +10,6 @@ from orchestrator_runtimes import network_locks
 _OWN: Final = range(15_000, 32_000)
 """Below the ports that systems choose for connections, so that none of those takes one of them."""
 
-_TRIES: Final = 1_000
-
 
 class LockedNetwork:
     """This process, locked. Make it with `close`.
@@ -55,7 +53,7 @@ class LockedNetwork:
 def _free_ports(count: int, without: int) -> list[int]:
     """Return ports of loopback that nobody listens on now; other containers of the pod share it."""
     found: list[int] = []
-    for port in random.sample(_OWN, min(_TRIES, len(_OWN))):
+    for port in random.sample(_OWN, len(_OWN)):
         if len(found) == count:
             break
         with closing(socket.socket()) as probe:
@@ -66,5 +64,5 @@ def _free_ports(count: int, without: int) -> list[int]:
         if port != without:
             found.append(port)
     if len(found) < count:
-        raise OSError(f"no {count} ports of loopback are free, of {_TRIES} that were tried")
+        raise OSError(f"no {count} ports of loopback are free, of {len(_OWN)} that were tried")
     return found

@@ -21,6 +21,7 @@ from orchestrator_resources.gpus import GpuRequest
 from orchestrator_runtimes.guest_server_messages import server_name
 
 PLAIN = AgentNeed(framework="langgraph", environment="0" * 64)
+SHIPPED = {"langgraph": "0" * 64, "agno": "2" * 64}
 OTHER = AgentNeed(framework="agno", environment="1" * 64)
 BIG = AgentNeed(framework="langgraph", environment="0" * 64, gpu=GpuRequest(count=2, memory_mb=50_000))
 H100 = {
@@ -65,7 +66,7 @@ def bound(**changes: Any) -> tuple[LocationBinding, Bindings]:
 
 def pod(*needs: AgentNeed, **changes: Any) -> Any:
     binding, bindings = bound(**changes)
-    made = run_pod(needs, binding, bindings.gpus)
+    made = run_pod(needs, binding, bindings.gpus, plain=SHIPPED)
     return json.loads(json.dumps({"container": made.container, "pod": made.pod, "labels": dict(made.labels)}))
 
 
@@ -115,7 +116,8 @@ def test_guests_are_other_users_and_share_a_folder_in_memory_with_the_run_and_no
         (shared,) = own.keys() & mounts.keys()
         assert volumes[shared]["medium"] == "Memory" and mounts[shared] == GUESTS
         assert own[shared] == f"{GUESTS}/{server_name(need.framework, need.environment)}"
-    assert not any("env" in server or "envFrom" in server for server in servers)
+    assert not any("envFrom" in server for server in servers)
+    assert {one["name"] for server in servers for one in server["env"]} == {"NVIDIA_VISIBLE_DEVICES"}
 
 
 def test_guests_are_locked_to_the_port_of_the_gateway_that_the_run_is_told() -> None:
@@ -172,6 +174,27 @@ def test_gpus_are_the_guests_and_lead_to_their_nodes() -> None:
     assert "nvidia.com/gpu" not in made["container"]["resources"]["limits"]
 
 
+def test_what_has_no_gpu_sees_none_whatever_its_image_says() -> None:
+    none = {"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}
+    made = pod(BIG, OTHER)
+    with_gpus, without = made["pod"]["initContainers"]
+    assert none in made["container"]["env"] and without["env"] == [none]
+    assert "env" not in with_gpus, "the device plug-in says which are its own"
+
+
+def test_the_plain_image_of_a_framework_has_the_environment_that_it_comes_with_and_no_other() -> None:
+    images = {"agno": "agno:1", "1" * 64: "agno-acme:2"}
+
+    def image(environment: str) -> str:
+        need = AgentNeed(framework="agno", environment=environment)
+        (server,) = pod(need, images=images)["pod"]["initContainers"]
+        return str(server["image"])
+
+    assert image("2" * 64) == "agno:1" and image("1" * 64) == "agno-acme:2"
+    with pytest.raises(Refused, match=r"no image for agno with the environment 333333333333; there are"):
+        image("3" * 64)
+
+
 def test_a_slice_is_taken_where_it_is_enough() -> None:
     small = AgentNeed(framework="langgraph", environment="0" * 64, gpu=GpuRequest(memory_mb=8_000))
     (server,) = pod(small)["pod"]["initContainers"]
@@ -216,7 +239,9 @@ def test_what_is_asked_beyond_is_refused_by_name(
 def own_image(named: str | None) -> Any:
     _, bindings = bound()
     written = {"tenant": "acme", "namespace": "acme", "repositories": ["acme/agents"], "network": "open"}
-    return run_pod([], LocationBinding.model_validate(written), bindings.gpus, named).container["image"]
+    return run_pod([], LocationBinding.model_validate(written), bindings.gpus, named, plain={}).container[
+        "image"
+    ]
 
 
 def test_a_location_may_name_an_image_of_its_own_repository() -> None:
@@ -271,13 +296,13 @@ def test_every_field_of_a_kind_of_gpu_reaches_the_manifest() -> None:
     assert GpuType.model_fields.keys() == changed.keys()
     binding, bindings = bound()
     h100 = bindings.gpus[0]
-    before = run_pod([BIG], binding, [h100])
+    before = run_pod([BIG], binding, [h100], plain=SHIPPED)
     for name in ("resource", "node_selector", "tolerations"):
         other = GpuType.model_validate({**h100.model_dump(), name: changed[name]})
-        assert run_pod([BIG], binding, [other]) != before, name
+        assert run_pod([BIG], binding, [other], plain=SHIPPED) != before, name
     for name in ("name", "memory_mb"):  # by which it is chosen
         with pytest.raises(Refused):
-            run_pod([BIG], binding, [h100.model_copy(update={name: changed[name]})])
+            run_pod([BIG], binding, [h100.model_copy(update={name: changed[name]})], plain=SHIPPED)
 
 
 def test_every_field_of_a_toleration_reaches_the_manifest() -> None:

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from orchestrator_cluster.images import contexts
+from orchestrator_cluster.images import builders, contexts
 from orchestrator_cluster.images.builders import Builder, find_builder
 from orchestrator_cluster.images.contexts import Bases
 from orchestrator_cluster.images.recipes import recipes_of
@@ -158,3 +160,29 @@ def test_a_builder_that_cannot_be_started_is_said_so(tmp_path: Path) -> None:
     assert builder.size(IMAGE) is None
     with pytest.raises(ImageError, match="cannot be started"):
         builder.save(IMAGE, tmp_path / "a.tar", print)
+
+
+def shell(folder: Path, lines: str) -> Builder:
+    """Return a builder that is a shell script."""
+    program = folder / "buildah"
+    program.write_text(f"#!{shutil.which('sh')}\n{lines}\n")
+    program.chmod(0o755)
+    return Builder(name="buildah", program=str(program))
+
+
+def test_a_builder_that_somebody_killed_did_not_take_too_long(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="buildah push was ended by SIGKILL:\n  half way"):
+        shell(tmp_path, "echo half way; kill -9 $$").save(IMAGE, tmp_path / "a.tar", print)
+
+
+def test_what_takes_too_long_is_ended_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builders, "BUILD_SECONDS", 1.0)
+    began = time.monotonic()
+    told: list[str] = []
+    with pytest.raises(ImageError, match="buildah push was ended after 1 s"):
+        shell(tmp_path, "sleep 100 & echo $!; wait").save(IMAGE, tmp_path / "a.tar", told.append)
+    assert time.monotonic() - began < 50, "the child of the child holds the pipe"
+    state = Path(f"/proc/{told[0]}/stat")
+    assert not state.exists() or state.read_text().split()[2] == "Z"

@@ -11,6 +11,8 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import ForEachSpec, InputSpec, LimitsSpec, agent_asset
+from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_resources.guest_pool import ATTEMPTS
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from tests.integration.agent_materializations import failure, fake_agent, materialize, metadata
@@ -183,12 +185,36 @@ def test_what_one_item_does_to_its_guest_does_not_cost_the_others(
     words = InputSpec(value=[f"EXEC-{n}" for n in range(6)])
     result = run(
         tmp_path, endpoint, TOOL.format(body=body), prompt="{word}", inputs={"word": words},
-        for_each=ForEachSpec(input="word", on_failure="keep", in_flight=1),
+        for_each=ForEachSpec(input="word", on_failure="keep", in_flight=1), retries=RetrySpec(max=0),
         script=Script(echo=r"EXEC-\d+", arguments={"city": "{echo}"}),
     )  # fmt: skip
     rows = result.output_for_node("mine", "result")
     assert [row["error_code"] for row in rows] == [None, None, None, "runtime_crashed", None, None]
     assert metadata(result, "mine")["failed"] == 1
+
+
+def test_items_that_may_pass_are_retried_before_they_are_kept(
+    tmp_path: Path, endpoint: ModelEndpoint
+) -> None:
+    """The last item kills every guest of the first try of the step."""
+    deeds = tmp_path / "deeds"
+    body = (
+        "    import os\n"
+        f"    with open({str(deeds)!r}, 'a+') as file:\n"
+        "        file.write(city + '\\n')\n"
+        "        file.seek(0)\n"
+        f"        crashes = file.read().count('EXEC-2') <= {ATTEMPTS}\n"
+        "    os._exit(9) if city == 'EXEC-2' and crashes else None\n"
+        "    return 'sunny'"
+    )
+    words = InputSpec(value=[f"EXEC-{n}" for n in range(3)])
+    result = run(
+        tmp_path, endpoint, TOOL.format(body=body), prompt="{word}", inputs={"word": words},
+        for_each=ForEachSpec(input="word", on_failure="keep", in_flight=1), retries=RetrySpec(max=1, delay_seconds=0),
+        script=Script(echo=r"EXEC-\d+", arguments={"city": "{echo}"}),
+    )  # fmt: skip
+    assert [row["error_code"] for row in result.output_for_node("mine", "result")] == [None, None, None]
+    assert deeds.read_text().split() == ["EXEC-0", "EXEC-1"] + ["EXEC-2"] * (ATTEMPTS + 1)
 
 
 def test_a_full_disk_below_the_instance_is_named(

@@ -94,7 +94,8 @@ class Location(ChartValues):
         service_account: Of the runs' pods, for identities of a cloud; null means one that may do nothing. No container
             is given its token.
         network: What its guests can reach: `gateway` locks them to the gateway, `open` is what their pod can.
-        images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one.
+        images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one,
+            which has the environment that this version comes with and no other.
         run: What the container of a run in which Dagster is gets.
         guest: What each guest server gets.
         max_gpus: Most GPUs of one run.

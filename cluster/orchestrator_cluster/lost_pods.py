@@ -90,6 +90,20 @@ def has_begun(pod: Manifest) -> bool:
     )
 
 
+def waits(pod: Manifest) -> bool:
+    """Return whether a pod is still to begin, and nobody removes it."""
+    waiting = pod.get("status", {}).get("phase") == "Pending" and not has_begun(pod)
+    return waiting and not pod["metadata"].get("deletionTimestamp")
+
+
+def job_of(pod: Manifest) -> str | None:
+    """Return the name of the job that made a pod; None where none did."""
+    for owner in pod["metadata"].get("ownerReferences") or ():
+        if owner.get("controller") and owner["kind"] == "Job":
+            return str(owner["name"])
+    return None
+
+
 def _statuses(status: Manifest) -> tuple[Manifest, list[Manifest]]:
     """Return what is said of the run's own container, and of the others."""
     everyone: Iterator[Manifest] = (

@@ -4,10 +4,10 @@
 # pyright: reportMissingTypeStubs=false
 
 import json
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from dagster_k8s.client import DagsterKubernetesClient
-from dagster_k8s.job import get_job_name_from_run_id
 from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
 from urllib3.exceptions import HTTPError
 
@@ -34,28 +34,51 @@ def run_pods(client: DagsterKubernetesClient, namespace: str, run_id: str | None
         ClusterAway: The API server does not tell.
     """
     selector = _RUNS if run_id is None else f"{_RUNS},{RUN_LABEL}={run_id}"
-    try:
-        answer = client.core_api.list_namespaced_pod(
-            namespace,
-            label_selector=selector,
-            field_selector="status.phase!=Succeeded",
-            _preload_content=False,
-            _request_timeout=ASK_SECONDS,
-        )
-        pods: list[Manifest] = json.loads(answer.data)["items"]
-    except (ApiException, HTTPError, OSError) as error:
-        raise _away(error) from error
-    return pods
+    return _listed(
+        client.core_api.list_namespaced_pod,
+        namespace,
+        label_selector=selector,
+        field_selector="status.phase!=Succeeded",
+    )
 
 
-def remove_job(client: DagsterKubernetesClient, namespace: str, run_id: str) -> None:
-    """Remove the job of a run with its pods, if it is there.
+def run_jobs(client: DagsterKubernetesClient, namespace: str) -> list[Manifest]:
+    """Return the jobs of runs in a namespace that did not succeed, as the API server tells them.
+
+    Raises:
+        ClusterAway: The API server does not tell.
+    """
+    return _listed(
+        client.batch_api.list_namespaced_job,
+        namespace,
+        label_selector=_RUNS,
+        field_selector="status.successful=0",
+    )
+
+
+def refused_pods(client: DagsterKubernetesClient, namespace: str) -> list[Manifest]:
+    """Return the events of a namespace that tell of jobs whose pods could not be made.
+
+    Raises:
+        ClusterAway: The API server does not tell.
+    """
+    return _listed(
+        client.core_api.list_namespaced_event,
+        namespace,
+        field_selector="reason=FailedCreate,involvedObject.kind=Job",
+    )
+
+
+def remove_job(client: DagsterKubernetesClient, namespace: str, name: str) -> None:
+    """Remove a job, and let the cluster remove its pods; nothing is wrong where it is not there.
 
     Raises:
         ClusterAway: The API server does not do it.
     """
     try:
-        client.delete_job(job_name=get_job_name_from_run_id(run_id), namespace=namespace)  # type: ignore[no-untyped-call]
+        client.batch_api.delete_namespaced_job(
+            name, namespace, propagation_policy="Background", _request_timeout=ASK_SECONDS
+        )
     except ApiException as error:
         if error.status != _NOT_FOUND:
             raise _away(error) from error
@@ -63,5 +86,20 @@ def remove_job(client: DagsterKubernetesClient, namespace: str, run_id: str) -> 
         raise _away(error) from error
 
 
+def _listed(ask: Callable[..., Any], namespace: str, **selectors: str) -> list[Manifest]:
+    try:
+        answer = ask(namespace, _preload_content=False, _request_timeout=ASK_SECONDS, **selectors)
+        found: list[Manifest] = json.loads(answer.data)["items"] or []
+    except (ApiException, HTTPError, OSError) as error:
+        raise _away(error) from error
+    return found
+
+
 def _away(error: Exception) -> ClusterAway:
-    return ClusterAway(" ".join(str(error).split())[:_WORDS])
+    # what it says for people comes after its headers, which nobody wants
+    told = (
+        f"{error.status} {error.reason}: {error.body or ''}"
+        if isinstance(error, ApiException)
+        else str(error)
+    )
+    return ClusterAway(" ".join(told.split())[:_WORDS])

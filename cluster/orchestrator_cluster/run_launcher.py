@@ -1,22 +1,33 @@
 """Runs of agents as pods: what a run's plan needs, within what its code location may have."""
 # dagster-k8s is typed in part:
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import contextlib
+import re
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Final
 
 from dagster import DagsterRun, Field, Permissive
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
-from dagster_k8s.job import USER_DEFINED_K8S_CONFIG_KEY, UserDefinedDagsterK8sConfig
+from dagster_k8s.job import (
+    USER_DEFINED_K8S_CONFIG_KEY,
+    UserDefinedDagsterK8sConfig,
+    get_job_name_from_run_id,
+)
 
 from orchestrator_cluster.bindings import Bindings, LocationBinding, read_bindings
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_pods import Manifest, has_begun
+from orchestrator_cluster.podless_jobs import podless, refusals
 from orchestrator_cluster.pods import Refused, run_pod
-from orchestrator_cluster.run_jobs import remove_job, run_pods
+from orchestrator_cluster.run_jobs import refused_pods, remove_job, run_jobs, run_pods
 from orchestrator_resources.agent_needs import AgentNeed, BadNeed, needs_of
 from orchestrator_resources.environments import lock_digest
 from orchestrator_runtimes.profiles import installed_frameworks
+
+NAMESPACE_TAG: Final = "orchestrator/namespace"
+"""Tag of a run: where its pod was made."""
 
 
 class AgentRunLauncher(K8sRunLauncher):
@@ -37,6 +48,7 @@ class AgentRunLauncher(K8sRunLauncher):
     def __init__(self, bindings: Mapping[str, Any], **more: Any) -> None:
         """Begin with no run."""
         self.bindings: Bindings = read_bindings(bindings)
+        self._contexts = dict[str, K8sContainerContext]()  # of runs that are being started, by their ids
         super().__init__(**more)
 
     @classmethod
@@ -44,13 +56,43 @@ class AgentRunLauncher(K8sRunLauncher):
         """Return the configuration of `dagster.yaml`."""
         return {**K8sRunLauncher.config_type(), "bindings": Field(Permissive())}  # type: ignore[no-untyped-call]
 
-    def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
-        """Return how the pod of a run is made; also where it is looked for later.
+    def launch_run(self, context: Any) -> None:  # Dagster's type has no public name
+        """Start a run.
 
         Raises:
-            Refused: The run asks for more than its location may have.
+            Refused: It asks for more than its location may have.
         """
-        binding = self._binding(dagster_run)
+        with self._launching(context.dagster_run):
+            super().launch_run(context)
+
+    def resume_run(self, context: Any) -> None:
+        """Start a run again; see `launch_run`."""
+        with self._launching(context.dagster_run):
+            super().resume_run(context)
+
+    def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
+        """Return how the pod of a run that starts is made; of any other run, only where it is.
+
+        What a location may have is no matter where a run is ended or asked after: it may be less by now.
+
+        Raises:
+            Refused: It is not known where it is.
+        """
+        starting = self._contexts.get(dagster_run.run_id)
+        return starting or K8sContainerContext(namespace=self.namespace_of(dagster_run))
+
+    @contextlib.contextmanager
+    def _launching(self, run: DagsterRun) -> Generator[None]:
+        binding = self._binding(run)
+        self._contexts[run.run_id] = self._context(run, binding)
+        try:
+            # also where whoever asked for the run set it: only here is it known
+            self._instance.add_run_tags(run.run_id, {NAMESPACE_TAG: binding.namespace})
+            yield
+        finally:
+            del self._contexts[run.run_id]
+
+    def _context(self, dagster_run: DagsterRun, binding: LocationBinding) -> K8sContainerContext:
         _refuse_own_wishes(dagster_run)
         origin = dagster_run.job_code_origin
         named = None if origin is None else origin.repository_origin.container_image
@@ -92,29 +134,72 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         return run_pods(self._api_client, namespace)
 
-    def remove_job(self, run: DagsterRun) -> None:
-        """Remove the job of a run with its pods, if it is there.
+    def podless_jobs(self, namespace: str, pods: Sequence[Manifest]) -> list[tuple[Manifest, str | None]]:
+        """Return the jobs of runs in a namespace that have no pod, each with why, as far as the cluster told.
+
+        Args:
+            namespace: Where they are.
+            pods: Of runs, in the same namespace.
+
+        Raises:
+            ClusterAway: The API server does not tell.
+        """
+        jobs = podless(run_jobs(self._api_client, namespace), pods)
+        why = refusals(refused_pods(self._api_client, namespace)) if jobs else {}
+        return [(job, why.get(job["metadata"]["uid"])) for job in jobs]
+
+    def is_job_of(self, run: DagsterRun, namespace: str, job: str | None) -> bool:
+        """Return whether a job is one that was made for a run: whoever may make pods can label them as any run's.
+
+        Raises:
+            Refused: It is not known where the run is.
+        """
+        name = re.escape(_job_name(run.run_id))
+        mine = job is not None and re.fullmatch(rf"{name}(-[0-9]+)?", job) is not None
+        return mine and namespace == self.namespace_of(run)
+
+    def remove_job(self, namespace: str, job: str) -> None:
+        """Remove a job with its pods, if it is there.
 
         Raises:
             ClusterAway: The API server does not do it.
-            Refused: Its location is bound no more.
         """
-        remove_job(self._api_client, self._binding(run).namespace, run.run_id)
+        remove_job(self._api_client, namespace, job)
 
     def terminate(self, run_id: str) -> bool:
         """End a run, and say so at once where its container never ran: nobody else would, for minutes.
 
+        Returns:
+            False where it is over, or cannot be ended; the run's log says why.
+
         Raises:
             ClusterAway: The API server does not answer.
+            Refused: It is not known where the run is.
         """
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
-        began = any(map(has_begun, run_pods(self._api_client, self._binding(run).namespace, run_id)))
-        ended = bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
-        if ended and not began:
+        namespace = self.namespace_of(run)
+        began = any(map(has_begun, run_pods(self._api_client, namespace, run_id)))
+        self._instance.report_run_canceling(run)
+        resumed = self._instance.count_resume_run_attempts(run_id)
+        try:
+            self.remove_job(namespace, _job_name(run_id, resumed))
+        except ClusterAway as error:
+            self._instance.report_engine_event(f"The run was not ended: {error}.", run, cls=type(self))
+            return False
+        self._instance.report_engine_event("The run's job was removed.", run, cls=type(self))
+        if not began:
             self._instance.report_run_canceled(run, "The run was canceled before its container ran.")
-        return ended
+        return True
+
+    def namespace_of(self, run: DagsterRun) -> str:
+        """Return where the pod of a run is, also where its location is bound elsewhere by now, or no more.
+
+        Raises:
+            Refused: It was not started by this launcher, and its location is not bound.
+        """
+        return run.tags.get(NAMESPACE_TAG) or self._binding(run).namespace
 
     def _binding(self, run: DagsterRun) -> LocationBinding:
         origin = run.remote_job_origin
@@ -144,6 +229,10 @@ class AgentRunLauncher(K8sRunLauncher):
             return needs_of((step.key, step.tags or {}) for step in steps)
         except BadNeed as error:
             raise Refused(str(error)) from error
+
+
+def _job_name(run_id: str, resumed: int = 0) -> str:
+    return str(get_job_name_from_run_id(run_id, resumed))  # type: ignore[no-untyped-call]
 
 
 def _shipped_environments(needs: Sequence[AgentNeed]) -> dict[str, str]:

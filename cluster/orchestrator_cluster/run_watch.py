@@ -6,77 +6,162 @@ of them do no harm.
 """
 
 import argparse
+import contextlib
 import logging
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from orchestrator_cluster.cluster_errors import ClusterAway
-from orchestrator_cluster.lost_pods import Manifest, loss_of, wait_of
+from orchestrator_cluster.lost_pods import Manifest, job_of, loss_of, wait_of, waits
+from orchestrator_cluster.pods import Refused
 from orchestrator_cluster.run_jobs import RUN_LABEL
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 
 LOG: Final = logging.getLogger("orchestrator_cluster.run_watch")
 PERIOD_SECONDS: Final = 2.0
+TELL_SECONDS: Final = 60.0
+"""Between two lines in a run's log of why it waits: a scheduler finds other words whenever a node changes."""
+
+
+@dataclass
+class _Seen:
+    """What is remembered of a pod, or of a job without one.
+
+    Attributes:
+        namespace: Where it is.
+        done: Whether it was ended.
+        told: What was last told of why it waits; empty for nothing.
+        told_at: When, on the watch's clock.
+    """
+
+    namespace: str
+    done: bool = False
+    told: str = ""
+    told_at: float = 0.0
 
 
 class RunWatch:
-    """Looks at the pods of all runs.
+    """Looks at the pods of all runs, and at their jobs that have none.
 
     Args:
         instance: Where the runs are told to have failed.
         launcher: Whose pods they are.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, instance: DagsterInstance, launcher: AgentRunLauncher) -> None:
+    def __init__(
+        self,
+        instance: DagsterInstance,
+        launcher: AgentRunLauncher,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Begin with nothing seen."""
         self._instance = instance
         self._launcher = launcher
-        self._done = set[str]()
-        self._told = dict[str, str]()
+        self._clock = clock
+        self._seen = dict[str, _Seen]()
+        self._faults = dict[str, str]()
+        self._looked_at = set[str]()
 
     def look(self) -> None:
-        """Look once, and end what is lost.
-
-        Raises:
-            ClusterAway: The API server does not answer.
-        """
-        there = set[str]()
+        """Look once, and end what is lost; a namespace or a pod that cannot be looked at is no other's fault."""
+        there, unseen = set[str](), set[str]()
+        self._looked_at.clear()
         for namespace in self._launcher.namespaces:
-            for pod in self._launcher.run_pods(namespace):
-                there.add(pod["metadata"]["uid"])
-                self._judge(pod)
-        self._done &= there
-        self._told = {uid: wait for uid, wait in self._told.items() if uid in there}
+            what = f"the namespace {namespace!r}"
+            with self._bearing(what):
+                self._look_at(namespace, there)
+            if what in self._faults:
+                unseen.add(namespace)
+        self._seen = {
+            uid: seen for uid, seen in self._seen.items() if uid in there or seen.namespace in unseen
+        }
+        self._faults = {what: kind for what, kind in self._faults.items() if what in self._looked_at}
 
-    def _judge(self, pod: Manifest) -> None:
-        uid, run_id = pod["metadata"]["uid"], pod["metadata"]["labels"].get(RUN_LABEL)
-        if run_id is None or uid in self._done:
-            return
-        loss, wait = loss_of(pod), wait_of(pod)
+    def _look_at(self, namespace: str, there: set[str]) -> None:
+        pods = self._launcher.run_pods(namespace)
+        for pod in pods:
+            there.add(pod["metadata"]["uid"])
+            with self._bearing(f"the pod {pod['metadata']['name']!r} in {namespace!r}"):
+                self._judge(namespace, pod)
+        for job, why in self._launcher.podless_jobs(namespace, pods):
+            there.add(job["metadata"]["uid"])
+            with self._bearing(f"the job {job['metadata']['name']!r} in {namespace!r}"):
+                self._wait(namespace, job, job["metadata"]["name"], why)
+
+    def _judge(self, namespace: str, pod: Manifest) -> None:
+        loss = loss_of(pod)
         if loss is not None:
-            self._end(run_id, pod, loss)
-            self._done.add(uid)
-        elif wait is not None and self._told.get(uid) != wait:
-            self._told[uid] = wait
-            run = self._instance.get_run_by_id(run_id)
-            if run is not None and _works(run):
-                self._instance.report_engine_event(wait, run, cls=type(self))
+            self._end(namespace, pod, loss)
+        elif waits(pod):
+            self._wait(namespace, pod, job_of(pod), wait_of(pod))
 
-    def _end(self, run_id: str, pod: Manifest, loss: str) -> None:
-        run = self._instance.get_run_by_id(run_id)
+    def _end(self, namespace: str, pod: Manifest, loss: str) -> None:
+        seen, job = self._see(namespace, pod), job_of(pod)
+        if seen.done or job is None:
+            return
+        run = self._run(namespace, pod, job)
         if run is None:
-            return  # of another instance
+            return
         if _works(run):
-            LOG.warning("run %s: %s", run_id, loss)
+            LOG.warning("run %s: %s", run.run_id, loss)
             # first told, then ended: what the run says while it ends must not hide the reason
             self._instance.report_run_failed(run, f"The run cannot go on: {loss}.")
         if pod["status"].get("phase") != "Failed":
-            self._launcher.remove_job(run)
+            self._launcher.remove_job(namespace, job)
+        seen.done = True
+
+    def _wait(self, namespace: str, one: Manifest, job: str | None, why: str | None) -> None:
+        """Tell of a pod, or of a job without one, why it waits; remove it where nobody waits for it any more."""
+        seen = self._see(namespace, one)
+        if seen.done or job is None:
+            return
+        run = self._run(namespace, one, job)
+        if run is None:
+            return
+        if run.is_finished:  # given up before it began; it would take what others wait for
+            LOG.warning("run %s is over, and its job has not begun: removing it", run.run_id)
+            self._launcher.remove_job(namespace, job)
+            seen.done = True
+            return
+        now = self._clock()
+        if why is None or why == seen.told or not _works(run):
+            return
+        if not seen.told or now >= seen.told_at + TELL_SECONDS:
+            seen.told, seen.told_at = why, now
+            self._instance.report_engine_event(why, run, cls=type(self))
+
+    def _run(self, namespace: str, one: Manifest, job: str) -> DagsterRun | None:
+        """Return the run that a pod or a job was made for; None where it is of another instance, or pretends."""
+        run_id = one["metadata"]["labels"].get(RUN_LABEL)
+        run = None if run_id is None else self._instance.get_run_by_id(run_id)
+        return run if run is not None and self._launcher.is_job_of(run, namespace, job) else None
+
+    def _see(self, namespace: str, one: Manifest) -> _Seen:
+        return self._seen.setdefault(one["metadata"]["uid"], _Seen(namespace))
+
+    @contextlib.contextmanager
+    def _bearing(self, what: str) -> Generator[None]:
+        """Bear whatever goes wrong in a block, and tell of it once until it goes well again."""
+        self._looked_at.add(what)
+        try:
+            yield
+        except Exception as error:  # the boundary of a loop: it looks again
+            kind = type(error).__name__
+            if self._faults.get(what) != kind:
+                self._faults[what] = kind
+                expected = isinstance(error, ClusterAway | Refused)
+                LOG.warning("%s cannot be looked at, now and again: %s", what, error, exc_info=not expected)
+        else:
+            self._faults.pop(what, None)
 
 
 def _works(run: DagsterRun) -> bool:
@@ -99,12 +184,7 @@ def watch(instance: DagsterInstance, stopped: threading.Event, period: float = P
     watching = RunWatch(instance, launcher)
     LOG.info("watching the pods of runs in %s", ", ".join(launcher.namespaces))
     while not stopped.wait(period):
-        try:
-            watching.look()
-        except ClusterAway as error:
-            LOG.warning("the API server does not answer; asking again: %s", error)
-        except Exception:  # the boundary of a loop: the database may be away, too
-            LOG.exception("this look failed; looking again")
+        watching.look()
 
 
 def main() -> int:

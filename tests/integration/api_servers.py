@@ -1,4 +1,4 @@
-"""An API server that takes jobs and tells of pods, and a Dagster instance whose runs go to it."""
+"""An API server that takes jobs and tells of them, of pods and events; a Dagster instance whose runs go to it."""
 
 import contextlib
 import json
@@ -36,6 +36,7 @@ defs = dg.Definitions(
         dg.define_asset_job("one_agent", ["one"]),
         dg.define_asset_job("tagged", ["one"], tags={"dagster-k8s/config": {"container_config": {"image": "mine"}}}),
         dg.define_asset_job("wished", ["wishes"]),
+        dg.define_asset_job("misplaced", ["one"], tags={"orchestrator/namespace": "kube-system"}),
     ],
     resources={"agent_runtimes": AGENT_RUNTIMES},
 )
@@ -50,8 +51,9 @@ LOCATION = {
     "max_gpus": 1,
     "gpu_types": ["H100"],
 }
+OTHERS = {**LOCATION, "tenant": "aaa", "namespace": "aaa-runs"}
 BINDINGS = {
-    "locations": {"definitions.py": LOCATION},
+    "locations": {"definitions.py": LOCATION, "others": OTHERS},
     "gpus": [{"name": "H100", "memory_mb": 81_559}],
 }
 
@@ -63,8 +65,30 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.jobs: list[tuple[str, Any]] = []
         self.pods: list[Any] = []
+        self.podless: list[Any] = []
+        self.events: list[Any] = []
         self.deleted: list[str] = []
+        self.how_deleted: list[str] = []
         self.away = False
+        self.forbidden: set[str] = set()
+        self.slow: threading.Event | None = None
+
+    def found(self, path: str, asked: Mapping[str, list[str]]) -> list[Any]:
+        """Return what a request lists."""
+        fields = asked["fieldSelector"][0]
+        if path.endswith("/events"):
+            assert fields == "reason=FailedCreate,involvedObject.kind=Job"
+            return self.events
+        kept = {"/pods": self.pods, "/jobs": self.podless}[path[path.rindex("/") :]]
+        assert fields == ("status.phase!=Succeeded" if kept is self.pods else "status.successful=0")
+        wanted = dict(label.split("=") for label in asked["labelSelector"][0].split(","))
+        namespace = path.split("/")[-2]
+        return [
+            one
+            for one in kept
+            if one["metadata"]["namespace"] == namespace
+            and wanted.items() <= one["metadata"]["labels"].items()
+        ]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,16 +100,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert isinstance(self.server, ApiServer)
-        asked = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-        wanted = dict(label.split("=") for label in asked["labelSelector"][0].split(","))
-        found = [pod for pod in self.server.pods if wanted.items() <= pod["metadata"]["labels"].items()]
-        status = 503 if self.server.away else 200
-        self._answer(status, json.dumps({"kind": "PodList", "items": found}).encode())
+        asked = urllib.parse.urlsplit(self.path)
+        if self.server.away or self.server.forbidden & set(asked.path.split("/")):
+            self._answer(503 if self.server.away else 403, b'{"message": "not now, or not you"}')
+        elif asked.path.endswith("/status"):
+            self._answer(200, b'{"status": {"active": 1}}')
+        else:
+            found = self.server.found(asked.path, urllib.parse.parse_qs(asked.query))
+            self._answer(200, json.dumps({"items": found}).encode())
 
     def do_DELETE(self) -> None:
         assert isinstance(self.server, ApiServer)
-        self.server.deleted.append(urllib.parse.urlsplit(self.path).path)
-        self._answer(503 if self.server.away else 200, b"{}")
+        asked = urllib.parse.urlsplit(self.path)
+        self.server.deleted.append(asked.path)
+        self.server.how_deleted.append(asked.query)
+        if self.server.slow is not None:
+            self.server.slow.wait(SECONDS)
+        with contextlib.suppress(BrokenPipeError):
+            self._answer(503 if self.server.away else 200, b"{}")
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
@@ -129,12 +161,17 @@ class Platform:
                 }
             )
         )
+        (folder / "home").mkdir()
+        self.bind(bindings)
+
+    def bind(self, bindings: Mapping[str, Any]) -> None:
+        """Say what locations may have from now on."""
         config = {
             "service_account_name": "unused",
             "instance_config_map": "instance",
             "dagster_home": "/opt/dagster",
             "load_incluster_config": False,
-            "kubeconfig_file": str(folder / "kubeconfig"),
+            "kubeconfig_file": str(self._folder / "kubeconfig"),
             "bindings": dict(bindings),
         }
         launcher = {
@@ -142,8 +179,7 @@ class Platform:
             "class": "AgentRunLauncher",
             "config": config,
         }
-        (folder / "home").mkdir()
-        (folder / "home" / "dagster.yaml").write_text(
+        (self.home / "dagster.yaml").write_text(
             yaml.safe_dump(
                 {
                     "run_launcher": launcher,

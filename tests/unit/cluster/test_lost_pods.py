@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_cluster.lost_pods import has_begun, loss_of, wait_of
+from orchestrator_cluster.lost_pods import has_begun, job_of, loss_of, wait_of, waits
 
 SIDECAR = "guests-0-langgraph"
 RUNNING = {"running": {"startedAt": "2026-11-26T10:00:00Z"}}
@@ -132,3 +132,19 @@ def test_a_pod_without_a_node_says_what_it_waits_for() -> None:
 def test_whether_the_runs_own_container_ever_ran() -> None:
     assert has_begun(pod()) and has_begun(pod(run=ended(1)))
     assert not has_begun(pod(run=STARTING)) and not has_begun({"metadata": {}, "spec": {}})
+
+
+def test_a_pod_waits_until_its_own_container_begins_or_somebody_removes_it() -> None:
+    waiting = pod(run=STARTING, sidecar=STARTING, phase="Pending")
+    assert waits(waiting)
+    assert not waits(pod(run=STARTING))
+    assert not waits(pod(phase="Pending"))
+    assert not waits({**waiting, "metadata": {"deletionTimestamp": "2026-11-26T10:00:00Z"}})
+
+
+def test_a_pod_is_its_controllers() -> None:
+    other = {"kind": "Job", "name": "other"}
+    owners = [other, {"kind": "ReplicaSet", "name": "set", "controller": True}]
+    assert job_of({"metadata": {}}) is None and job_of({"metadata": {"ownerReferences": owners}}) is None
+    mine = {"kind": "Job", "name": "dagster-run-1", "controller": True}
+    assert job_of({"metadata": {"ownerReferences": [other, mine]}}) == "dagster-run-1"

@@ -1,0 +1,53 @@
+"""Jobs that have no pod, as pure functions: the cluster makes none where a quota is full, and events say so."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from orchestrator_cluster.lost_pods import Manifest, job_of
+
+_POD_NAME: Final = re.compile(r' "[^"]*"(?= is forbidden)')
+"""Another one with each try, which tells nobody anything."""
+_WORDS: Final = 500
+
+
+def podless(jobs: Iterable[Manifest], pods: Iterable[Manifest]) -> list[Manifest]:
+    """Return the jobs that are to have a pod and have none.
+
+    Args:
+        jobs: As the API server tells them, in JSON.
+        pods: Of the same namespace.
+    """
+    served = {job_of(pod) for pod in pods}
+    return [job for job in jobs if job["metadata"]["name"] not in served and _needs_pod(job)]
+
+
+def refusals(events: Sequence[Manifest]) -> dict[str, str]:
+    """Return what the cluster said last of why it makes no pod, in one line, by the job's uid.
+
+    Args:
+        events: As the API server tells them, in JSON, in any order.
+    """
+    return {
+        event["involvedObject"]["uid"]: f"the cluster makes no pod for the run: {_words(event)}"
+        for event in sorted(events, key=_when)
+        if event.get("involvedObject", {}).get("uid")
+    }
+
+
+def _needs_pod(job: Manifest) -> bool:
+    status: Manifest = job.get("status", {})
+    over = any(
+        one["type"] in ("Complete", "Failed") and one["status"] == "True"
+        for one in status.get("conditions") or ()
+    )
+    began = any(status.get(count) for count in ("active", "succeeded", "failed"))
+    return not (over or began or job["metadata"].get("deletionTimestamp"))
+
+
+def _when(event: Manifest) -> str:
+    return str(event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def _words(event: Manifest) -> str:
+    return _POD_NAME.sub("", " ".join((event.get("message") or "").split()))[:_WORDS]

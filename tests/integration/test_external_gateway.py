@@ -194,3 +194,25 @@ def test_a_gateway_that_does_not_serve_is_named(monkeypatch: pytest.MonkeyPatch)
         ) as caught:
             gateway.ready()
         assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE and "refused" in str(caught.value.cause)
+
+
+def test_guests_keep_the_number_of_a_gateway_whose_name_server_is_away(
+    tmp_path: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(secrets.token_hex(16))
+
+    def away(*_args: object, **_more: object) -> None:
+        raise socket.gaierror("no name server answers")
+
+    with gateway_service(tmp_path, configuration(endpoint)) as service:
+        url = service.address.replace("127.0.0.1", "localhost")
+        address = GatewayAddress(url=url, secret=service.secret_file.read_text())
+        gateway = ExternalGateway(address, by_number=True)
+        gateway.ready()
+        monkeypatch.setattr(socket, "getaddrinfo", away)
+        assert gateway.guests_address(closed=False).replace("[::1]", "127.0.0.1") == service.address
+        with pytest.raises(
+            AgentError, match=f"the name of the gateway at {url} cannot be resolved"
+        ) as caught:
+            ExternalGateway(address, by_number=True).guests_address(closed=False)
+        assert caught.value.code is ErrorCode.MODEL_UNAVAILABLE

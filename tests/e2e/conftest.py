@@ -1,14 +1,15 @@
 """A cluster for the whole session, and a namespace of its own for each test."""
 
-import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.e2e.images import platform_images
 from tests.e2e.kubectl import Namespace, kubectl
+from tests.e2e.namespaces import restricted_namespace
+from tests.e2e.platforms import Platform
 
 PUBLIC_IMAGE = "docker.io/library/python:3.13-slim"
 
@@ -29,16 +30,19 @@ def image() -> str:
 
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
-    """A namespace that enforces Pod Security `restricted`; all in it goes with the test."""
-    name = f"e2e-{secrets.token_hex(4)}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    metadata = {"name": name, "labels": labels}
-    kubectl(
-        "create",
-        "--filename=-",
-        text=json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
-    )
-    # a pod is refused until the controllers have made its account
-    Namespace(name).wait("serviceaccount/default", "create")
-    yield Namespace(name)
-    kubectl("delete", "namespace", name, "--wait=false")
+    """A namespace of one test."""
+    with restricted_namespace() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def images() -> Mapping[str, str]:
+    """The images of a platform, by what they are; built here on the test cluster."""
+    return platform_images()
+
+
+@pytest.fixture(scope="session")
+def platform(images: Mapping[str, str]) -> Iterator[Platform]:
+    """A whole platform, for all tests of runs."""
+    with restricted_namespace() as made:
+        yield Platform(made, images)

@@ -4,7 +4,7 @@ An image is an archive in the cache; its file is named by what it is made from. 
 cluster, so pods name these images with `imagePullPolicy: Never` or `IfNotPresent` and a tag that is not `latest`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,9 @@ from orchestrator_tools.steps import say
 BASE_IMAGE: Final = "localhost/orchestrator-base:1"
 """Debian with its Python: what the images of tests are built on."""
 BASE_PACKAGES: Final = ("ca-certificates", "python3")
+BUILD_BASE_IMAGE: Final = "localhost/orchestrator-build-base:1"
+"""The same with a C++ compiler, for environments in which something is compiled, and for what needs OpenMP."""
+BUILD_PACKAGES: Final = (*BASE_PACKAGES, "g++", "make")
 DNS_IMAGE: Final = "localhost/coredns:1"
 
 BOOTSTRAP_SECONDS: Final = 900.0
@@ -61,13 +64,27 @@ def base_image(cache: Path) -> Path:
     Raises:
         ClusterError: It cannot be made.
     """
-    words = {"packages": BASE_PACKAGES, "left out": _LEFT_OUT}
-    made_from = digest_of({name: " ".join(value).encode() for name, value in words.items()})
-    return cached(cache / "images" / f"base-{RELEASE}-{made_from}.tar", lambda new: _make_base(new, cache))
+    return _base("base", BASE_IMAGE, BASE_PACKAGES, cache)
 
 
-def _make_base(archive: Path, cache: Path) -> None:
-    say(f"making the base image: Debian {RELEASE} with {' and '.join(BASE_PACKAGES)}")
+def build_base_image(cache: Path) -> Path:
+    """Return the archive of `BUILD_BASE_IMAGE`, in the same way.
+
+    Raises:
+        ClusterError: It cannot be made.
+    """
+    return _base("build-base", BUILD_BASE_IMAGE, BUILD_PACKAGES, cache)
+
+
+def _base(kind: str, name: str, packages: Sequence[str], cache: Path) -> Path:
+    words = {"packages": packages, "left out": _LEFT_OUT}
+    made_from = digest_of({what: " ".join(value).encode() for what, value in words.items()})
+    archive = cache / "images" / f"{kind}-{RELEASE}-{made_from}.tar"
+    return cached(archive, lambda new: _make_base(new, name, packages, cache))
+
+
+def _make_base(archive: Path, name: str, packages: Sequence[str], cache: Path) -> None:
+    say(f"making {name}: Debian {RELEASE} with {', '.join(packages)}")
     root, layer = archive.with_suffix(".root"), archive.with_suffix(".layer")
     remove(root)
     # in namespaces of its own: whatever it leaves mounted or running ends with it
@@ -75,7 +92,7 @@ def _make_base(archive: Path, cache: Path) -> None:
     words = (
         "debootstrap",
         "--variant=minbase",
-        f"--include={','.join(BASE_PACKAGES)}",
+        f"--include={','.join(packages)}",
         RELEASE,
         root,
         mirror(),
@@ -84,7 +101,7 @@ def _make_base(archive: Path, cache: Path) -> None:
     run([*alone, *words], seconds=BOOTSTRAP_SECONDS, environment=environment)
     run(tar_command(root, layer), seconds=TAR_SECONDS)
     remove(root)
-    write_image(archive, BASE_IMAGE, layer)
+    write_image(archive, name, layer)
     layer.unlink()
 
 

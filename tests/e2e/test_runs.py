@@ -1,0 +1,97 @@
+"""Runs of agents as pods, of images that are built here: from the launch to the end, whatever is lost in between."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e.kubectl import Namespace
+from tests.e2e.platforms import Platform
+
+pytestmark = pytest.mark.timeout(900)
+
+LOST_SECONDS = 20.0
+"""From the cluster's knowing of a loss to the run's end; two are usual, on an idle machine."""
+
+
+def sidecars(pod: dict[str, Any]) -> list[str]:
+    return [str(one["name"]).split("-")[-1] for one in pod["spec"]["initContainers"]]
+
+
+def gone(platform: Platform, run_id: str) -> None:
+    platform.until(lambda: not platform.pods(run_id), 60, f"the pod of run {run_id} is gone")
+
+
+def test_a_run_is_a_pod_with_a_guest_server_and_succeeds(platform: Platform) -> None:
+    run_id = platform.launch("trials", "run_quick")
+    run = platform.ends(run_id, "SUCCESS")
+    assert "ASSET_MATERIALIZATION" in run.text or "Materialized value" in run.text
+    pod = platform.pod(run_id)
+    assert sidecars(pod) == ["langgraph"] and pod["spec"]["automountServiceAccountToken"] is False
+    assert platform.calls("quick") == [1, 2]
+
+
+def test_a_run_that_is_terminated_ends_its_pod(platform: Platform) -> None:
+    before = len(platform.calls("slow"))
+    run_id = platform.launch("trials", "run_slow")
+    platform.asked("slow", before + 1)
+    began = time.monotonic()
+    platform.terminate(run_id)
+    platform.ends(run_id, "CANCELED", 60)
+    gone(platform, run_id)
+    assert time.monotonic() - began < 60
+
+
+def test_a_run_that_cannot_start_is_terminated_at_once(platform: Platform) -> None:
+    run_id = platform.launch("too_big", "run_quick")
+    platform.pod(run_id)
+    words = "the pod waits for a node that has room for it"
+    platform.until(lambda: words in platform.run(run_id).text, 60, f"the log of run {run_id} says {words!r}")
+    platform.terminate(run_id, force=True)
+    platform.ends(run_id, "CANCELED", 30)
+    gone(platform, run_id)
+
+
+def test_an_image_that_cannot_be_pulled_ends_the_run_and_is_named(platform: Platform) -> None:
+    run_id = platform.launch("unpullable", "run_quick")
+    run = platform.ends(run_id, "FAILURE", 120)
+    assert (
+        "The run cannot go on: the container 'guests-0-langgraph' cannot start (ImagePullBackOff)" in run.text
+    )
+    assert "localhost/not-there:1" in run.text
+    gone(platform, run_id)
+
+
+def test_a_guest_server_without_memory_ends_the_run_and_says_so(platform: Platform) -> None:
+    run_id = platform.launch("starved", "run_quick")
+    run = platform.ends(run_id, "FAILURE", 120)
+    assert "was ended for its memory (OOMKilled): it may have 8Mi" in run.text
+    gone(platform, run_id)
+
+
+def test_a_guest_server_that_is_lost_ends_the_run_and_a_retry_repeats_no_model_call(
+    platform: Platform,
+) -> None:
+    run_id = platform.launch("trials", "run_slow_again_twice")
+    platform.asked("slow_again", 2)
+    pod = platform.pod(run_id)
+    stop = "import os, signal; os.kill(1, signal.SIGTERM)"
+    began = time.time()
+    container = f"--container={pod['spec']['initContainers'][0]['name']}"
+    platform.namespace.ask("exec", pod["metadata"]["name"], container, "--", "python", "-c", stop)
+    run = platform.ends(run_id, "FAILURE", 90)
+    said = "The run cannot go on: the container 'guests-0-agno' ended with status 0"
+    assert run.when(said) - began < LOST_SECONDS
+    gone(platform, run_id)
+    platform.until(lambda: bool(platform.retries_of(run_id)), 90, f"run {run_id} is tried again")
+    platform.ends(platform.retries_of(run_id)[0], "SUCCESS", 200)
+    assert platform.calls("slow_again") == [1, 2], "the second run has all answers from the journal"
+
+
+def test_nothing_but_finished_pods_is_left(platform: Platform, namespace: Namespace) -> None:
+    assert namespace.name != platform.namespace.name
+    selector = "--selector=app.kubernetes.io/component=run_worker"
+    words = ("get", "pods", selector, "--field-selector=status.phase!=Succeeded", "--output=name")
+    platform.until(
+        lambda: platform.namespace.ask(*words) == "", 60, "no pod of a run is left that did not succeed"
+    )

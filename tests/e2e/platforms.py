@@ -117,6 +117,9 @@ class Platform:
         images: By what they are.
     """
 
+    web = "deployment/web"
+    """The web server, through which everything is asked."""
+
     def __init__(self, namespace: Namespace, images: Mapping[str, str]) -> None:
         """Deploy it."""
         self.namespace, self._images = namespace, images
@@ -210,7 +213,7 @@ class Platform:
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Ask the web server, from inside of its own pod."""
         text = json.dumps({"query": query, "variables": variables})
-        words = ("exec", "--stdin", "deployment/web", "--", "python", "-c", _ASK)
+        words = ("exec", "--stdin", self.web, "--", "python", "-c", _ASK)
         told = json.loads(self.namespace.ask(*words, text=text))
         assert "errors" not in told, told
         answer: dict[str, Any] = told["data"]

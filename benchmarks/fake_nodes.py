@@ -49,8 +49,6 @@ class FakeNode:
 class Stay:
     """When a pod was where; Unix times, None for what has not happened."""
 
-    namespace: str
-    pod: str
     node: str
     gpus: int
     began: float
@@ -166,8 +164,6 @@ class FakeNodes:
                 stay.ended = now
         elif stay is None:
             self.stays[uid] = Stay(
-                namespace=str(pod.metadata.namespace),
-                pod=str(pod.metadata.name),
                 node=str(pod.spec.node_name),
                 gpus=_gpus_of(pod),
                 began=now,

@@ -2,13 +2,13 @@
 
 import time
 from pathlib import Path
-from typing import Final
 
 import click
 
+from orchestrator_cluster import deploys
+from orchestrator_cluster.cluster_errors import ClusterAway
+from orchestrator_cluster.deploys import DeployFailed
 from orchestrator_cluster.images.wheels import ImageError
-
-SECONDS: Final = 120.0
 
 
 @click.command()
@@ -27,7 +27,9 @@ SECONDS: Final = 120.0
 @click.option("--builder", type=click.Choice(["docker", "buildah"]), help="Default: docker, else buildah.")
 @click.option("--namespace", help="Of the code server. Default: it is looked for.")
 @click.option("--context", help="Of the Kubernetes configuration. Default: its current one.")
-@click.option("--timeout", "seconds", default=SECONDS, show_default=True, help="Seconds until it must serve.")
+@click.option(
+    "--timeout", "seconds", default=deploys.SECONDS, show_default=True, help="Seconds until it must serve."
+)
 def deploy(
     location: str,
     image: str | None,
@@ -47,19 +49,16 @@ def deploy(
     if (image is None) == (folder is None):
         raise click.UsageError("say either --image, or --build with the project's folder")
     # slow to import, and no other command needs them
-    from orchestrator_cluster.cluster_errors import ClusterAway
     from orchestrator_cluster.code_servers import ClusterCodeServers
-    from orchestrator_cluster.deploys import DeployFailed, check_name
-    from orchestrator_cluster.deploys import deploy as give
 
     began = time.monotonic()
     try:
-        check_name(location)
+        deploys.check_name(location)
         servers = ClusterCodeServers(context)
         if folder is not None:
             image = _built(folder, location, repository, base, builder)
         assert image is not None
-        done = give(servers, location, image, click.echo, namespace=namespace, seconds=seconds)
+        done = deploys.deploy(servers, location, image, click.echo, namespace=namespace, seconds=seconds)
     except (DeployFailed, ImageError) as error:
         raise click.ClickException(str(error)) from error
     except ClusterAway as error:

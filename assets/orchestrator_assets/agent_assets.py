@@ -23,7 +23,7 @@ from orchestrator_resources.agent_needs import TAG as AGENT_TAG
 from orchestrator_resources.agent_needs import AgentNeed, need_tag
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.environments import EnvironmentStore
-from orchestrator_resources.execution_batches import BatchFailed, BatchSettings, Row
+from orchestrator_resources.execution_batches import BatchSettings
 from orchestrator_resources.execution_traces import Trace
 from orchestrator_resources.gpus import GpuWatch
 from orchestrator_resources.guest_pool import Agent
@@ -218,24 +218,6 @@ def _code_location(context: dg.AssetExecutionContext) -> str:
     return "" if origin is None else origin.location_name
 
 
-def _leave_to_a_retry(rows: Sequence[Row]) -> None:
-    """End this try where items failed that may pass in the next one; they are kept as failed after the last.
-
-    Raises:
-        BatchFailed: There are some; with the error of the first.
-    """
-    passing = [row for row in rows if row.error is not None and row.error.code.retryable]
-    if passing and passing[0].error is not None:
-        first = passing[0].error
-        told = BatchFailed(
-            first.code,
-            f"{len(passing)} of {len(rows)} executions failed and may pass in a retry; the first is {passing[0].key!r}",
-            cause=str(first),
-        )
-        told.rows = tuple(rows)
-        raise told
-
-
 def _materialize(
     context: dg.AssetExecutionContext,
     spec: AgentSpec,
@@ -268,6 +250,7 @@ def _materialize(
         model=host.model(),
         in_flight=spec.for_each.in_flight if spec.for_each else 1,
         failures=spec.for_each.policy() if spec.for_each else BatchSettings().failures,
+        retried=context.retry_number < spec.retries.max,
         output_schema=spec.output_schema,
         stream=spec.stream,
         journal=True,
@@ -286,8 +269,6 @@ def _materialize(
             on_row=progress.on_row,
             askers=step.askers(items, spec.approval_seconds),
         )
-    if context.retry_number < spec.retries.max:
-        _leave_to_a_retry(rows)
     if any(row.waiting for row in rows):
         if not _may_wait(spec, runtime):
             raise AgentError(

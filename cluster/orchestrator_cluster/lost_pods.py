@@ -43,16 +43,14 @@ def loss_of(pod: Manifest) -> str | None:
         return None  # whoever deletes it knows why
     own, sidecars = _statuses(status)
     for one in (*sidecars, *([own] if own else [])):
-        waiting: Manifest = one.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in _HOPELESS:
-            return _told(
-                f"the container {one['name']!r} cannot start ({waiting['reason']})", waiting.get("message")
-            )
+        stuck = _stuck(one)
+        if stuck is not None:
+            return stuck
     ended: Manifest | None = own.get("state", {}).get("terminated")
     if ended is not None:
         return None if ended["exitCode"] == 0 else _end(pod, own, ended)
     for one in sidecars:
-        ended = one.get("state", {}).get("terminated") or one.get("lastState", {}).get("terminated")
+        ended = _last_end(one)
         if ended is not None:
             return f"{_end(pod, one, ended)}; the run's guests in it are lost"
     return None
@@ -61,16 +59,9 @@ def loss_of(pod: Manifest) -> str | None:
 def failure_of(pod: Manifest, container: str) -> str | None:
     """Return why a container that is to serve for ever does not, in one line; None when it serves, starts or waits."""
     for one in pod.get("status", {}).get("containerStatuses") or ():
-        if one["name"] != container:
-            continue
-        waiting: Manifest = one.get("state", {}).get("waiting", {})
-        if waiting.get("reason") in _HOPELESS:
-            return _told(
-                f"the container {container!r} cannot start ({waiting['reason']})", waiting.get("message")
-            )
-        ended = one.get("state", {}).get("terminated") or one.get("lastState", {}).get("terminated")
-        if ended is not None:
-            return _end(pod, one, ended)
+        if one["name"] == container:
+            ended = _last_end(one)
+            return _stuck(one) or (None if ended is None else _end(pod, one, ended))
     return None
 
 
@@ -111,6 +102,22 @@ def _statuses(status: Manifest) -> tuple[Manifest, list[Manifest]]:
     )
     by_name = {one["name"]: one for one in everyone}
     return by_name.pop(RUN_CONTAINER, {}), list(by_name.values())
+
+
+def _stuck(one: Manifest) -> str | None:
+    """Return why a container can never start, in one line; None when it can."""
+    waiting: Manifest = one.get("state", {}).get("waiting", {})
+    if waiting.get("reason") not in _HOPELESS:
+        return None
+    return _told(f"the container {one['name']!r} cannot start ({waiting['reason']})", waiting.get("message"))
+
+
+def _last_end(one: Manifest) -> Manifest | None:
+    """Return how a container ended last; None where it never did."""
+    ended: Manifest | None = one.get("state", {}).get("terminated") or one.get("lastState", {}).get(
+        "terminated"
+    )
+    return ended
 
 
 def _end(pod: Manifest, one: Manifest, ended: Manifest) -> str:

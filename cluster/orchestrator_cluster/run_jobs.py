@@ -1,25 +1,20 @@
-"""The jobs and pods of runs, as the API server has them; its client's errors end here."""
+"""The jobs and pods of runs, as the API server has them."""
 # the Kubernetes client, and what dagster-k8s makes of it, are typed in part:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
-import json
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from dagster_k8s.client import DagsterKubernetesClient
-from kubernetes.client.exceptions import ApiException  # type: ignore[import-untyped]
-from urllib3.exceptions import HTTPError
 
+from orchestrator_cluster.api_answers import ASK_SECONDS, asking, items, status_of
 from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_pods import Manifest
 
 RUN_LABEL: Final = "dagster/run-id"
-ASK_SECONDS: Final = 30.0
 
 _RUNS: Final = "app.kubernetes.io/component=run_worker"
 _NOT_FOUND: Final = 404
-_WORDS: Final = 300
 
 
 def run_pods(client: DagsterKubernetesClient, namespace: str, run_id: str | None = None) -> list[Manifest]:
@@ -34,7 +29,7 @@ def run_pods(client: DagsterKubernetesClient, namespace: str, run_id: str | None
         ClusterAway: The API server does not tell.
     """
     selector = _RUNS if run_id is None else f"{_RUNS},{RUN_LABEL}={run_id}"
-    return _listed(
+    return items(
         client.core_api.list_namespaced_pod,
         namespace,
         label_selector=selector,
@@ -48,7 +43,7 @@ def run_jobs(client: DagsterKubernetesClient, namespace: str) -> list[Manifest]:
     Raises:
         ClusterAway: The API server does not tell.
     """
-    return _listed(
+    return items(
         client.batch_api.list_namespaced_job,
         namespace,
         label_selector=_RUNS,
@@ -62,7 +57,7 @@ def refused_pods(client: DagsterKubernetesClient, namespace: str) -> list[Manife
     Raises:
         ClusterAway: The API server does not tell.
     """
-    return _listed(
+    return items(
         client.core_api.list_namespaced_event,
         namespace,
         field_selector="reason=FailedCreate,involvedObject.kind=Job",
@@ -76,30 +71,10 @@ def remove_job(client: DagsterKubernetesClient, namespace: str, name: str) -> No
         ClusterAway: The API server does not do it.
     """
     try:
-        client.batch_api.delete_namespaced_job(
-            name, namespace, propagation_policy="Background", _request_timeout=ASK_SECONDS
-        )
-    except ApiException as error:
-        if error.status != _NOT_FOUND:
-            raise _away(error) from error
-    except (HTTPError, OSError) as error:
-        raise _away(error) from error
-
-
-def _listed(ask: Callable[..., Any], namespace: str, **selectors: str) -> list[Manifest]:
-    try:
-        answer = ask(namespace, _preload_content=False, _request_timeout=ASK_SECONDS, **selectors)
-        found: list[Manifest] = json.loads(answer.data)["items"] or []
-    except (ApiException, HTTPError, OSError) as error:
-        raise _away(error) from error
-    return found
-
-
-def _away(error: Exception) -> ClusterAway:
-    # what it says for people comes after its headers, which nobody wants
-    told = (
-        f"{error.status} {error.reason}: {error.body or ''}"
-        if isinstance(error, ApiException)
-        else str(error)
-    )
-    return ClusterAway(" ".join(told.split())[:_WORDS])
+        with asking():
+            client.batch_api.delete_namespaced_job(
+                name, namespace, propagation_policy="Background", _request_timeout=ASK_SECONDS
+            )
+    except ClusterAway as error:
+        if status_of(error) != _NOT_FOUND:
+            raise

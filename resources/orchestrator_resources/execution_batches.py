@@ -121,6 +121,8 @@ class BatchSettings:
         in_flight: Most executions at once. Waiting for a model costs this machine next to nothing; the default is what
             most endpoints take from one client.
         failures: What failed ones mean.
+        retried: Whether the batch is tried again when it fails; those that failed and may pass are left to that then,
+            also where the policy would keep them.
         output_schema: What each output must match; None checks nothing.
         stream: True asks for tokens.
         journal: Whether tool calls are journaled, so that a retry does not make finished ones again.
@@ -135,6 +137,7 @@ class BatchSettings:
     model: ModelAddress | None = None
     in_flight: int = 64
     failures: FailurePolicy = field(default_factory=FailurePolicy)
+    retried: bool = False
     output_schema: Mapping[str, Json] | None = None
     stream: bool = False
     journal: bool = False
@@ -148,7 +151,7 @@ def _untold(_item: Item) -> ExecutionTrace:
 
 
 class BatchFailed(AgentError):
-    """More executions failed than the policy allows.
+    """More executions failed than the policy allows, or some that may pass in the next try.
 
     Attributes:
         rows: Of every execution that ended, in order.
@@ -294,7 +297,11 @@ class Batch:
             raise unexpected[0]
         rows = [self.rows[index] for index in sorted(self.rows)]
         if self.failed > self._settings.failures.allowed(len(self._items)):
-            raise self._failure(rows)
+            kind = self._settings.failures.kind
+            raise self._failure(rows, _failed(rows), f", more than the policy {kind!r} allows")
+        passing = [(row, error) for row, error in _failed(rows) if error.code.retryable]
+        if passing and self._settings.retried:
+            raise self._failure(rows, passing, " and may pass in a retry")
         return rows
 
     async def _work(
@@ -384,24 +391,23 @@ class Batch:
         self.failed += row.error is not None
         on_row(row)
 
-    def _failure(self, rows: list[Row]) -> BatchFailed:
-        errors = [row for row in rows if row.error is not None]
-        first = errors[0].error
-        assert first is not None
+    def _failure(self, rows: list[Row], failed: list[tuple[Row, AgentError]], how: str) -> BatchFailed:
+        row, first = failed[0]
         if len(self._items) == 1:
             told = BatchFailed(first.code, first.message, cause=first.cause, detail=first.detail)
         else:
-            code = next(
-                (row.error.code for row in errors if row.error and row.error.code.retryable), first.code
-            )
+            code = next((error.code for _, error in failed if error.code.retryable), first.code)
             told = BatchFailed(
                 code,
-                f"{len(errors)} of {len(self._items)} executions failed, more than the policy"
-                f" {self._settings.failures.kind!r} allows; the first is {errors[0].key!r}",
+                f"{len(failed)} of {len(self._items)} executions failed{how}; the first is {row.key!r}",
                 cause=str(first),
             )
         told.rows = tuple(rows)
         return told
+
+
+def _failed(rows: Sequence[Row]) -> list[tuple[Row, AgentError]]:
+    return [(row, row.error) for row in rows if row.error is not None]
 
 
 def _waiting_row(item: Item, waits: Sequence[Request]) -> Row:

@@ -45,6 +45,7 @@ ELSEWHERE = {
     "orchestrator_gateway.postgres_journal": "psycopg",
     "orchestrator_gateway.postgres_ledger": "psycopg",
     "orchestrator_resources.postgres_state": "psycopg",
+    "orchestrator_cluster.api_answers": "kubernetes",
     "orchestrator_cluster.code_servers": "kubernetes",
     "orchestrator_cluster.run_jobs": "dagster_k8s",
     "orchestrator_cluster.run_launcher": "dagster_k8s",

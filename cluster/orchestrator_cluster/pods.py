@@ -24,7 +24,6 @@ _GROUP: Final = 10_000
 
 _SOCKETS_SIZE: Final = "1Mi"
 _SCRATCH_SIZE: Final = "1Gi"
-_START_SECONDS: Final = 120
 _GRACE_SECONDS: Final = 15
 
 Manifest = dict[str, Any]
@@ -173,7 +172,10 @@ def _both(one: GpuRequest | None, other: GpuRequest | None) -> GpuRequest | None
 def _guest_server(
     number: int, need: AgentNeed, binding: LocationBinding, gpu: GpuType | None, plain: Mapping[str, str]
 ) -> Manifest:
-    """Return the sidecar of a runtime."""
+    """Return the sidecar of a runtime.
+
+    It has no probe, so all start at once, beside the run's own container, which waits for the socket where it needs it.
+    """
     image = binding.images.get(need.environment)
     if image is None and need.environment == plain.get(need.framework):
         image = binding.images.get(need.framework)
@@ -205,12 +207,6 @@ def _guest_server(
         "image": image,
         "restartPolicy": "Always",
         "command": command,
-        "startupProbe": {
-            "exec": {"command": [*command, "--check"]},
-            "periodSeconds": 1,
-            "timeoutSeconds": 5,
-            "failureThreshold": _START_SECONDS,
-        },
         # its last words, such as that a node cannot lock it, become a part of why the run failed
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources,

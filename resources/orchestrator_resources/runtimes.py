@@ -352,17 +352,20 @@ class Runtimes:
         return command if served is None else replace(command.own, network=_served_network(self._settings))
 
     def _server(self, profile: FrameworkProfile) -> Path | None:
-        """Return the socket of the server of an environment, or else of its framework; None: guests are here."""
+        """Return the socket of the server of an environment, or else of its framework; None: guests are here.
+
+        Whose folder is there has a container, which may be about to start: whoever connects waits for it.
+        """
         if self._settings.guests is None:
             return None
         exact = server_name(profile.name, self._environments.digest(profile.lock()))
-        for found in (server_socket(self._settings.guests / name) for name in (exact, profile.name)):
-            if found.is_socket():
-                return found
+        for folder in (self._settings.guests / exact, self._settings.guests / profile.name):
+            if folder.is_dir():
+                return server_socket(folder)
         raise AgentError(
             ErrorCode.AGENT_LOAD_FAILED,
-            f"no guest server of {profile.name!r} listens in {str(self._settings.guests)!r}, in the folder {exact} or"
-            f" {profile.name}: this run needs a container of it",
+            f"{str(self._settings.guests)!r} has no folder {exact} or {profile.name} of a guest server of"
+            f" {profile.name!r}: this run needs a container of it",
         )
 
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
@@ -79,6 +80,21 @@ def test_an_asset_whose_served_guest_is_killed_repeats_no_model_call(
 
 
 @pytest.mark.usefixtures("fake_framework")
+def test_an_asset_waits_for_a_guest_server_that_is_still_to_start(
+    short: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))
+    (short / "sockets" / "fake").mkdir(parents=True)
+    monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(short / "sockets"))
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(materialize, [asset], endpoint)
+        with pytest.raises(TimeoutError):
+            made.result(3)
+        with guest_server(short):
+            assert made.result(60).success
+
+
+@pytest.mark.usefixtures("fake_framework")
 def test_an_asset_whose_guest_server_is_killed_fails_and_succeeds_with_the_next(
     short: Path, endpoint: ModelEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,7 +103,7 @@ def test_an_asset_whose_guest_server_is_killed_fails_and_succeeds_with_the_next(
         monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(served.guests_folder))
         served.process.kill()
         served.process.wait(30)
-        monkeypatch.setattr("orchestrator_runtimes.guest_server_connections.ANSWER_SECONDS", 0.5)
+        monkeypatch.setattr("orchestrator_runtimes.guest_server_connections.START_SECONDS", 0.5)
         code, why = failure(materialize([asset], endpoint))
         assert code == "runtime_crashed"
         assert "no guest server of 'fake' answers at" in why and "ConnectionRefusedError" in why
@@ -102,8 +118,8 @@ def test_a_framework_without_a_guest_server_is_named(
     monkeypatch.setenv("ORCHESTRATOR_GUESTS", str(tmp_path))
     code, why = failure(materialize([agent_asset(fake_agent(), asset=dg.AssetSpec("mine"))], endpoint))
     assert code == "agent_load_failed"
-    assert f"no guest server of 'fake' listens in '{tmp_path}', in the folder fake-" in why
-    assert "or fake: this run needs a container of it" in why
+    assert f"'{tmp_path}' has no folder fake-" in why
+    assert " or fake of a guest server of 'fake': this run needs a container of it" in why
 
 
 @pytest.mark.usefixtures("fake_framework")

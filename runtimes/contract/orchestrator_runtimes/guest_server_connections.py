@@ -9,20 +9,20 @@ from typing import Final
 
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
-ANSWER_SECONDS: Final = 10.0
-"""How long a server may take to take a connection: its container may be starting again."""
+START_SECONDS: Final = 120.0
+"""How long a server may take until it listens: its container starts beside the trusted side's, and may start again."""
 
 _RETRY_SECONDS: Final = 0.05
 
 
 async def connect(framework: str, server: Path) -> socket.socket:
-    """Connect to a server's socket, and to nothing else that stands in its place.
+    """Connect to a server's socket as soon as it listens, and to nothing else that stands in its place.
 
     Raises:
         AgentError: `runtime_crashed` when it is no socket or nobody listens.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + ANSWER_SECONDS
+    until = loop.time() + START_SECONDS
     while True:
         try:
             return _connected(server)

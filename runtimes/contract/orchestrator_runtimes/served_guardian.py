@@ -17,8 +17,9 @@ from orchestrator_runtimes.codec import InvalidMessage, UnknownKind, decode, enc
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.guardians import LINE_BYTES, Word
 from orchestrator_runtimes.guest_commands import GuestCommand
-from orchestrator_runtimes.guest_server_connections import ANSWER_SECONDS, connect, no_answer
+from orchestrator_runtimes.guest_server_connections import connect, no_answer
 from orchestrator_runtimes.guest_server_messages import (
+    HELLO_SECONDS,
     TOLD_BYTES,
     Connected,
     Ended,
@@ -81,7 +82,7 @@ class ServedGuardian:
             environment=command.environment,
         )
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(HELLO_SECONDS):
                 await asyncio.get_running_loop().sock_sendall(control, dump(encode(hello)) + b"\n")
         except (OSError, TimeoutError) as error:
             control.close()

@@ -80,8 +80,8 @@ def test_each_runtime_is_a_native_sidecar_in_its_own_image() -> None:
     assert [server["image"] for server in servers] == ["langgraph:1", "agno-acme:2"]
     assert {server["restartPolicy"] for server in servers} == {"Always"}
     assert len({server["name"] for server in servers}) == 2
-    assert all(
-        server["startupProbe"]["exec"]["command"] == [*server["command"], "--check"] for server in servers
+    assert not any("startupProbe" in server for server in servers), (
+        "a next one, and the run, would wait for it"
     )
 
 

@@ -216,7 +216,7 @@ def test_a_server_that_says_nothing_is_waited_for_a_while(tmp_path: Path) -> Non
 def test_only_a_socket_where_somebody_listens_is_a_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guest_server_connections, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(guest_server_connections, "START_SECONDS", 0.2)
 
     async def refused(path: Path, why: str) -> None:
         with pytest.raises(

@@ -28,6 +28,7 @@ PACKAGES = {
         "assets/orchestrator_assets",
         "cluster/orchestrator_cluster",
         "resources/orchestrator_resources",
+        "tenancy/orchestrator_tenancy",
     ),
     "runtimes/contract": ("orchestrator_runtimes",),
     "gateway": ("orchestrator_gateway",),

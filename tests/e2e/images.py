@@ -15,7 +15,9 @@ from orchestrator_tools.cluster.records import node_process
 from orchestrator_tools.steps import CHECKOUT
 
 LOCATION: Final = Path(__file__).with_name("location")
-FRAMEWORKS: Final = ("agentscope", "agno", "crewai", "langgraph", "lightagent")
+FRAMEWORKS: Final = ("agentscope", "agno", "crewai", "langgraph", "lightagent", "n8n")
+REAL_MODEL: Final = os.environ.get("E2E_MODEL") == "smollm2"
+"""Whether the example's agents ask SmolLM2: two cores that nobody else uses answer within its limit of 120 s."""
 BUILD_SECONDS: Final = 5_000
 
 
@@ -29,6 +31,7 @@ def platform_images() -> dict[str, str]:
     machine = os.environ.get("E2E_MACHINE_NETWORK")
     assert machine, "on another cluster than the test cluster say which images it has: E2E_IMAGES=FILE.json"
     words = [sys.executable, "-m", "orchestrator_tools.cluster.platform_images", "--location", str(LOCATION)]
+    words += ["--model"] if REAL_MODEL else []
     done = subprocess.run(
         ["nsenter", f"--net={machine}", "--", *words],
         env={**os.environ, "PYTHONPATH": str(CHECKOUT / "tools")},

@@ -1,7 +1,6 @@
 """A whole platform in one namespace: PostgreSQL, models, gateway, code servers, daemon, run watch, web server."""
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.e2e.images import FRAMEWORKS
+from tests.e2e.images import FRAMEWORKS, REAL_MODEL
 from tests.e2e.kubectl import Namespace
 from tests.e2e.platform_objects import (
     POSTGRES,
@@ -25,9 +24,6 @@ from tests.e2e.platform_objects import (
 
 SCRIPTED_SECONDS: Final = {"quick": 0.1, "slow": 15, "slow_again": 15, "smollm2": 0.5}
 """The scripted models, and how long each thinks."""
-
-REAL_MODEL: Final = os.environ.get("E2E_MODEL") == "smollm2"
-"""Whether the example's agents ask SmolLM2: two cores that nobody else uses answer within its limit of 120 s."""
 
 HOME: Final = "/opt/dagster"
 START_SECONDS: Final = 300.0
@@ -236,7 +232,7 @@ class Platform:
             "images": images,
             "gateway_url": "http://gateway:8900",
             "run": small,
-            "guest": small,
+            "guest": small | {"memory": "1600Mi"},  # of n8n
         }
         return {
             "locations": {
@@ -316,6 +312,7 @@ class Platform:
                     "DAGSTER_PG_URL": database,
                     "ORCHESTRATOR_STATE_URL": database,
                     "ORCHESTRATOR_GATEWAY_SECRET": key,
+                    "DEPENDENCY_REVIEW_N8N": "1",
                 },
             ),
             secret("gateway", {"GATEWAY_SECRET": key, "JOURNAL_URL": database, "MODEL_KEY": "not-a-secret"}),
@@ -336,7 +333,8 @@ class Platform:
             "dependency_review.definitions",
         ]
         self._serve("code-trials", images["location"], trials, 4000)
-        self._serve("code-reviews", images["location"], reviews, 4000)
+        with_n8n = {"DEPENDENCY_REVIEW_N8N": "1"}
+        self._serve("code-reviews", images["location"], reviews, 4000, environment=with_n8n)
         self._ready("postgres")
         gateway = {"/etc/orchestrator": {"configMap": {"name": "gateway"}}}
         self._serve("gateway", images["gateway"], None, 8900, volumes=gateway, secrets=["gateway"])

@@ -1,4 +1,4 @@
-"""The example's agents of five frameworks, in one pod."""
+"""The example's agents of all frameworks, in one pod."""
 
 import pytest
 

@@ -1,7 +1,7 @@
 """Every image that a whole platform needs on the test cluster: `python -m orchestrator_tools.cluster.platform_images`.
 
-Those of `orchestrator images`, built by its own command line upon the tests' base, and what tests need beside them: the
-embedded model, PostgreSQL, and definitions. It prints one line of JSON: name and archive of each image by what it is.
+Those of `orchestrator images`, built by its own command line upon the tests' base, and what tests need beside them:
+PostgreSQL, definitions, and the embedded model where it is asked for. It prints one line of JSON: name and archive of each image by what it is.
 Nothing is built that is there; it needs the machine's network, where packages are.
 """
 
@@ -34,7 +34,9 @@ from orchestrator_tools.cluster.images import (
 from orchestrator_tools.cluster.places import places
 from orchestrator_tools.steps import BIN, CHECKOUT
 
-NAMES: Final = ("dagster", "web", "gateway", "agentscope", "agno", "crewai", "langgraph", "lightagent")
+NAMES: Final = (
+    "dagster", "web", "gateway", "agentscope", "agno", "crewai", "langgraph", "lightagent", "n8n",
+)  # fmt: skip
 BUILD_SECONDS: Final = 3_600.0
 COPY_SECONDS: Final = 600.0
 
@@ -70,7 +72,7 @@ class Images:
 
     def ours(self) -> dict[str, str]:
         """Return the names of those that are published; they are built as a user builds them."""
-        base = ("--base", BASE_IMAGE, "--builder", "buildah")
+        base = ("--base", BASE_IMAGE, "--build-base", BUILD_BASE_IMAGE, "--builder", "buildah")
         self._orchestrator("build", *NAMES, *base, "--quiet")
         listed: list[dict[str, str]] = json.loads(self._orchestrator("list", *NAMES, *base, "--json"))
         return {row["name"]: row["image"] for row in listed}
@@ -168,12 +170,14 @@ def main() -> int:
     """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="orchestrator_tools.cluster.platform_images", description=__doc__)
     parser.add_argument("--location", type=Path, required=True, help="folder of definitions")
-    folder: Path = parser.parse_args().location
+    parser.add_argument("--model", action="store_true", help="the embedded model, too")
+    options = parser.parse_args()
     try:
         images = Images(places().cache)
         names = images.ours()
-        names |= {"model": images.model(), "postgres": images.postgres()}
-        names["location"] = images.location(folder, names["dagster"])
+        names |= {"model": images.model()} if options.model else {}
+        names["postgres"] = images.postgres()
+        names["location"] = images.location(options.location, names["dagster"])
         told: Mapping[str, Any] = {
             what: {"name": name, "archive": str(images.archive(name))} for what, name in names.items()
         }

@@ -15,6 +15,7 @@ from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.images_commands import images
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
 from orchestrator_defs.spend_command import spend
+from orchestrator_defs.tenants_commands import tenants
 from orchestrator_runtimes.errors import AgentError
 
 
@@ -61,3 +62,4 @@ main.add_command(deploy)
 main.add_command(gateway)
 main.add_command(images)
 main.add_command(spend)
+main.add_command(tenants)

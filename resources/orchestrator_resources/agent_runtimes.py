@@ -16,8 +16,9 @@ from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.external_gateway import GatewayAddress
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.homes import guests_folder, home_folder
-from orchestrator_resources.instance_state import secret_of, state_folder, state_url
+from orchestrator_resources.instance_state import state_folder, state_url
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
+from orchestrator_resources.secret_variables import secret_of
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ModelAddress
 

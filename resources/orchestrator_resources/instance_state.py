@@ -1,17 +1,16 @@
 """Where a Dagster instance keeps the state of its runs."""
 
 import contextlib
-import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
 import dagster as dg
 
-from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
 from orchestrator_gateway.stores import is_postgres
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.run_state import RunState, open_run_state
+from orchestrator_resources.secret_variables import secret_of
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
 STATE_URL: Final = "ORCHESTRATOR_STATE_URL"
@@ -45,20 +44,3 @@ def open_instance_state(instance: dg.DagsterInstance) -> Generator[RunState]:
     """Open the state of an instance for a while."""
     with open_run_state(state_folder(instance), state_url()) as state:
         yield state
-
-
-def secret_of(name: str) -> str | None:
-    """Return what a variable holds, or the file that NAME_FILE names; None when neither is set.
-
-    Raises:
-        AgentError: `invalid_input` when the file cannot be read.
-    """
-    if value := os.environ.get(name):
-        return value
-    file = os.environ.get(f"{name}_FILE")
-    if not file:
-        return None
-    try:
-        return SecretSource(file=file).read(Path.cwd())
-    except SecretMissing as error:
-        raise AgentError(ErrorCode.INVALID_INPUT, f"{name}_FILE: {error}") from error

@@ -33,7 +33,7 @@ class RunState:
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self._folder = folder
-        self._shared = None if url is None else _postgres(url)
+        self._shared = None if url is None else postgres_database(url)
 
     @functools.cached_property
     def approvals(self) -> Approvals:
@@ -74,7 +74,12 @@ def open_run_state(folder: Path, url: str | None = None) -> Generator[RunState]:
         state.close()
 
 
-def _postgres(url: str) -> StateDatabase:
+def postgres_database(url: str) -> StateDatabase:
+    """Return a PostgreSQL database that keeps state.
+
+    Raises:
+        AgentError: `invalid_input` when its driver is missing.
+    """
     try:
         from orchestrator_resources.postgres_state import PostgresState
     except ImportError as error:

@@ -1,0 +1,156 @@
+"""`orchestrator tenants`: who is on this platform, and what they may have."""
+
+import contextlib
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from orchestrator_defs.text_tables import text_table
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_tenancy.tenant_store import Change, TenantStore, applied, open_tenants
+from orchestrator_tenancy.tenants import BadTenancy, Tenancy
+
+
+@contextlib.contextmanager
+def opened() -> Generator[TenantStore]:
+    """Open the tenants of this platform.
+
+    Raises:
+        AgentError: `invalid_input` when it is not said which; `state_unavailable`.
+    """
+    try:
+        with open_tenants() as store:
+            yield store
+    except BadTenancy as error:
+        raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
+
+
+@click.group()
+def tenants() -> None:
+    """Tenants: apply a file, list, show, suspend, resume, change a plan, remove.
+
+    A tenant is a team with its code locations, members and quotas; `organisations`, `plans` and `tenants` of a YAML
+    file say who there is. They are kept in the control plane's own database: below DAGSTER_HOME, or in the PostgreSQL
+    of ORCHESTRATOR_CONTROL_URL.
+    """
+
+
+@tenants.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+def apply(files: Sequence[Path], *, dry_run: bool) -> None:
+    """Make what FILES name as they say; what they do not name stays."""
+    wanted = [(file, _read(file)) for file in files]
+
+    def edit(stored: dict[str, Any]) -> None:
+        for file, content in wanted:
+            try:
+                applied(stored, content)
+            except BadTenancy as error:
+                raise BadTenancy(f"{file}: {error}") from error
+
+    with opened() as store:
+        _tell(store.would_change(edit) if dry_run else store.change(edit), would=dry_run)
+
+
+@tenants.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_tenants(*, as_json: bool) -> None:
+    """List the tenants."""
+    with opened() as store:
+        found = store.tenancy()
+    if as_json:
+        print(json.dumps([_row(found, name) for name in sorted(found.tenants)]))
+    elif not found.tenants:
+        print("there are no tenants: orchestrator tenants apply FILE")
+    else:
+        rows = [[_cell(value) for value in _row(found, name).values()] for name in sorted(found.tenants)]
+        print(text_table([["tenant", "organisation", "plan", "state", "locations", "members"], *rows]))
+
+
+@tenants.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show a tenant as YAML, with the quotas that hold for it."""
+    with opened() as store:
+        found = store.tenancy()
+    _existing(found, name)
+    told = found.tenants[name].model_dump(mode="json", exclude_defaults=True)
+    told["quotas"] = found.quotas(name).model_dump(mode="json", exclude_none=True)
+    print(yaml.safe_dump({name: told}, sort_keys=False), end="")
+
+
+@tenants.command()
+@click.argument("name")
+def suspend(name: str) -> None:
+    """Let a tenant start nothing more; what runs goes on, and what it has stays."""
+    _edit(name, suspended=True)
+
+
+@tenants.command()
+@click.argument("name")
+def resume(name: str) -> None:
+    """Let a suspended tenant go on."""
+    _edit(name, suspended=False)
+
+
+@tenants.command()
+@click.argument("name")
+@click.argument("plan")
+def plan(name: str, plan: str) -> None:
+    """Give a tenant another plan; what runs goes on, what is to begin goes by the new one."""
+    _edit(name, plan=plan)
+
+
+def _edit(name: str, **fields: Any) -> None:
+    def edit(stored: dict[str, Any]) -> None:
+        if name not in stored["tenants"]:
+            raise BadTenancy(_unknown(name, sorted(stored["tenants"])))
+        stored["tenants"][name] = {**stored["tenants"][name], **fields}
+
+    with opened() as store:
+        _tell(store.change(edit))
+
+
+def _tell(changes: Sequence[Change], *, would: bool = False) -> None:
+    for change in changes:
+        print(f"{change.kind.removesuffix('s')} {change.name}: {'would be ' if would else ''}{change.what}")
+    if not changes:
+        print("nothing is different")
+
+
+def _row(found: Tenancy, name: str) -> dict[str, Any]:
+    tenant = found.tenants[name]
+    return {
+        "tenant": name,
+        "organisation": tenant.organisation,
+        "plan": tenant.plan,
+        "state": "suspended" if tenant.suspended else "active",
+        "locations": sorted(tenant.locations),
+        "members": len(tenant.members),
+    }
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _existing(found: Tenancy, name: str) -> None:
+    if name not in found.tenants:
+        raise AgentError(ErrorCode.INVALID_INPUT, _unknown(name, sorted(found.tenants)))
+
+
+def _unknown(name: str, there: Sequence[str]) -> str:
+    return f"there is no tenant {name!r}; there are {', '.join(there) or 'none'}"
+
+
+def _read(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        words = " ".join(str(error).split())
+        raise AgentError(ErrorCode.INVALID_INPUT, f"{file} cannot be read: {words}") from error

@@ -18,7 +18,13 @@ CONTRACT: Final = OwnDistribution(name="orchestrator-runtimes", packages=("orche
 GATEWAY: Final = OwnDistribution(name="orchestrator-gateway", packages=("orchestrator_gateway",))
 PLATFORM: Final = OwnDistribution(
     name="agent-orchestrator",
-    packages=("orchestrator_assets", "orchestrator_cluster", "orchestrator_defs", "orchestrator_resources"),
+    packages=(
+        "orchestrator_assets",
+        "orchestrator_cluster",
+        "orchestrator_defs",
+        "orchestrator_resources",
+        "orchestrator_tenancy",
+    ),
 )
 GATEWAY_USER: Final = 10_200
 """Of none of a run's containers, which count upwards from `GUEST_USER`."""

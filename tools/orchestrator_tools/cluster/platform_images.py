@@ -1,8 +1,8 @@
 """Every image that a whole platform needs on the test cluster: `python -m orchestrator_tools.cluster.platform_images`.
 
 Those of `orchestrator images`, built by its own command line upon the tests' base, and what tests need beside them:
-PostgreSQL, definitions, and the embedded model where it is asked for. It prints one line of JSON: name and archive of each image by what it is.
-Nothing is built that is there; it needs the machine's network, where packages are.
+PostgreSQL, definitions, and the embedded model where it is asked for. It prints one line of JSON: name and archive of
+each image by what it is. Nothing is built that is there; it needs the machine's network, where packages are.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -34,9 +34,9 @@ from orchestrator_tools.cluster.images import (
 from orchestrator_tools.cluster.places import places
 from orchestrator_tools.steps import BIN, CHECKOUT
 
-NAMES: Final = (
-    "dagster", "web", "gateway", "agentscope", "agno", "crewai", "langgraph", "lightagent", "n8n",
-)  # fmt: skip
+NAMES: Final = ("dagster", "web", "gateway", "agentscope", "agno", "crewai", "langgraph", "lightagent")
+COMPILED: Final = ("n8n",)
+"""What needs a compiler."""
 BUILD_SECONDS: Final = 3_600.0
 COPY_SECONDS: Final = 600.0
 
@@ -71,10 +71,14 @@ class Images:
             self._buildah("pull", f"docker-archive:{base}")
 
     def ours(self) -> dict[str, str]:
-        """Return the names of those that are published; they are built as a user builds them."""
-        base = ("--base", BASE_IMAGE, "--build-base", BUILD_BASE_IMAGE, "--builder", "buildah")
-        self._orchestrator("build", *NAMES, *base, "--quiet")
-        listed: list[dict[str, str]] = json.loads(self._orchestrator("list", *NAMES, *base, "--json"))
+        """Return the names of those that `orchestrator images` makes; they are built as a user builds them."""
+        base = ("--base", BASE_IMAGE)
+        return self._built(NAMES, base) | self._built(COMPILED, (*base, "--build-base", BUILD_BASE_IMAGE))
+
+    def _built(self, names: Sequence[str], bases: Sequence[str]) -> dict[str, str]:
+        words = (*names, *bases, "--builder", "buildah")
+        self._orchestrator("build", *words, "--quiet")
+        listed: list[dict[str, str]] = json.loads(self._orchestrator("list", *words, "--json"))
         return {row["name"]: row["image"] for row in listed}
 
     def model(self) -> str:

@@ -1,8 +1,8 @@
 """Every image that a whole platform needs on the test cluster: `python -m orchestrator_tools.cluster.platform_images`.
 
 Those of `orchestrator images`, built by its own command line upon the tests' base, and what tests need beside them:
-PostgreSQL, definitions, and the embedded model where it is asked for. It prints one line of JSON: name and archive of each image by what it is.
-Nothing is built that is there; it needs the machine's network, where packages are.
+PostgreSQL, definitions, and the embedded model where it is asked for. It prints one line of JSON: name and archive of
+each image by what it is. Nothing is built that is there; it needs the machine's network, where packages are.
 """
 
 import argparse

@@ -122,7 +122,7 @@ _PLATFORM = click.option(
 @click.option("--tenant", help="One with an instance of its own; else the release that the others share.")
 def values(file: Path, tenant: str | None) -> None:
     """Print the values of the Helm chart."""
-    found = {one.name: one for one in _releases(file)}
+    found: dict[str, Release] = {one.name: one for one in _releases(file)}
     name = read_platform(file).release + (f"-{tenant}" if tenant else "")
     if name not in found:
         raise AgentError(

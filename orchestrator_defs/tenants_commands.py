@@ -9,8 +9,10 @@ from typing import Any
 import click
 import yaml
 
+from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_defs.text_tables import text_table
 from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_tenancy.platform_files import Release, read_platform, releases
 from orchestrator_tenancy.tenant_store import Change, TenantStore, applied, open_tenants
 from orchestrator_tenancy.tenants import BadTenancy, Tenancy
 
@@ -31,7 +33,7 @@ def opened() -> Generator[TenantStore]:
 
 @click.group()
 def tenants() -> None:
-    """Tenants: apply a file, list, show, suspend, resume, change a plan, remove.
+    """Tenants: apply a file, list, show, suspend, resume, change a plan; make on a cluster what they have.
 
     A tenant is a team with its code locations, members and quotas; `organisations`, `plans` and `tenants` of a YAML
     file say who there is. They are kept in the control plane's own database: below DAGSTER_HOME, or in the PostgreSQL
@@ -104,6 +106,68 @@ def resume(name: str) -> None:
 def plan(name: str, plan: str) -> None:
     """Give a tenant another plan; what runs goes on, what is to begin goes by the new one."""
     _edit(name, plan=plan)
+
+
+_PLATFORM = click.option(
+    "--platform",
+    "file",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="YAML file that says where the platform is: release, namespace, chart, values, managed.",
+)
+
+
+@tenants.command()
+@_PLATFORM
+@click.option("--tenant", help="One with an instance of its own; else the release that the others share.")
+def values(file: Path, tenant: str | None) -> None:
+    """Print the values of the Helm chart."""
+    found: dict[str, Release] = {one.name: one for one in _releases(file)}
+    name = read_platform(file).release + (f"-{tenant}" if tenant else "")
+    if name not in found:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT, f"there is no release {name!r}; there are {', '.join(found)}"
+        )
+    print(yaml.safe_dump(dict(found[name].values), sort_keys=False), end="")
+
+
+@tenants.command()
+@_PLATFORM
+def reconcile(file: Path) -> None:
+    """Make on the cluster what the tenants have: namespaces, quotas, policies, accounts, code servers, budgets.
+
+    Helm does it, on the cluster of KUBECONFIG. What somebody changed there by hand is as it was afterwards.
+    """
+    from orchestrator_tenancy.releases import install
+
+    for one in _releases(file):
+        install(one)
+        print(f"release {one.name} in {one.namespace}: is as it should be")
+
+
+@tenants.command()
+@_PLATFORM
+def drift(file: Path) -> None:
+    """Say what on the cluster is not as the tenants' data says; the exit status is 1 where there is something."""
+    from orchestrator_tenancy.releases import drifts
+
+    try:
+        found = [one for release in _releases(file) for one in drifts(release)]
+    except ClusterAway as error:
+        raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
+    for one in found:
+        print(one)
+    if found:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            f"{len(found)} parts differ: `orchestrator tenants reconcile` makes them as they should be",
+        )
+    print("nothing is different")
+
+
+def _releases(file: Path) -> list[Release]:
+    with opened() as store:
+        return releases(read_platform(file), store.tenancy())
 
 
 def _edit(name: str, **fields: Any) -> None:

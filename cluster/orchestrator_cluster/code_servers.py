@@ -3,17 +3,15 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
-from kubernetes import client, config  # type: ignore[import-untyped]
-from kubernetes.config.config_exception import ConfigException  # type: ignore[import-untyped]
+from kubernetes import client  # type: ignore[import-untyped]
 
 from orchestrator_cluster.api_answers import ASK_SECONDS, answer, asking, items, status_of
 from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.deploys import CONTAINER, LOCATION_LABEL, DeployFailed, DeploymentChanged
+from orchestrator_cluster.kube_configurations import configure
 from orchestrator_cluster.lost_pods import Manifest
 
 _LINES: Final = 15
@@ -33,17 +31,10 @@ class ClusterCodeServers:
 
     def __init__(self, context: str | None = None) -> None:
         """Read the configuration."""
-        # the client's own default is read when it is imported
-        file = os.environ.get("KUBECONFIG")
         try:
-            if file is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-                config.load_incluster_config()
-            else:
-                config.load_kube_config(file or str(Path.home() / ".kube" / "config"), context)
-        except (ConfigException, OSError) as error:
-            raise DeployFailed(
-                f"no cluster is configured: {error}; set KUBECONFIG, or name a context"
-            ) from error
+            configure(context)
+        except ClusterAway as error:
+            raise DeployFailed(str(error)) from error
         self._apps: Any = client.AppsV1Api()
         self._core: Any = client.CoreV1Api()
 

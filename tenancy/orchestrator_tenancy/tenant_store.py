@@ -26,8 +26,7 @@ PLANS: Final[Mapping[str, Plan]] = {
         custom_locations=True,
         quotas=Quotas(runs=200, queued_runs=20_000),
         nodes="dedicated",
-        gateway="own",
-        database="own",
+        instance="own",
     ),
 }
 """Those that are there before an operator says anything."""
@@ -177,7 +176,7 @@ def applied(stored: dict[str, Any], wanted: Any) -> None:
 def _mapping(told: Any, otherwise: str) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise BadTenancy(otherwise)
-    return {str(name): value for name, value in cast("dict[Any, Any]", told).items()}
+    return {str(name): value for name, value in cast("dict[object, Any]", told).items()}
 
 
 def _own(written: dict[str, Any]) -> dict[str, Any]:

@@ -5,16 +5,17 @@ from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from orchestrator_cluster.bindings import Quantity, Resources
 from orchestrator_tenancy.identities import Role
 
 TENANT_NAME: Final = r"^[a-z](-?[a-z0-9])+$"
 """A DNS label without `--`, which can so separate it from other parts of a name."""
 
+_MODULE: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 _LOCATION_NAME: Final = r"^[a-z]([-_]?[a-z0-9])*$"
 
 TenantName = Annotated[str, Field(pattern=TENANT_NAME, max_length=30)]
 LocationName = Annotated[str, Field(pattern=_LOCATION_NAME, max_length=62)]
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 Amount = Annotated[int, Field(ge=0)]
 
 
@@ -60,16 +61,15 @@ class Plan(_Strict):
         quotas: What its tenants may have, where their own do not say otherwise.
         custom_locations: Whether its tenants may bring Python definitions in images of their own.
         nodes: Whether its pods share nodes with those of others, or have a node pool of their own.
-        gateway: Whether its model calls share a gateway, or have one of their own.
-        database: Whether its runs' state is beside that of others, or in a database of its own.
+        instance: Whether database, gateway, daemon and web server are shared with others, or the tenant's own: then its
+            custom locations, which know the database's password, are nobody else's danger.
     """
 
     weight: Annotated[int, Field(ge=1, le=1_000)] = 1
     quotas: Quotas = Quotas()
     custom_locations: bool = False
     nodes: Literal["shared", "dedicated"] = "shared"
-    gateway: Literal["shared", "own"] = "shared"
-    database: Literal["shared", "own"] = "shared"
+    instance: Literal["shared", "own"] = "shared"
 
 
 class Location(_Strict):
@@ -78,11 +78,29 @@ class Location(_Strict):
     Attributes:
         kind: `managed` has components and bundles alone, `custom` the tenant's own Python, which is trusted with
             whatever runs of it are.
-        image: What it runs; None is the platform's own, for managed ones.
+        image: What its code server and its runs are of; None is the platform's own, for managed ones.
+        module: Python module that has the definitions; None is the platform's own, for managed ones.
+        run: What the container of a run in which Dagster is gets; None is the chart's own.
+        guest: What each guest server gets; None is the chart's own.
+        gpu_types: Names of the kinds of GPUs that it may use.
     """
 
     kind: Literal["managed", "custom"] = "managed"
     image: Annotated[str, Field(min_length=1)] | None = None
+    module: Annotated[str, Field(pattern=_MODULE)] | None = None
+    run: Resources | None = None
+    guest: Resources | None = None
+    gpu_types: Sequence[str] = ()
+
+    @model_validator(mode="after")
+    def _custom_is_whole(self) -> Self:
+        if self.kind == "custom" and (self.image is None or self.module is None):
+            raise ValueError("a custom location needs `image` and `module`")
+        if self.kind == "managed" and self.module is not None:
+            raise ValueError(
+                "a managed location has the platform's own module: say `kind: custom`, or leave it out"
+            )
+        return self
 
 
 class Member(_Strict):

@@ -16,11 +16,12 @@ def test_pods_are_always_bounded() -> None:
 
 def test_everything_is_bounded_that_is_named() -> None:
     gpus = {"nvidia.com/gpu": 4, "nvidia.com/mig-1g.10gb": 0}
-    assert hard({"pods": 7, "cpu": "32", "memory": "64Gi", "gpus": gpus}) == {
+    assert hard({"pods": 7, "cpu": "32", "memory": "64Gi", "storage": "1Ti", "gpus": gpus}) == {
         "pods": "7",
         "requests.cpu": "32",
         "requests.memory": "64Gi",
         "limits.memory": "64Gi",
+        "requests.storage": "1Ti",
         "requests.nvidia.com/gpu": "4",
         "requests.nvidia.com/mig-1g.10gb": "0",
     }

@@ -1,14 +1,17 @@
 """Tenants in a database: on SQLite and PostgreSQL, with several that change them at once."""
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from orchestrator_tenancy.tenant_store import PLANS, TenantStore, applied
 from orchestrator_tenancy.tenants import BadTenancy
 from tests.integration.command_lines import refused, succeeds
+from tests.integration.how_tos import HOW_TO, files_of
 from tests.integration.state_places import opened
 
 FILE = """\
@@ -97,6 +100,22 @@ def test_tenants_are_managed_from_the_command_line(tmp_path: Path) -> None:
     tenants("resume", "red")
     tenants("plan", "red", "team")
     assert "plan: team" in tenants("show", "red") and "gpus: 4" in tenants("show", "red")
+
+
+def test_the_how_to_works_as_it_stands(tmp_path: Path) -> None:
+    page = HOW_TO / "manage-tenants.md"
+    for path, text in files_of(page).items():
+        (tmp_path / path).write_text(text)
+    lines = re.findall(r"^orchestrator (tenants .*)$", page.read_text(), re.MULTILINE)
+    assert len(lines) == 5
+    told = [
+        succeeds("orchestrator", *line.split(), folder=tmp_path, DAGSTER_HOME=str(tmp_path)) for line in lines
+    ]
+    assert "tenant blue: would be created" in told[0] and "tenant blue: created" in told[1]
+    values = yaml.safe_load(told[-1])
+    assert values["locations"]["blue_agents"]["repositories"] == ["registry.example/blue/agents"]
+    budgets = values["gateway"]["configuration"]["budgets"]
+    assert {"scope": "tenant", "name": "red", "per": "month", "tokens": 5_000_000} in budgets
 
 
 @pytest.mark.parametrize(

@@ -48,9 +48,12 @@ ELSEWHERE = {
     "orchestrator_resources.postgres_state": "psycopg",
     "orchestrator_cluster.api_answers": "kubernetes",
     "orchestrator_cluster.code_servers": "kubernetes",
+    "orchestrator_cluster.kube_configurations": "kubernetes",
     "orchestrator_cluster.run_jobs": "dagster_k8s",
     "orchestrator_cluster.run_launcher": "dagster_k8s",
     "orchestrator_cluster.run_watch": "dagster_k8s",
+    "orchestrator_tenancy.drift": "kubernetes",
+    "orchestrator_tenancy.releases": "kubernetes",
 }
 """A script that runs in an environment of its own, and what comes with an extra; and what they miss here."""
 

@@ -22,7 +22,7 @@ WRITTEN: dict[str, Any] = {
             "organisation": "acme",
             "plan": "team",
             "quotas": {"gpus": 8},
-            "locations": {"blue_agents": {"kind": "custom", "image": "blue:1"}},
+            "locations": {"blue_agents": {"kind": "custom", "image": "blue:1", "module": "blue"}},
             "members": {"ada@acme.example": {"role": "editor"}},
         },
     },
@@ -50,7 +50,12 @@ def test_a_location_has_one_owner() -> None:
         (changed("red", plan="gold"), "tenants.red.plan: there is no 'gold'; there are free, team"),
         (changed("red", organisation="nobody"), "tenants.red.organisation: there is no 'nobody'"),
         (changed("red", locations={"blue_agents": {}}), "locations.blue_agents: 'red' has one of this name"),
-        (changed("red", locations={"red_agents": {"kind": "custom"}}), "'free' has no custom locations"),
+        (
+            changed("red", locations={"red_agents": {"kind": "custom", "image": "red:1", "module": "red"}}),
+            "'free' has no custom locations",
+        ),
+        (changed("blue", locations={"more": {"kind": "custom"}}), "needs `image` and `module`"),
+        (changed("blue", locations={"more": {"module": "blue"}}), "has the platform's own module"),
         (changed("blue", members={"eve": {"role": "operator"}}), "a tenant has no operators"),
         (changed("blue", quotas={"gpus": -1}), "tenants.blue.quotas.gpus: Input should be greater than"),
         (

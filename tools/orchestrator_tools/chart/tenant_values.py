@@ -19,12 +19,14 @@ class Quota(ChartValues):
         pods: How many there are.
         cpu: That they request.
         memory: That they request, and may use.
+        storage: That its volume claims request.
         gpus: That they request, by resource, such as `nvidia.com/gpu`; one that is not named has no limit here.
     """
 
     pods: Amount | None = 50
     cpu: Quantity | None = None
     memory: Quantity | None = None
+    storage: Quantity | None = None
     gpus: Mapping[str, Amount] = {}
 
 

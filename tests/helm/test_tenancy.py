@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import yaml
+
 from orchestrator_tenancy.chart_values import ManagedLocations, chart_values
 from orchestrator_tenancy.tenant_store import with_plans
 from orchestrator_tenancy.tenants import read_tenancy
@@ -38,5 +40,7 @@ def test_a_dedicated_pool_holds_code_servers_and_runs_of_its_tenant_alone() -> N
     server = found.get("Deployment", "code-gold-agents", "agents-gold")["spec"]["template"]["spec"]
     assert server["nodeSelector"] == {"orchestrator/tenant": "gold"}
     assert server["tolerations"] == [{"key": "orchestrator/tenant", "operator": "Equal", "value": "gold"}]
-    instance = found.get("ConfigMap", "instance")["data"]["dagster.yaml"]
-    assert "node_selector:\n          orchestrator/tenant: gold" in instance and "red" not in instance
+    instance = yaml.safe_load(found.get("ConfigMap", "instance")["data"]["dagster.yaml"])
+    bound = instance["run_launcher"]["config"]["bindings"]["locations"]
+    assert list(bound) == ["gold-agents"] and bound["gold-agents"]["tenant"] == "gold"
+    assert bound["gold-agents"]["node_selector"] == {"orchestrator/tenant": "gold"}

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ class Builder:
             for name, content in client_secrets(Path.home(), os.environ).items():
                 (secrets / name).write_bytes(content)
                 given += ["--secret", f"id={name},src={secrets / name}"]
-            words = ["build", "--layers"] if self.name == "buildah" else ["build", "--progress=plain"]
+            words = self._build_words()
             words += [f"--build-arg=BASE={bases.run}", f"--build-arg=BUILD_BASE={bases.build}", *given]
             words += [f"--file={context / 'Dockerfile'}", f"--tag={reference}", str(context)]
             self._run(words, tell)
@@ -83,9 +84,15 @@ class Builder:
         Raises:
             ImageError: The build failed; with the end of what was said.
         """
-        words = ["build", "--layers"] if self.name == "buildah" else ["build", "--progress=plain"]
+        words = self._build_words()
         words += [f"--build-arg={name}={value}" for name, value in arguments.items()]
         self._run([*words, f"--file={dockerfile}", f"--tag={reference}", str(context)], tell)
+
+    def _build_words(self) -> list[str]:
+        if self.name == "docker":
+            return ["build", "--progress=plain"]
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # npm opens more files than the 1,024 of buildah
+        return ["build", "--layers", f"--ulimit=nofile={most}:{most}"]
 
     def push(self, reference: str, tell: Tell) -> None:
         """Send an image to its registry.

@@ -54,7 +54,7 @@ time_t time(time_t *kept)
 
 
 def library() -> bytes:
-    """Return a shared library that tells whoever loads it a time `CLOCK_AHEAD` seconds from now, but how time passes."""
+    """Return a shared library that tells whoever loads it a time that is `CLOCK_AHEAD` seconds later."""
     with tempfile.TemporaryDirectory() as folder:
         built = Path(folder, "clock.so")
         words = ["cc", "-shared", "-fPIC", "-O2", "-s", "-x", "c", "-", "-o", str(built), "-ldl"]

@@ -235,8 +235,8 @@ class Platform:
             told = json.loads(self.namespace.ask(*words, text=text))
         else:
             asked = urllib.request.Request(self._address, text.encode(), {"content-type": "application/json"})
-            with urllib.request.urlopen(asked, timeout=50) as answer:
-                told = json.loads(answer.read())
+            with urllib.request.urlopen(asked, timeout=50) as told_directly:
+                told = json.loads(told_directly.read())
         assert "errors" not in told, told
         answer: dict[str, Any] = told["data"]
         return answer

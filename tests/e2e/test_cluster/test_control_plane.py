@@ -6,10 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
-from orchestrator_tools.cluster.places import NODE
+from orchestrator_tools.cluster.places import KUBELET_FOLDER, NODE, places
+from orchestrator_tools.cluster.records import node_process
 from tests.e2e.kubectl import kubectl
 from tests.e2e.platforms import Platform
 from tests.e2e.run_checks import gone, in_turn, once
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.timeout(1_200)
 
 AWAY_SECONDS = 60.0
 TOLD_SECONDS = 30.0
+LITTLE_BYTES = 600 * 2**20
+"""Less than a pod may have."""
 
 
 def test_runs_bear_that_the_api_server_is_away_for_a_minute(platform: Platform) -> None:
@@ -56,6 +60,42 @@ def test_a_drained_node_ends_a_run_with_the_reason_and_a_retry_repeats_no_model_
     once(platform, retry)
     in_turn(platform.calls("slow_again")[before:], 1)
     assert run.status == "FAILURE"
+
+
+def test_a_full_disk_ends_the_run_that_fills_it_and_others_wait_until_there_is_room(
+    platform: Platform,
+) -> None:
+    quick = len(platform.calls("quick"))
+    with little_disk(LITTLE_BYTES):
+        filling = platform.launch("trials", "run_filling")
+        run = platform.ends(filling, "FAILURE", 180)
+        assert "The node was low on resource: ephemeral-storage" in run.saying("The run cannot go on: "), (
+            run.text
+        )
+        waiting = platform.launch("trials", "run_quick")
+        platform.says(waiting, "had untolerated taint(s)", 60)
+        platform.says(waiting, "node.kubernetes.io/disk-pressure", 10)
+    platform.ends(waiting, "SUCCESS", 200)
+    once(platform, waiting)
+    in_turn(platform.calls("quick")[quick:], 1)
+
+
+@contextlib.contextmanager
+def little_disk(left: int) -> Generator[None]:
+    """Have a node whose disk has so many bytes left, within a block."""
+    node = node_process(places())
+    assert node is not None and places().disk.exists(), (
+        "the node has no disk of its own: see what cluster-up says"
+    )
+    folder = Path(f"/proc/{node.pid}/root{KUBELET_FOLDER}")
+    disk = os.statvfs(folder)
+    filler = folder / "filler"
+    with filler.open("xb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - left)
+            yield
+        finally:
+            filler.unlink()
 
 
 @contextlib.contextmanager

@@ -88,6 +88,7 @@ def kubelet_settings(places: Places) -> dict[str, Any]:
             "imagefs.available": "1%",
             "nodefs.inodesFree": "1%",
         },
+        "evictionPressureTransitionPeriod": "30s",  # five minutes are usual: a test waits for the end of it
         "imageGCHighThresholdPercent": 100,  # nothing can be pulled again
         "maxPods": 200,
         "syncFrequency": "10s",

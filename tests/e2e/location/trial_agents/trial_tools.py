@@ -11,14 +11,16 @@ def note(text: str) -> str:
 
 
 def fill(text: str) -> str:
-    """Take all the disk there is, as a tool does that keeps what it downloads, and then go on for a while."""
-    size = os.statvfs(tempfile.gettempdir()).f_bavail * os.statvfs(tempfile.gettempdir()).f_frsize
+    """Take nearly all the disk there is, as a tool does that keeps what it downloads, and go on for a while."""
+    disk = os.statvfs(tempfile.gettempdir())
     with tempfile.TemporaryFile() as file:
-        os.posix_fallocate(file.fileno(), 0, min(size, LARGEST))
+        os.posix_fallocate(file.fileno(), 0, min(disk.f_bavail * disk.f_frsize - LEFT_BYTES, LARGEST_BYTES))
         time.sleep(FILLED_SECONDS)
     return f"noted: {text}"
 
 
-LARGEST = 3 * 2**29
-"""Bytes: half as much again as a pod may have, and little enough for any node."""
+LARGEST_BYTES = 3 * 2**29
+"""Half as much again as a pod may have, and little enough for any node."""
+LEFT_BYTES = 40 * 2**20
+"""Too little for a node, and enough for whoever writes before the pod is ended."""
 FILLED_SECONDS = 120

@@ -104,6 +104,21 @@ def test_a_run_that_can_go_on_no_more_fails_with_the_reason_and_its_job_is_remov
     assert len(watched.api.deleted) == 1, "what is done is done"
 
 
+def test_why_a_run_was_interrupted_is_told_once_also_where_it_was_faster_to_fail(watched: Watched) -> None:
+    reason = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "drained",
+    }
+    watched.pod(WELL, own={"running": {}}, phase="Running", conditions=[reason])
+    watched.instance.report_run_failed(watched.run, "Execution was interrupted unexpectedly.")
+    watched.watching.look()
+    RunWatch(watched.instance, launcher(watched.instance)).look()  # as after a restart of the watch
+    (told,) = watched.told("the pod is taken away (EvictionByEvictionAPI): drained")
+    assert told.startswith("Why the run was interrupted: ")
+
+
 def test_why_a_pod_waits_is_told_once_and_other_words_at_most_once_a_minute(watched: Watched) -> None:
     for message in ("no GPU is free", "no GPU is free", "no GPU is free on 4 nodes", "on 5 nodes"):
         watched.pod(conditions=[unschedulable(message)])

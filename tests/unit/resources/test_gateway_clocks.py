@@ -47,7 +47,7 @@ def gateway() -> Iterator[ExternalGateway]:
 
 def test_a_token_is_good_for_as_long_as_its_execution_by_the_gateways_clock(gateway: ExternalGateway) -> None:
     gateway.ready()
-    token = gateway.model(execution="e", agent="a", inputs={}, seconds=30).api_key
+    token = gateway.model(execution="e", agent="a", inputs={}, seconds=30).api_key or ""
     there = time.time() + AHEAD
     assert there + 25 < read(SECRET.encode(), token, now=there).until < there + 35
     with pytest.raises(BadToken, match="expired"):

@@ -6,7 +6,7 @@ from typing import Any, Final
 from tests.e2e.pods import USER, container, pod
 
 POSTGRES: Final = """
-import os, pathlib, shutil, subprocess, sys
+import os, pathlib, shutil, subprocess, sys, time
 programs, data = sys.argv[1], pathlib.Path("/tmp/data")
 if not (data / "made").exists():  # a container that is started again finds what the one before it kept
     shutil.rmtree(data, ignore_errors=True)
@@ -16,6 +16,8 @@ if not (data / "made").exists():  # a container that is started again finds what
         rules.write("host all all 0.0.0.0/0 trust\\n")
     (data / "made").touch()
 (data / "postmaster.pid").unlink(missing_ok=True)
+if (data / "away").exists():
+    time.sleep(float((data / "away").read_text()))
 server = f"{programs}/postgres"
 os.execv(server, [server, "-D", data, "-k", "/tmp", "-c", "listen_addresses=*", "-c", "fsync=off",
                                   "-c", "max_connections=200", "-c", "shared_buffers=32MB"])

@@ -58,7 +58,13 @@ def instance(locations: Mapping[str, Any]) -> dict[str, Any]:
         "bindings": dict(locations),
     }
     return {
-        "storage": {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}},
+        "storage": {
+            "custom": {
+                "module": "orchestrator_cluster.patient_storage",
+                "class": "PatientPostgresStorage",
+                "config": {"postgres_url": {"env": "DAGSTER_PG_URL"}},
+            }
+        },
         "run_coordinator": {
             "module": "dagster.core.run_coordinator",
             "class": "QueuedRunCoordinator",

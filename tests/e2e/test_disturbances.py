@@ -11,6 +11,14 @@ from tests.e2e.run_checks import in_turn, once
 
 pytestmark = pytest.mark.timeout(1_200)
 
+AWAY_SECONDS = 30
+"""For which the database is away: as long as a pod needs that is moved to another node."""
+
+END = """
+import os, pathlib, signal, sys
+pathlib.Path("/tmp/data/away").write_text(sys.argv[1])
+os.kill(1, signal.SIGQUIT)
+"""
 QUEUED = 4
 """Runs that are queued at once."""
 
@@ -76,8 +84,7 @@ def test_runs_bear_that_their_database_is_restarted(platform: Platform) -> None:
     platform.asked("slow", slow + 1)
     queued = platform.launch("trials", "run_quick")
     # at once, as after a crash: it does not wait for its clients, and recovers what it had
-    end = "import os, signal; os.kill(1, signal.SIGQUIT)"
-    platform.namespace.ask("exec", "deployment/postgres", "--", "python3", "-c", end)
+    platform.namespace.ask("exec", "deployment/postgres", "--", "python3", "-c", END, str(AWAY_SECONDS))
     platform.until(lambda: restarts(platform, "postgres") >= 1, 60, "the database was restarted")
     for run_id in (running, queued):
         platform.ends(run_id, "SUCCESS")

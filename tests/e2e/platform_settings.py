@@ -100,6 +100,7 @@ def gateway() -> dict[str, Any]:
     return {
         "secret": {"env": "GATEWAY_SECRET"},
         "journal": {"postgresql": {"env": "JOURNAL_URL"}},
+        "limits": {"patience_seconds": 60},
         "upstreams": upstreams,
         "models": {name: {"targets": [{"upstream": name, "model": name}]} for name in upstreams},
     }

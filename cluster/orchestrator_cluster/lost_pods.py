@@ -10,6 +10,9 @@ from typing import Any, Final
 RUN_CONTAINER: Final = "dagster"
 """The container that runs Dagster, as dagster-k8s calls it."""
 
+TAKEN_AWAY: Final = "the pod is taken away"
+"""What every reason begins with that is the cluster's and not the run's."""
+
 _HOPELESS: Final = frozenset(
     {
         "CreateContainerConfigError",  # a secret or config map is missing
@@ -36,7 +39,7 @@ def loss_of(pod: Manifest) -> str | None:
     status: Manifest = pod.get("status", {})
     disruption = _disruption(pod)
     if disruption is not None:
-        return _told(f"the pod is taken away ({disruption.get('reason', '')})", disruption.get("message"))
+        return _told(f"{TAKEN_AWAY} ({disruption.get('reason', '')})", disruption.get("message"))
     if status.get("phase") == "Failed" and status.get("reason"):
         return _told(f"the pod was ended by the cluster ({status['reason']})", status.get("message"))
     if pod["metadata"].get("deletionTimestamp"):

@@ -20,7 +20,7 @@ from orchestrator_cluster.bindings import Bindings, LocationBinding, read_bindin
 from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.job_starts import start_job
 from orchestrator_cluster.lost_pods import Manifest, has_begun
-from orchestrator_cluster.podless_jobs import refusals
+from orchestrator_cluster.podless_jobs import TAKEN_AWAY_POLICY, refusals
 from orchestrator_cluster.pods import Refused, run_pod
 from orchestrator_cluster.run_health import health_of, unknown_health, works
 from orchestrator_cluster.run_jobs import (
@@ -157,6 +157,7 @@ class AgentRunLauncher(K8sRunLauncher):
                     container_config=pod.container,
                     pod_spec_config=pod.pod,
                     pod_template_spec_metadata={"labels": dict(pod.labels)},
+                    job_spec_config={"pod_failure_policy": TAKEN_AWAY_POLICY},
                 ),
             )
         )

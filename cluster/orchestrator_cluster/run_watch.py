@@ -20,9 +20,17 @@ from typing import Final
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 
 from orchestrator_cluster.cluster_errors import ClusterAway
-from orchestrator_cluster.lost_pods import Manifest, is_taken_away, job_of, loss_of, wait_of, waits
+from orchestrator_cluster.lost_pods import (
+    TAKEN_AWAY,
+    Manifest,
+    is_taken_away,
+    job_of,
+    loss_of,
+    wait_of,
+    waits,
+)
 from orchestrator_cluster.lost_starts import LostStarts
-from orchestrator_cluster.podless_jobs import podless
+from orchestrator_cluster.podless_jobs import podless, taken_away
 from orchestrator_cluster.pods import Refused
 from orchestrator_cluster.run_health import works
 from orchestrator_cluster.run_jobs import RUN_LABEL
@@ -106,6 +114,11 @@ class RunWatch:
                 self._judge(namespace, pod)
         jobs = self._launcher.run_jobs(namespace)
         self._jobs[namespace] = {job["metadata"]["name"] for job in jobs}
+        for job, why in ((job, taken_away(job)) for job in jobs):
+            if why is not None:
+                there.add(job["metadata"]["uid"])
+                with self._bearing(f"the job {job['metadata']['name']!r} in {namespace!r}"):
+                    self._end_podless(namespace, job, why)
         without = podless(jobs, pods)
         refused = self._launcher.refused(namespace) if without else {}
         for job in without:
@@ -127,16 +140,27 @@ class RunWatch:
         run = self._run(namespace, pod, job)
         if run is None:
             return
-        if works(run):
-            LOG.warning("run %s: %s", run.run_id, loss)
-            # first told, then ended: what the run says while it ends must not hide the reason
-            self._instance.report_run_failed(run, f"The run cannot go on: {loss}.")
-        elif run.status is DagsterRunStatus.FAILURE and is_taken_away(pod) and not self._is_told(run, loss):
-            # it was faster to say that it was interrupted, and knows not why
-            self._instance.report_engine_event(f"Why the run was interrupted: {loss}.", run, cls=type(self))
+        # first told, then ended: what the run says while it ends must not hide the reason
+        self._tell(run, loss, taken_away=is_taken_away(pod))
         if pod["status"].get("phase") != "Failed":
             self._launcher.remove_job(namespace, job)
         seen.done = True
+
+    def _end_podless(self, namespace: str, job: Manifest, loss: str) -> None:
+        """Tell of a pod that went before anybody saw why."""
+        seen = self._see(namespace, job)
+        run = None if seen.done else self._run(namespace, job, job["metadata"]["name"])
+        if run is not None:
+            self._tell(run, loss, taken_away=True)
+            seen.done = True
+
+    def _tell(self, run: DagsterRun, loss: str, *, taken_away: bool) -> None:
+        """Fail a run with the reason; add it where the run was faster, and only knows that it was interrupted."""
+        if works(run):
+            LOG.warning("run %s: %s", run.run_id, loss)
+            self._instance.report_run_failed(run, f"The run cannot go on: {loss}.")
+        elif run.status is DagsterRunStatus.FAILURE and taken_away and not self._is_told(run, TAKEN_AWAY):
+            self._instance.report_engine_event(f"Why the run was interrupted: {loss}.", run, cls=type(self))
 
     def _wait(self, namespace: str, one: Manifest, job: str | None, why: str | None) -> None:
         """Tell of a pod, or of a job without one, why it waits; remove it where nobody waits for it any more."""

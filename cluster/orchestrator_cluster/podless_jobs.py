@@ -22,7 +22,8 @@ def taken_away(job: Manifest) -> str | None:
     """Return why a job has lost its pod to the cluster, in one line; None where it has not."""
     for condition in job.get("status", {}).get("conditions") or ():
         if condition["type"] == "Failed" and condition.get("reason") == "PodFailurePolicy":
-            return f"{TAKEN_AWAY}: {' '.join(str(condition.get('message', '')).split())[:_WORDS]}"
+            words = " ".join(str(condition.get("message", "")).split())[:_WORDS]
+            return f"{TAKEN_AWAY}, as from a node that is drained or full: {words}"
     return None
 
 

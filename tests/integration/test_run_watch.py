@@ -132,7 +132,7 @@ def test_why_a_run_lost_a_pod_that_nobody_saw_go_is_told_by_its_job(
     job["status"] = {"failed": 1, "conditions": [failed]}
     for _ in range(2):
         watched.watching.look()
-    (told,) = watched.told("the pod is taken away: ")
+    (told,) = watched.told("the pod is taken away, as from a node")
     assert words in told and watched.is_now(DagsterRunStatus.FAILURE)
 
 

@@ -51,7 +51,5 @@ def test_a_job_says_that_its_pod_was_taken_away() -> None:
         words = "Pod acme/run-1 has condition DisruptionTarget matching FailJob rule at index 0"
         return job({"conditions": [{"type": "Failed", "status": "True", "reason": reason, "message": words}]})
 
-    assert "the pod is taken away: Pod acme/run-1 has condition" in str(
-        taken_away(failed("PodFailurePolicy"))
-    )
+    assert "is drained or full: Pod acme/run-1 has condition" in str(taken_away(failed("PodFailurePolicy")))
     assert taken_away(failed("BackoffLimitExceeded")) is None and taken_away(job()) is None

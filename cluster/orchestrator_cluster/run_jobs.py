@@ -16,6 +16,8 @@ RUN_LABEL: Final = "dagster/run-id"
 
 _RUNS: Final = "app.kubernetes.io/component=run_worker"
 _NOT_FOUND: Final = 404
+_MAKE_SECONDS: Final = 10.0
+"""For one try, as Dagster has it: the next one finds what this one made."""
 
 
 class JobClient(DagsterKubernetesClient):
@@ -40,7 +42,7 @@ class JobClient(DagsterKubernetesClient):
 
         def make() -> object:
             return self.batch_api.create_namespaced_job(
-                body=body, namespace=namespace, _request_timeout=ASK_SECONDS
+                body=body, namespace=namespace, _request_timeout=_MAKE_SECONDS
             )
 
         self._start(make, body.metadata.name, namespace, body.metadata.labels[RUN_LABEL])

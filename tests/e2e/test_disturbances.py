@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.clock_skews import skewed
+from tests.e2e.kubectl import Refused
 from tests.e2e.platforms import Platform
 from tests.e2e.run_checks import in_turn, once
 
@@ -83,9 +84,13 @@ def test_runs_bear_that_their_database_is_restarted(platform: Platform) -> None:
     running = platform.launch("trials", "run_slow")
     platform.asked("slow", slow + 1)
     queued = platform.launch("trials", "run_quick")
+    before = restarts(platform, "postgres")
     # at once, as after a crash: it does not wait for its clients, and recovers what it had
     platform.namespace.ask("exec", "deployment/postgres", "--", "python3", "-c", END, str(AWAY_SECONDS))
-    platform.until(lambda: restarts(platform, "postgres") >= 1, 60, "the database was restarted")
+    platform.until(lambda: restarts(platform, "postgres") > before, 60, "the database was restarted")
+    platform.until(
+        lambda: answers(platform, running), AWAY_SECONDS + 90, "the web server has its database again"
+    )
     for run_id in (running, queued):
         platform.ends(run_id, "SUCCESS")
     once(platform, running, queued)
@@ -104,6 +109,14 @@ def test_clocks_that_differ_by_a_quarter_of_an_hour_harm_no_run(platform: Platfo
     told_by_daemon = run.when("Creating Kubernetes run worker job")
     told_by_run = run.when("Started process for run")
     assert abs(told_by_daemon - told_by_run - seconds) < 120, "the daemon's clock was not changed"
+
+
+def answers(platform: Platform, run_id: str) -> bool:
+    """Return whether the web server tells of a run: without its database it says that it does not know."""
+    try:
+        return bool(platform.run(run_id).events)
+    except (AssertionError, Refused):
+        return False
 
 
 def restarts(platform: Platform, name: str) -> int:

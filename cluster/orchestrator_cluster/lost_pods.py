@@ -10,6 +10,9 @@ from typing import Any, Final
 RUN_CONTAINER: Final = "dagster"
 """The container that runs Dagster, as dagster-k8s calls it."""
 
+TAKEN_AWAY: Final = "the pod is taken away"
+"""What every reason begins with that is the cluster's and not the run's."""
+
 _HOPELESS: Final = frozenset(
     {
         "CreateContainerConfigError",  # a secret or config map is missing
@@ -34,9 +37,9 @@ def loss_of(pod: Manifest) -> str | None:
         pod: As the API server tells it, in JSON.
     """
     status: Manifest = pod.get("status", {})
-    for condition in status.get("conditions", ()):
-        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
-            return _told(f"the pod is taken away ({condition.get('reason', '')})", condition.get("message"))
+    disruption = _disruption(pod)
+    if disruption is not None:
+        return _told(f"{TAKEN_AWAY} ({disruption.get('reason', '')})", disruption.get("message"))
     if status.get("phase") == "Failed" and status.get("reason"):
         return _told(f"the pod was ended by the cluster ({status['reason']})", status.get("message"))
     if pod["metadata"].get("deletionTimestamp"):
@@ -56,6 +59,11 @@ def loss_of(pod: Manifest) -> str | None:
     return None
 
 
+def is_taken_away(pod: Manifest) -> bool:
+    """Return whether the cluster ends a pod that did nothing wrong itself, such as that of a drained node."""
+    return _disruption(pod) is not None
+
+
 def failure_of(pod: Manifest, container: str) -> str | None:
     """Return why a container that is to serve for ever does not, in one line; None when it serves, starts or waits."""
     for one in pod.get("status", {}).get("containerStatuses") or ():
@@ -69,8 +77,17 @@ def wait_of(pod: Manifest) -> str | None:
     """Return why a pod is on no node yet, in one line; None when it is on one, or nobody has looked for one."""
     for condition in pod.get("status", {}).get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return _told("the pod waits for a node that has room for it", condition.get("message"))
+            return _told(
+                f"the pod waits for a node that has room for it{_pool(pod)}", condition.get("message")
+            )
     return None
+
+
+def _pool(pod: Manifest) -> str:
+    """Return which nodes alone a pod may be on, for people; empty where it may be on any."""
+    labels: Manifest = pod.get("spec", {}).get("nodeSelector") or {}
+    words = ", ".join(f"{label}={value}" for label, value in sorted(labels.items()))
+    return f" and the labels {words}" if words else ""
 
 
 def has_begun(pod: Manifest) -> bool:
@@ -92,6 +109,14 @@ def job_of(pod: Manifest) -> str | None:
     for owner in pod["metadata"].get("ownerReferences") or ():
         if owner.get("controller") and owner["kind"] == "Job":
             return str(owner["name"])
+    return None
+
+
+def _disruption(pod: Manifest) -> Manifest | None:
+    """Return the condition by which the cluster says that it takes a pod away; None where it does not."""
+    for condition in pod.get("status", {}).get("conditions", ()):
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            return dict(condition)
     return None
 
 

@@ -1,14 +1,30 @@
-"""Jobs that have no pod, as pure functions: the cluster makes none where a quota is full, and events say so."""
+"""Jobs that have no pod, as pure functions: the cluster makes none where a quota is full, or has taken it away."""
 
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from orchestrator_cluster.lost_pods import Manifest, job_of
+from orchestrator_cluster.lost_pods import TAKEN_AWAY, Manifest, job_of
 
 _POD_NAME: Final = re.compile(r' "[^"]*"(?= is forbidden)')
 """Another one with each try, which tells nobody anything."""
 _WORDS: Final = 500
+
+TAKEN_AWAY_POLICY: Final = {
+    "rules": [
+        {"action": "FailJob", "on_pod_conditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+}
+"""Of a run's job, so that it says why its pod went: a pod that is drained may be gone within a second."""
+
+
+def taken_away(job: Manifest) -> str | None:
+    """Return why a job has lost its pod to the cluster, in one line; None where it has not."""
+    for condition in job.get("status", {}).get("conditions") or ():
+        if condition["type"] == "Failed" and condition.get("reason") == "PodFailurePolicy":
+            words = " ".join(str(condition.get("message", "")).split())[:_WORDS]
+            return f"{TAKEN_AWAY}, as from a node that is drained or full: {words}"
+    return None
 
 
 def podless(jobs: Iterable[Manifest], pods: Iterable[Manifest]) -> list[Manifest]:

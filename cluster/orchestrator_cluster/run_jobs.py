@@ -3,11 +3,12 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from dagster_k8s.client import DagsterKubernetesClient
 
-from orchestrator_cluster.api_answers import ASK_SECONDS, asking, items, status_of
+from orchestrator_cluster.api_answers import ASK_SECONDS, answer, asking, items, status_of
 from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_pods import Manifest
 
@@ -15,6 +16,51 @@ RUN_LABEL: Final = "dagster/run-id"
 
 _RUNS: Final = "app.kubernetes.io/component=run_worker"
 _NOT_FOUND: Final = 404
+_MAKE_SECONDS: Final = 10.0
+"""For one try, as Dagster has it: the next one finds what this one made."""
+
+
+class JobClient(DagsterKubernetesClient):
+    """A client whose jobs somebody else makes, who knows what to do where the API server is away.
+
+    Args:
+        client: Whose connections it uses.
+        start: Makes a job: gets a function that asks for it once, the job's name, its namespace, and its run.
+    """
+
+    def __init__(
+        self,
+        client: DagsterKubernetesClient,
+        start: Callable[[Callable[[], object], str, str, str], None],
+    ) -> None:
+        """Begin with no job."""
+        super().__init__(client.batch_api, client.core_api, client.logger, client.sleeper, client.timer)  # type: ignore[no-untyped-call]
+        self._start = start
+
+    def create_namespaced_job_with_retries(self, body: Any, namespace: str, *_: Any, **__: Any) -> None:
+        """Make a job; see `job_starts.start_job`."""
+
+        def make() -> object:
+            return self.batch_api.create_namespaced_job(
+                body=body, namespace=namespace, _request_timeout=_MAKE_SECONDS
+            )
+
+        self._start(make, body.metadata.name, namespace, body.metadata.labels[RUN_LABEL])
+
+
+def job_of_run(client: DagsterKubernetesClient, namespace: str, name: str) -> Manifest | None:
+    """Return a job as the API server tells it; None where it has none of this name.
+
+    Raises:
+        ClusterAway: The API server does not tell.
+    """
+    try:
+        found: Manifest = answer(client.batch_api.read_namespaced_job_status, name, namespace)
+    except ClusterAway as error:
+        if status_of(error) != _NOT_FOUND:
+            raise
+        return None
+    return found
 
 
 def run_pods(client: DagsterKubernetesClient, namespace: str, run_id: str | None = None) -> list[Manifest]:

@@ -4,7 +4,7 @@
 
 import contextlib
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Final
 
 from dagster import DagsterRun, Field, Permissive
@@ -18,10 +18,20 @@ from dagster_k8s.job import (
 
 from orchestrator_cluster.bindings import Bindings, LocationBinding, read_bindings
 from orchestrator_cluster.cluster_errors import ClusterAway
+from orchestrator_cluster.job_starts import start_job
 from orchestrator_cluster.lost_pods import Manifest, has_begun
-from orchestrator_cluster.podless_jobs import podless, refusals
+from orchestrator_cluster.podless_jobs import TAKEN_AWAY_POLICY, refusals
 from orchestrator_cluster.pods import Refused, run_pod
-from orchestrator_cluster.run_jobs import refused_pods, remove_job, run_jobs, run_pods
+from orchestrator_cluster.run_health import health_of, unknown_health, works
+from orchestrator_cluster.run_jobs import (
+    RUN_LABEL,
+    JobClient,
+    job_of_run,
+    refused_pods,
+    remove_job,
+    run_jobs,
+    run_pods,
+)
 from orchestrator_resources.agent_needs import AgentNeed, BadNeed, needs_of
 from orchestrator_resources.environments import lock_digest
 from orchestrator_runtimes.profiles import installed_frameworks
@@ -50,6 +60,7 @@ class AgentRunLauncher(K8sRunLauncher):
         self.bindings: Bindings = read_bindings(bindings)
         self._contexts = dict[str, K8sContainerContext]()  # of runs that are being started, by their ids
         super().__init__(**more)
+        self._api_client = JobClient(self._api_client, self._start_job)
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -80,6 +91,35 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         starting = self._contexts.get(dagster_run.run_id)
         return starting or K8sContainerContext(namespace=self.namespace_of(dagster_run))
+
+    def check_run_worker_health(self, run: DagsterRun) -> Any:
+        """Return how the job of a run is; that an API server does not answer is no reason to end the run.
+
+        Raises:
+            Refused: It is not known where the run is.
+        """
+        name = _job_name(run.run_id, self._instance.count_resume_run_attempts(run.run_id))
+        try:
+            return health_of(run, name, job_of_run(self._api_client, self.namespace_of(run), name))
+        except ClusterAway as error:
+            return unknown_health(str(error))
+
+    def _start_job(self, make: Callable[[], object], name: str, namespace: str, run_id: str) -> None:
+        """Make a run's job; see `job_starts.start_job`."""
+
+        def is_there() -> bool:
+            job = job_of_run(self._api_client, namespace, name)
+            return job is not None and job["metadata"]["labels"].get(RUN_LABEL) == run_id
+
+        def is_wanted() -> bool:
+            run = self._instance.get_run_by_id(run_id)
+            return run is not None and works(run)
+
+        def tell(words: str) -> None:
+            run = self._instance.get_run_by_id(run_id)
+            self._instance.report_engine_event(words, run, cls=type(self))
+
+        start_job(make, is_there=is_there, is_wanted=is_wanted, tell=tell)
 
     @contextlib.contextmanager
     def _launching(self, run: DagsterRun) -> Generator[None]:
@@ -117,6 +157,7 @@ class AgentRunLauncher(K8sRunLauncher):
                     container_config=pod.container,
                     pod_spec_config=pod.pod,
                     pod_template_spec_metadata={"labels": dict(pod.labels)},
+                    job_spec_config={"pod_failure_policy": TAKEN_AWAY_POLICY},
                 ),
             )
         )
@@ -134,19 +175,37 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         return run_pods(self._api_client, namespace)
 
-    def podless_jobs(self, namespace: str, pods: Sequence[Manifest]) -> list[tuple[Manifest, str | None]]:
-        """Return the jobs of runs in a namespace that have no pod, each with why, as far as the cluster told.
-
-        Args:
-            namespace: Where they are.
-            pods: Of runs, in the same namespace.
+    def run_jobs(self, namespace: str) -> list[Manifest]:
+        """Return the jobs of runs in a namespace that did not succeed.
 
         Raises:
             ClusterAway: The API server does not tell.
         """
-        jobs = podless(run_jobs(self._api_client, namespace), pods)
-        why = refusals(refused_pods(self._api_client, namespace)) if jobs else {}
-        return [(job, why.get(job["metadata"]["uid"])) for job in jobs]
+        return run_jobs(self._api_client, namespace)
+
+    def refused(self, namespace: str) -> dict[str, str]:
+        """Return why the cluster makes no pods in a namespace, in one line, by the uids of their jobs.
+
+        Raises:
+            ClusterAway: The API server does not tell.
+        """
+        return refusals(refused_pods(self._api_client, namespace))
+
+    def place_of(self, run: DagsterRun) -> tuple[str, str]:
+        """Return the namespace of the job of a run that starts for the first time, and its name.
+
+        Raises:
+            Refused: It is not known where the run is.
+        """
+        return self.namespace_of(run), _job_name(run.run_id)
+
+    def job_of_run(self, namespace: str, name: str) -> Manifest | None:
+        """Return a job; None where there is none.
+
+        Raises:
+            ClusterAway: The API server does not tell.
+        """
+        return job_of_run(self._api_client, namespace, name)
 
     def is_job_of(self, run: DagsterRun, namespace: str, job: str | None) -> bool:
         """Return whether a job is one that was made for a run: whoever may make pods can label them as any run's.

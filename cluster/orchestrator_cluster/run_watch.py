@@ -1,4 +1,4 @@
-"""Ends runs whose pod can do them no more, within seconds and with the reason.
+"""Ends runs whose pod can do them no more, within seconds and with the reason; queues again whose start was lost.
 
 `python -m orchestrator_cluster.run_watch` is one process for an instance, beside the daemon, with the daemon's rights.
 It asks again and again what there is, and keeps nothing that matters: it may be killed and started at any time, and two
@@ -17,11 +17,22 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 
 from orchestrator_cluster.cluster_errors import ClusterAway
-from orchestrator_cluster.lost_pods import Manifest, job_of, loss_of, wait_of, waits
+from orchestrator_cluster.lost_pods import (
+    TAKEN_AWAY,
+    Manifest,
+    is_taken_away,
+    job_of,
+    loss_of,
+    wait_of,
+    waits,
+)
+from orchestrator_cluster.lost_starts import LostStarts
+from orchestrator_cluster.podless_jobs import podless, taken_away
 from orchestrator_cluster.pods import Refused
+from orchestrator_cluster.run_health import works
 from orchestrator_cluster.run_jobs import RUN_LABEL
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 
@@ -70,17 +81,26 @@ class RunWatch:
         self._seen = dict[str, _Seen]()
         self._faults = dict[str, str]()
         self._looked_at = set[str]()
+        self._jobs = dict[str, set[str]]()  # names by namespace, as far as they could be listed
+        self._lost_starts = LostStarts(instance, clock)
 
     def look(self) -> None:
         """Look once, and end what is lost; a namespace or a pod that cannot be looked at is no other's fault."""
         there, unseen = set[str](), set[str]()
         self._looked_at.clear()
+        self._jobs.clear()
         for namespace in self._launcher.namespaces:
             what = f"the namespace {namespace!r}"
             with self._bearing(what):
                 self._look_at(namespace, there)
             if what in self._faults:
                 unseen.add(namespace)
+        overdue = list[str]()
+        with self._bearing("what starts"):
+            overdue += self._lost_starts.overdue(self._jobs, self._launcher.place_of)
+        for run_id in overdue:
+            with self._bearing(f"the start of run {run_id}"):
+                self._lost_starts.settle(run_id, self._launcher.place_of, self._launcher.job_of_run)
         self._seen = {
             uid: seen for uid, seen in self._seen.items() if uid in there or seen.namespace in unseen
         }
@@ -92,10 +112,19 @@ class RunWatch:
             there.add(pod["metadata"]["uid"])
             with self._bearing(f"the pod {pod['metadata']['name']!r} in {namespace!r}"):
                 self._judge(namespace, pod)
-        for job, why in self._launcher.podless_jobs(namespace, pods):
+        jobs = self._launcher.run_jobs(namespace)
+        self._jobs[namespace] = {job["metadata"]["name"] for job in jobs}
+        for job, why in ((job, taken_away(job)) for job in jobs):
+            if why is not None:
+                there.add(job["metadata"]["uid"])
+                with self._bearing(f"the job {job['metadata']['name']!r} in {namespace!r}"):
+                    self._end_podless(namespace, job, why)
+        without = podless(jobs, pods)
+        refused = self._launcher.refused(namespace) if without else {}
+        for job in without:
             there.add(job["metadata"]["uid"])
             with self._bearing(f"the job {job['metadata']['name']!r} in {namespace!r}"):
-                self._wait(namespace, job, job["metadata"]["name"], why)
+                self._wait(namespace, job, job["metadata"]["name"], refused.get(job["metadata"]["uid"]))
 
     def _judge(self, namespace: str, pod: Manifest) -> None:
         loss = loss_of(pod)
@@ -111,13 +140,27 @@ class RunWatch:
         run = self._run(namespace, pod, job)
         if run is None:
             return
-        if _works(run):
-            LOG.warning("run %s: %s", run.run_id, loss)
-            # first told, then ended: what the run says while it ends must not hide the reason
-            self._instance.report_run_failed(run, f"The run cannot go on: {loss}.")
+        # first told, then ended: what the run says while it ends must not hide the reason
+        self._tell(run, loss, taken_away=is_taken_away(pod))
         if pod["status"].get("phase") != "Failed":
             self._launcher.remove_job(namespace, job)
         seen.done = True
+
+    def _end_podless(self, namespace: str, job: Manifest, loss: str) -> None:
+        """Tell of a pod that went before anybody saw why."""
+        seen = self._see(namespace, job)
+        run = None if seen.done else self._run(namespace, job, job["metadata"]["name"])
+        if run is not None:
+            self._tell(run, loss, taken_away=True)
+            seen.done = True
+
+    def _tell(self, run: DagsterRun, loss: str, *, taken_away: bool) -> None:
+        """Fail a run with the reason; add it where the run was faster, and only knows that it was interrupted."""
+        if works(run):
+            LOG.warning("run %s: %s", run.run_id, loss)
+            self._instance.report_run_failed(run, f"The run cannot go on: {loss}.")
+        elif run.status is DagsterRunStatus.FAILURE and taken_away and not self._is_told(run, TAKEN_AWAY):
+            self._instance.report_engine_event(f"Why the run was interrupted: {loss}.", run, cls=type(self))
 
     def _wait(self, namespace: str, one: Manifest, job: str | None, why: str | None) -> None:
         """Tell of a pod, or of a job without one, why it waits; remove it where nobody waits for it any more."""
@@ -133,7 +176,7 @@ class RunWatch:
             seen.done = True
             return
         now = self._clock()
-        if why is None or why == seen.told or not _works(run):
+        if why is None or why == seen.told or not works(run):
             return
         if not seen.told or now >= seen.told_at + TELL_SECONDS:
             seen.told, seen.told_at = why, now
@@ -144,6 +187,12 @@ class RunWatch:
         run_id = one["metadata"]["labels"].get(RUN_LABEL)
         run = None if run_id is None else self._instance.get_run_by_id(run_id)
         return run if run is not None and self._launcher.is_job_of(run, namespace, job) else None
+
+    def _is_told(self, run: DagsterRun, words: str) -> bool:
+        logs = self._instance.all_logs(
+            run.run_id, of_type={DagsterEventType.ENGINE_EVENT, DagsterEventType.RUN_FAILURE}
+        )
+        return any(words in entry.message for entry in logs)
 
     def _see(self, namespace: str, one: Manifest) -> _Seen:
         return self._seen.setdefault(one["metadata"]["uid"], _Seen(namespace))
@@ -162,11 +211,6 @@ class RunWatch:
                 LOG.warning("%s cannot be looked at, now and again: %s", what, error, exc_info=not expected)
         else:
             self._faults.pop(what, None)
-
-
-def _works(run: DagsterRun) -> bool:
-    """Return whether a run is neither over nor being ended by somebody."""
-    return not run.is_finished and run.status is not DagsterRunStatus.CANCELING
 
 
 def watch(instance: DagsterInstance, stopped: threading.Event, period: float = PERIOD_SECONDS) -> None:

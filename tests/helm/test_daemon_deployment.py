@@ -15,6 +15,11 @@ def test_there_is_never_a_second_one() -> None:
     assert found["replicas"] == 1 and found["strategy"] == {"type": "Recreate"}
 
 
+def test_one_that_is_there_all_the_same_waits() -> None:
+    main, _ = deployment()["template"]["spec"]["containers"]
+    assert main["command"][:4] == ["python", "-m", "orchestrator_cluster.one_daemon", "run"]
+
+
 def test_it_has_the_instance_and_the_workspace() -> None:
     pod = deployment()["template"]["spec"]
     main, watch = pod["containers"]

@@ -73,13 +73,23 @@ class ApiServer(ThreadingHTTPServer):
         self.forbidden: set[str] = set()
         self.slow: threading.Event | None = None
 
+    def job(self, path: str) -> Any:
+        """Return a job that was made, by its path; None where there is none."""
+        for where, body in self.jobs:
+            if f"{where}/{body['metadata']['name']}" == path:
+                return body
+        return None
+
     def found(self, path: str, asked: Mapping[str, list[str]]) -> list[Any]:
         """Return what a request lists."""
         fields = asked["fieldSelector"][0]
         if path.endswith("/events"):
             assert fields == "reason=FailedCreate,involvedObject.kind=Job"
             return self.events
-        kept = {"/pods": self.pods, "/jobs": self.podless}[path[path.rindex("/") :]]
+        made = [
+            body for where, body in self.jobs if where == path and "succeeded" not in body.get("status", {})
+        ]
+        kept = {"/pods": self.pods, "/jobs": [*self.podless, *made]}[path[path.rindex("/") :]]
         assert fields == ("status.phase!=Succeeded" if kept is self.pods else "status.successful=0")
         wanted = dict(label.split("=") for label in asked["labelSelector"][0].split(","))
         namespace = path.split("/")[-2]
@@ -95,8 +105,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, ApiServer)
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.jobs.append((self.path, json.loads(body)))
-        self._answer(201, body)
+        job = json.loads(body)
+        job["metadata"] |= {"namespace": self.path.split("/")[-2], "uid": job["metadata"]["name"]}
+        job["status"] = {"active": 1}
+        if self.server.away:
+            self._answer(503, b'{"message": "not now"}')
+        elif self.server.job(f"{self.path}/{job['metadata']['name']}") is not None:
+            self._answer(409, b'{"message": "it is there already"}')
+        else:
+            self.server.jobs.append((self.path, job))
+            self._answer(201, body)
 
     def do_GET(self) -> None:
         assert isinstance(self.server, ApiServer)
@@ -104,7 +122,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.away or self.server.forbidden & set(asked.path.split("/")):
             self._answer(503 if self.server.away else 403, b'{"message": "not now, or not you"}')
         elif asked.path.endswith("/status"):
-            self._answer(200, b'{"status": {"active": 1}}')
+            job = self.server.job(asked.path.removesuffix("/status"))
+            self._answer(404 if job is None else 200, json.dumps(job or {"message": "not here"}).encode())
         else:
             found = self.server.found(asked.path, urllib.parse.parse_qs(asked.query))
             self._answer(200, json.dumps({"items": found}).encode())

@@ -104,6 +104,38 @@ def test_a_run_that_can_go_on_no_more_fails_with_the_reason_and_its_job_is_remov
     assert len(watched.api.deleted) == 1, "what is done is done"
 
 
+def test_why_a_run_was_interrupted_is_told_once_also_where_it_was_faster_to_fail(watched: Watched) -> None:
+    reason = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "EvictionByEvictionAPI",
+        "message": "drained",
+    }
+    watched.pod(WELL, own={"running": {}}, phase="Running", conditions=[reason])
+    watched.instance.report_run_failed(watched.run, "Execution was interrupted unexpectedly.")
+    watched.watching.look()
+    RunWatch(watched.instance, launcher(watched.instance)).look()  # as after a restart of the watch
+    (told,) = watched.told("the pod is taken away (EvictionByEvictionAPI): drained")
+    assert "Why the run was interrupted: " in told
+
+
+@pytest.mark.parametrize("was_faster", [True, False])
+def test_why_a_run_lost_a_pod_that_nobody_saw_go_is_told_by_its_job(
+    watched: Watched, was_faster: bool
+) -> None:
+    if was_faster:
+        watched.instance.report_run_failed(watched.run, "Execution was interrupted unexpectedly.")
+    ((_, job),) = watched.api.jobs
+    assert job["spec"]["podFailurePolicy"]["rules"][0]["onPodConditions"][0]["type"] == "DisruptionTarget"
+    words = "Pod acme-runs/run-1 has condition DisruptionTarget matching FailJob rule at index 0"
+    failed = {"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": words}
+    job["status"] = {"failed": 1, "conditions": [failed]}
+    for _ in range(2):
+        watched.watching.look()
+    (told,) = watched.told("the pod is taken away, as from a node")
+    assert words in told and watched.is_now(DagsterRunStatus.FAILURE)
+
+
 def test_why_a_pod_waits_is_told_once_and_other_words_at_most_once_a_minute(watched: Watched) -> None:
     for message in ("no GPU is free", "no GPU is free", "no GPU is free on 4 nodes", "on 5 nodes"):
         watched.pod(conditions=[unschedulable(message)])

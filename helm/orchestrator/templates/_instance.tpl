@@ -48,14 +48,17 @@ run_launcher:
 {{- /* dagster.yaml of runs, which launch none and need to know nothing of other tenants. */ -}}
 {{- define "orchestrator.runInstance" -}}
 storage:
-  postgres:
-    postgres_db:
-      hostname: {{ include "orchestrator.databaseHost" . }}
-      port: {{ .Values.postgresql.port }}
-      db_name: {{ .Values.postgresql.database | quote }}
-      username: {{ .Values.postgresql.user | quote }}
-      password: {env: PGPASSWORD}
-      params: {sslmode: {{ include "orchestrator.databaseSslMode" . }}}
+  custom:
+    module: orchestrator_cluster.patient_storage
+    class: PatientPostgresStorage
+    config:
+      postgres_db:
+        hostname: {{ include "orchestrator.databaseHost" . }}
+        port: {{ .Values.postgresql.port }}
+        db_name: {{ .Values.postgresql.database | quote }}
+        username: {{ .Values.postgresql.user | quote }}
+        password: {env: PGPASSWORD}
+        params: {sslmode: {{ include "orchestrator.databaseSslMode" . }}}
 # of one pod: outputs that others read need an IO manager of their own
 local_artifact_storage:
   module: dagster.core.storage.root

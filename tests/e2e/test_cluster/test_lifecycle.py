@@ -15,6 +15,7 @@ from orchestrator_tools.cluster.lifecycle import bring_down, bring_up, is_up
 from orchestrator_tools.cluster.places import Places, places
 from orchestrator_tools.cluster.processes import ProcessId
 from orchestrator_tools.cluster.records import kernel_settings, node_process
+from tests.e2e.test_cluster.components import command_lines, component
 
 STATE_TIMEOUT = 300
 
@@ -25,19 +26,6 @@ def second(tmp_path: Path) -> Iterator[Places]:
     own = Places(cache=places().cache, state=tmp_path / "cluster")
     yield own
     bring_down(own)
-
-
-def command_lines(word: str) -> dict[int, str]:
-    """Return the command lines of processes of this machine that hold a word."""
-    found: dict[int, str] = {}
-    for folder in Path("/proc").iterdir():
-        try:
-            line = (folder / "cmdline").read_text().replace("\0", " ") if folder.name.isdigit() else ""
-        except OSError:
-            continue  # it has ended
-        if word in line:
-            found[int(folder.name)] = line
-    return found
 
 
 def wait_for_the_end(process: ProcessId) -> None:
@@ -56,8 +44,7 @@ def test_a_cluster_whose_component_died_says_so_and_is_brought_up_again(
     assert not bring_up(second), "it is up already"
     first = node_process(second)
     assert first is not None
-    (scheduler,) = (pid for pid, line in command_lines(str(second.state)).items() if "kube-scheduler" in line)
-    os.kill(scheduler, signal.SIGKILL)
+    os.kill(component("kube-scheduler", second), signal.SIGKILL)
     wait_for_the_end(first)
     assert not is_up(second)
     capsys.readouterr()

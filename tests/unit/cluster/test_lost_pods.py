@@ -127,6 +127,8 @@ def test_a_pod_without_a_node_says_what_it_waits_for() -> None:
     waiting = pod(**condition("PodScheduled", "Unschedulable", "1 Insufficient nvidia.com/gpu.", "False"))
     assert wait_of(waiting) == "the pod waits for a node that has room for it: 1 Insufficient nvidia.com/gpu."
     assert wait_of(pod(**condition("PodScheduled", "", ""))) is None and wait_of(pod()) is None
+    waiting["spec"]["nodeSelector"] = {"pool": "b", "gpu": "h100"}
+    assert "for a node that has room for it and the labels gpu=h100, pool=b: 1 " in str(wait_of(waiting))
 
 
 def test_whether_the_runs_own_container_ever_ran() -> None:

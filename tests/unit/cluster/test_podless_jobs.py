@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_cluster.podless_jobs import podless, refusals
+from orchestrator_cluster.podless_jobs import podless, refusals, taken_away
 
 
 def job(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -44,3 +44,12 @@ def test_the_last_refusal_counts_however_its_time_is_written() -> None:
     ]
     assert refusals(events) == {"1": "the cluster makes no pod for the run: last"}
     assert len(refusals([event("word " * 1_000)])["1"]) < 600
+
+
+def test_a_job_says_that_its_pod_was_taken_away() -> None:
+    def failed(reason: str) -> dict[str, Any]:
+        words = "Pod acme/run-1 has condition DisruptionTarget matching FailJob rule at index 0"
+        return job({"conditions": [{"type": "Failed", "status": "True", "reason": reason, "message": words}]})
+
+    assert "is drained or full: Pod acme/run-1 has condition" in str(taken_away(failed("PodFailurePolicy")))
+    assert taken_away(failed("BackoffLimitExceeded")) is None and taken_away(job()) is None

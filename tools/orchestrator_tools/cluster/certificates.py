@@ -18,7 +18,7 @@ from orchestrator_tools.cluster.places import API_PORT, API_SERVICE, DOMAIN, NOD
 
 VALID: Final = datetime.timedelta(days=30)
 """Longer than any test cluster lives."""
-CLOCK_SKEW: Final = datetime.timedelta(minutes=5)
+CLOCK_SKEW: Final = datetime.timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ PACKAGES: Final[Mapping[str, str]] = {
     "containerd": "1.6.20",
     "containernetworking-plugins": "1.1.1",
     "debootstrap": "1.0.128",
+    "e2fsprogs": "1.47.0",
     "etcd-server": "3.4.23",
     "golang-github-containers-common": "0.50.1",
     "iproute2": "6.1.0",

@@ -16,7 +16,15 @@ from typing import Any, Final
 
 from orchestrator_tools.cluster import components
 from orchestrator_tools.cluster.commands import ClusterError, run
-from orchestrator_tools.cluster.places import CONTAINERD_SOCKET, NODE, NODE_ADDRESS, SERVICE_NETWORK, Places
+from orchestrator_tools.cluster.node_disks import mount_disk
+from orchestrator_tools.cluster.places import (
+    CONTAINERD_SOCKET,
+    KUBELET_FOLDER,
+    NODE,
+    NODE_ADDRESS,
+    SERVICE_NETWORK,
+    Places,
+)
 from orchestrator_tools.cluster.supervision import StopRequested, Supervisor
 
 COMMAND_SECONDS: Final = 30.0
@@ -66,14 +74,19 @@ def network_batch() -> str:
     )
 
 
-def make_mounts(places: Places) -> None:
-    """Give the node folders of its own where components insist on a path, and let its mounts reach its containers."""
+def make_mounts(places: Places, environment: Mapping[str, str]) -> str | None:
+    """Give the node folders of its own where components insist on a path, and let its mounts reach its containers.
+
+    Returns:
+        Why the node has no disk of its own; None where it has one.
+    """
     run(["mount", "--make-rshared", "/"], seconds=COMMAND_SECONDS)
     run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"], seconds=COMMAND_SECONDS)
     for seen, kept in places.own_folders.items():
         kept.mkdir(parents=True, exist_ok=True)
         run(["mount", "--bind", kept, seen], seconds=COMMAND_SECONDS)
     Path(CONTAINERD_SOCKET).parent.mkdir(parents=True)
+    return mount_disk(places.disk, Path(KUBELET_FOLDER), environment)
 
 
 def make_network(environment: Mapping[str, str]) -> None:
@@ -169,7 +182,9 @@ def main() -> int:
 
     try:
         supervisor = Supervisor(places.logs, parts.environment)
-        make_mounts(places)
+        diskless = make_mounts(places, parts.environment)
+        if diskless is not None:
+            tell(say=f"pods write to the machine's disk, and no test can fill it: {diskless}")
         make_network(parts.environment)
         start_components(supervisor, places, parts, lambda text: tell(say=text))
         tell(ready=True)

@@ -19,7 +19,9 @@ API_PORT: Final = 6443
 DOMAIN: Final = "cluster.local"
 CONTAINERD_SOCKET: Final = "/run/containerd/containerd.sock"
 """As the node sees it: it has a `/run` of its own."""
-VOLUME_PLUGINS: Final = "/var/lib/kubelet/volume-plugins"
+KUBELET_FOLDER: Final = "/var/lib/kubelet"
+"""Where what pods write is, as the node sees it: on a disk of its own."""
+VOLUME_PLUGINS: Final = f"{KUBELET_FOLDER}/volume-plugins"
 """Of its own, too; by default, components make this folder on the machine."""
 
 
@@ -74,6 +76,11 @@ class Places:
     def ending(self) -> Path:
         """Why the cluster ended by itself; missing while it runs."""
         return self.state / "ended.txt"
+
+    @property
+    def disk(self) -> Path:
+        """The file that is the node's disk; missing where it has none of its own."""
+        return self.state / "disk.ext4"
 
     @property
     def own_folders(self) -> dict[Path, Path]:

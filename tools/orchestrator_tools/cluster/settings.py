@@ -88,6 +88,8 @@ def kubelet_settings(places: Places) -> dict[str, Any]:
             "imagefs.available": "1%",
             "nodefs.inodesFree": "1%",
         },
+        "volumeStatsAggPeriod": "5s",  # a minute is usual: who fills the disk is to be known when it is full
+        "evictionPressureTransitionPeriod": "30s",  # five minutes are usual: a test waits for the end of it
         "imageGCHighThresholdPercent": 100,  # nothing can be pulled again
         "maxPods": 200,
         "syncFrequency": "10s",

@@ -1,7 +1,7 @@
 """What runs are measured on: an installation by the Helm chart, as it comes, with scripted models beside it.
 
-It is the one of the tests (`tests/e2e/charts.py`) with other definitions and models, and its web server is asked through
-a port that is forwarded: a question costs no process there.
+It is the one of the tests (`tests/e2e/charts.py`) with other definitions and models, and its web server is asked
+through a port that is forwarded: a question costs no process there.
 """
 
 import contextlib

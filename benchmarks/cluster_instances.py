@@ -1,4 +1,4 @@
-"""`dagster.yaml` of the chart, changed for a trial: runs on nodes that exist by word only, or launched by stock Dagster."""
+"""`dagster.yaml` of the chart, changed for a trial: simulated runs, runs that stock Dagster launches."""
 
 import copy
 from collections.abc import Mapping

@@ -16,6 +16,8 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
+import yaml
+
 from benchmarks.endpoints import MARKER, end_server
 from orchestrator_runtimes.conformance.scripts import Script
 from tests.e2e.charts import RELEASE, WAIT_SECONDS, ChartPlatform
@@ -145,11 +147,18 @@ class FiguresPlatform(ChartPlatform):
         url = f"{self.url('scripted', 8080)}/admin/reset"
         urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=_ASK_SECONDS).close()
 
-    @property
-    def password(self) -> str:
-        """Of the database."""
+    def database(self, address: str) -> str:
+        """Return the URL of the database, where `address` (`host:port`) leads to its server."""
         held = self.namespace.get("secret", "postgresql")["data"]["password"]
-        return b64decode(held).decode()
+        told = yaml.safe_load(self.namespace.get("configmap", f"{RELEASE}-instance")["data"]["dagster.yaml"])
+        named = told["storage"]["postgres"]["postgres_db"]
+        return f"postgresql://{named['username']}:{b64decode(held).decode()}@{address}/{named['db_name']}"
+
+    def end_all(self) -> None:
+        """End the runs that are not over."""
+        going = {"statuses": ["QUEUED", "STARTING", "STARTED", "CANCELING"]}
+        for run in self.ask(_STATUSES, filter=going)["runsOrError"]["results"]:
+            self.terminate(run["runId"], force=True)
 
     def _deploy(self) -> None:
         if self._there:
@@ -171,14 +180,22 @@ class FiguresPlatform(ChartPlatform):
         self.upgrade()
 
 
+def platform_images_of_figures() -> dict[str, str]:
+    """Return the whole names of the images of such an installation, which the cluster has then, by what they are."""
+    return platform_images(PROJECT, "figures")
+
+
 @contextlib.contextmanager
-def figures_platform(changes: Mapping[str, Any] | None = None) -> Generator[FiguresPlatform]:
+def figures_platform(
+    changes: Mapping[str, Any] | None = None, images: Mapping[str, str] | None = None
+) -> Generator[FiguresPlatform]:
     """Have an installation; all of it goes at the end of the block.
 
     Args:
         changes: Of the chart's values.
+        images: Those of `platform_images_of_figures`; None asks for them.
     """
-    images = platform_images(PROJECT, "figures")
+    images = images or platform_images_of_figures()
     say(f"images are there; installing the chart (load {os.getloadavg()[0]:.1f})")
     with restricted_namespace() as namespace, restricted_namespace() as team:
         platform = FiguresPlatform(namespace, team, images, changes)

@@ -241,7 +241,7 @@ def simulation(platform: FiguresPlatform) -> Generator[FakeNodes]:
         forwarded(platform.namespace, f"service/{RELEASE}-postgresql", 5432) as url,
         tempfile.TemporaryDirectory(prefix="benchmark-") as folder,
     ):
-        database = f"postgresql://{_user(platform)}:{platform.password}@{url.removeprefix('http://')}/{_database(platform)}"
+        database = platform.database(url.removeprefix("http://"))
         storage = {"storage": {"postgres": {"postgres_url": database}}, "telemetry": {"enabled": False}}
         Path(folder, "dagster.yaml").write_text(yaml.safe_dump(storage))
         with dg.DagsterInstance.from_config(folder) as instance:
@@ -251,20 +251,6 @@ def simulation(platform: FiguresPlatform) -> Generator[FakeNodes]:
             ]
             with fake_nodes(nodes, Reporter(instance).tell) as made:
                 yield made
-
-
-def _user(platform: FiguresPlatform) -> str:
-    return str(_postgres(platform)["username"])
-
-
-def _database(platform: FiguresPlatform) -> str:
-    return str(_postgres(platform)["db_name"])
-
-
-def _postgres(platform: FiguresPlatform) -> dict[str, Any]:
-    held = platform.namespace.get("configmap", f"{RELEASE}-instance")["data"]["dagster.yaml"]
-    told: dict[str, Any] = yaml.safe_load(held)["storage"]["postgres"]["postgres_db"]
-    return told
 
 
 def _unix(timestamp: str) -> float:

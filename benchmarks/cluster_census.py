@@ -1,4 +1,4 @@
-"""What there is on a cluster: objects, rows of its database, and on the test cluster's node all that a pod may leave."""
+"""What there is on a cluster: objects, rows of its database, and on a node of ours all that a pod may leave."""
 
 import json
 import subprocess

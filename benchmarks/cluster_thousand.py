@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.cluster_platforms import LOCATION, PROJECT, FiguresPlatform, figures_platform, say
+from benchmarks.frameworks import find_framework
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Cell, Outcome, markdown
 
@@ -114,6 +115,8 @@ def main() -> int:
     parser.add_argument("--framework", action="append", choices=FRAMEWORKS, help="default: all")
     options = parser.parse_args()
     machine = describe_machine()
+    for name in options.framework or FRAMEWORKS:
+        find_framework(name)
     print(markdown(measure(options.framework or FRAMEWORKS, options.count, options.rounds)))
     print(machine)
     return 0

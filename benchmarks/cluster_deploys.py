@@ -19,7 +19,13 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
 
-from benchmarks.cluster_platforms import FiguresPlatform, figures_platform, platform_images_of_figures, say
+from benchmarks.cluster_platforms import (
+    KEEP_HELP,
+    FiguresPlatform,
+    figures_platform,
+    platform_images_of_figures,
+    say,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Cell, Outcome, markdown
 from orchestrator_tools.cluster.places import places
@@ -175,7 +181,7 @@ def _version(platform: FiguresPlatform) -> str:
 
 
 @contextlib.contextmanager
-def team_platform() -> Generator[tuple[FiguresPlatform, Team]]:
+def team_platform(keep: bool) -> Generator[tuple[FiguresPlatform, Team]]:
     """Have an installation with the team's location."""
     images, cache = platform_images_of_figures(), places().cache
     with tempfile.TemporaryDirectory(prefix="benchmark-") as made:
@@ -189,7 +195,7 @@ def team_platform() -> Generator[tuple[FiguresPlatform, Team]]:
             first = team.first_image()
             say("the first image is in the registry")
             changes = {"locations": {LOCATION: _location(images, first, team.repository)}}
-            with figures_platform(changes, images) as platform:
+            with figures_platform(changes, images, keep=keep) as platform:
                 yield platform, team
 
 
@@ -213,10 +219,10 @@ def _location(images: Mapping[str, str], image: str, repository: str) -> dict[st
     }
 
 
-def measure(count: int) -> Outcome:
+def measure(count: int, keep: bool) -> Outcome:
     """Have so many rounds, after one of each framework that does not count."""
     rounds = list[Round]()
-    with team_platform() as (platform, team):
+    with team_platform(keep) as (platform, team):
         for number in range(count + len(FRAMEWORKS)):
             framework = FRAMEWORKS[(number + 1) % len(FRAMEWORKS)]
             done = one_round(platform, team, framework, number + 2)
@@ -274,8 +280,9 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.cluster_deploys", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
-    machine = describe_machine()
-    print(markdown(measure(parser.parse_args().rounds)))
+    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
+    options, machine = parser.parse_args(), describe_machine()
+    print(markdown(measure(options.rounds, options.keep)))
     print(machine)
     return 0
 

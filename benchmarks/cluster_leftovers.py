@@ -19,12 +19,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.cluster_census import node, objects, rows
-from benchmarks.cluster_platforms import LOCATION, FiguresPlatform, forwarded, platform_images_of_figures, say
+from benchmarks.cluster_platforms import (
+    LOCATION,
+    FiguresPlatform,
+    figures_platform,
+    forwarded,
+    platform_images_of_figures,
+    remove_kept,
+    say,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Cell, Outcome, markdown
 from tests.e2e.charts import RELEASE
-from tests.e2e.kubectl import Namespace, Refused, kubectl
-from tests.e2e.namespaces import make_restricted
+from tests.e2e.kubectl import Refused
 
 STATE: Final = Path("var", "leftovers.json")
 AT_ONCE: Final = 6
@@ -82,7 +89,6 @@ class State:
 
     Attributes:
         namespace: Of the release.
-        team: Namespace of the team.
         warm: Whether what a first run makes is there, and was counted.
         done: How many runs are over.
         fates: How many had which fate.
@@ -90,8 +96,7 @@ class State:
         before: What was counted before.
     """
 
-    namespace: str
-    team: str
+    namespace: str = ""
     warm: bool = False
     done: int = 0
     fates: dict[str, int] = field(default_factory=dict[str, int])
@@ -174,7 +179,8 @@ class Trial:
         self._state.fates[going.fate] = self._state.fates.get(going.fate, 0) + 1
         if status != ENDS[going.fate]:
             self._state.unexpected[run_id] = f"{going.fate}: {status}"
-        self._state.write()
+        if self._state.namespace:
+            self._state.write()
         if self._state.done % 10 == 0:
             say(f"  {self._state.done} runs are over (load {os.getloadavg()[0]:.1f})")
 
@@ -210,31 +216,18 @@ def more(before: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str,
 
 @contextlib.contextmanager
 def trial_platform() -> Generator[tuple[FiguresPlatform, State]]:
-    """Have the platform of the last call, where that was stopped, or a new one."""
+    """Have an installation, which is kept, and what was done in it."""
     images = platform_images_of_figures()
-    there = STATE.is_file()
-    if there:
-        state = State(**json.loads(STATE.read_text()))
-        say(f"going on after {state.done} runs in {state.namespace}")
-    else:
-        state = State(namespace=make_restricted().name, team=make_restricted().name)
-        say(f"installing the chart in {state.namespace} (load {os.getloadavg()[0]:.1f})")
     changes = {
         "runs": {"keepSeconds": KEEP_SECONDS, "pollSeconds": 5},
         "locations": {_UNPULLABLE: _unpullable(images)},
     }
-    namespaces = Namespace(state.namespace), Namespace(state.team)
-    try:
-        platform = FiguresPlatform(*namespaces, images, changes, there=there)
-    except BaseException:
-        if not there:  # else it may only be away for a moment
-            kubectl("delete", "namespace", state.namespace, state.team, "--wait=false")
-        raise
-    state.write()
-    try:
+    with figures_platform(changes, images, keep=True) as platform:
+        state = State(**json.loads(STATE.read_text())) if STATE.is_file() else State()
+        if state.namespace != platform.namespace.name:
+            state = State(namespace=platform.namespace.name)
+        say(f"{state.done} runs were done before")
         yield platform, state
-    finally:
-        platform.close()
 
 
 def _unpullable(images: Mapping[str, str]) -> dict[str, Any]:
@@ -280,7 +273,7 @@ def measure(count: int) -> Outcome:
 
 def _warm(platform: FiguresPlatform, state: State) -> None:
     """Have everything there that first runs make, such as caches, and count."""
-    warming = State(namespace=state.namespace, team=state.team)
+    warming = State()
     Trial(platform, warming).run(range(20))
     state.before = settled(platform, {})
     state.warm = True
@@ -306,14 +299,13 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.cluster_leftovers", description=__doc__)
     parser.add_argument("--runs", type=int, default=50, help="in all, those of earlier calls included")
-    parser.add_argument("--keep", action="store_true", help="keep the installation, for further runs")
+    parser.add_argument("--keep", action="store_true", help="keep the installation: further runs go on in it")
     options = parser.parse_args()
     machine = describe_machine()
     print(markdown(measure(options.runs)))
     print(machine)
     if not options.keep:
-        state = State(**json.loads(STATE.read_text()))
-        kubectl("delete", "namespace", state.namespace, state.team, "--wait=false")
+        remove_kept()
         STATE.unlink()
     return 0
 

@@ -22,8 +22,8 @@ from benchmarks.endpoints import MARKER, end_server
 from orchestrator_runtimes.conformance.scripts import Script
 from tests.e2e.charts import RELEASE, WAIT_SECONDS, ChartPlatform
 from tests.e2e.images import platform_images
-from tests.e2e.kubectl import Namespace
-from tests.e2e.namespaces import restricted_namespace
+from tests.e2e.kubectl import Namespace, kubectl
+from tests.e2e.namespaces import make_restricted
 from tests.e2e.platform_objects import deployment, secret, service_of
 from tests.helm.charts import merged
 
@@ -31,6 +31,11 @@ PROJECT: Final = Path(__file__).with_name("cluster_project")
 LOCATION: Final = "figures"
 MODELS: Final = {"quick": 0.1, "second": 1.0, "slow": 600.0}
 """The scripted models, and the seconds that an answer of each takes."""
+
+KEPT: Final = Path("var", "cluster-figures.json")
+"""Names the namespaces of an installation that was kept."""
+
+KEEP_HELP: Final = "keep the installation: the next benchmark with this option takes less time to begin"
 
 _ASK_SECONDS: Final = 60.0
 _ENDED: Final = ("SUCCESS", "FAILURE", "CANCELED")
@@ -55,7 +60,7 @@ class FiguresPlatform(ChartPlatform):
         team: Namespace of the team.
         images: By what they are.
         changes: Of the chart's values.
-        there: Whether it is installed already.
+        there: Whether it is installed already; it is upgraded then.
     """
 
     def __init__(
@@ -161,7 +166,8 @@ class FiguresPlatform(ChartPlatform):
             self.terminate(run["runId"], force=True)
 
     def _deploy(self) -> None:
-        if self._there:
+        if self._there:  # whatever a trial has changed in it
+            self.upgrade(words=("--force-conflicts",))
             return
         for namespace in (self.namespace, self.team):
             namespace.create(
@@ -187,22 +193,49 @@ def platform_images_of_figures() -> dict[str, str]:
 
 @contextlib.contextmanager
 def figures_platform(
-    changes: Mapping[str, Any] | None = None, images: Mapping[str, str] | None = None
+    changes: Mapping[str, Any] | None = None, images: Mapping[str, str] | None = None, *, keep: bool = False
 ) -> Generator[FiguresPlatform]:
-    """Have an installation; all of it goes at the end of the block.
+    """Have an installation; all of it goes at the end of the block, unless it is to be kept.
 
     Args:
         changes: Of the chart's values.
         images: Those of `platform_images_of_figures`; None asks for them.
+        keep: Whether the next one that asks finds it, whose chart is upgraded then.
     """
     images = images or platform_images_of_figures()
-    say(f"images are there; installing the chart (load {os.getloadavg()[0]:.1f})")
-    with restricted_namespace() as namespace, restricted_namespace() as team:
-        platform = FiguresPlatform(namespace, team, images, changes)
-        try:
+    kept = _kept()
+    namespaces = kept or (make_restricted(), make_restricted())
+    say(
+        f"{'upgrading' if kept else 'installing'} the chart in {namespaces[0].name} (load {os.getloadavg()[0]:.1f})"
+    )
+    KEPT.parent.mkdir(exist_ok=True)
+    stays = False
+    try:
+        platform = FiguresPlatform(*namespaces, images, changes, there=kept is not None)
+        KEPT.write_text(json.dumps([namespace.name for namespace in namespaces]))
+        stays = keep
+        with contextlib.closing(platform):
             yield platform
-        finally:
-            platform.close()
+    finally:
+        if not stays:
+            KEPT.write_text(json.dumps([namespace.name for namespace in namespaces]))
+            remove_kept()
+
+
+def remove_kept() -> None:
+    """Remove the installation that was kept, if there is one."""
+    for namespace in _kept() or ():
+        kubectl("delete", "namespace", namespace.name, "--wait=false")
+    KEPT.unlink(missing_ok=True)
+
+
+def _kept() -> tuple[Namespace, Namespace] | None:
+    """Return the namespaces of an installation that was kept, if they are there."""
+    if not KEPT.is_file():
+        return None
+    release, team = json.loads(KEPT.read_text())
+    words = ("get", "namespaces", release, team, "--output=name", "--ignore-not-found")
+    return (Namespace(release), Namespace(team)) if len(kubectl(*words).splitlines()) == 2 else None
 
 
 @contextlib.contextmanager

@@ -25,7 +25,14 @@ import yaml
 from kubernetes import config  # type: ignore[import-untyped]
 
 from benchmarks.cluster_instances import Instance, limited, simulated, stock
-from benchmarks.cluster_platforms import LOCATION, FiguresPlatform, figures_platform, forwarded, say
+from benchmarks.cluster_platforms import (
+    KEEP_HELP,
+    LOCATION,
+    FiguresPlatform,
+    figures_platform,
+    forwarded,
+    say,
+)
 from benchmarks.fake_nodes import FakeNode, FakeNodes, fake_nodes
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Cell, Outcome, markdown
@@ -269,11 +276,11 @@ def trials(real: int) -> list[Trial]:
     ]
 
 
-def measure(real: int) -> Outcome:
+def measure(real: int, keep: bool) -> Outcome:
     """Drain every queue."""
     changes = {"tenants": {"acme": {"quota": {"pods": 2 * RUNS}}}, "runs": {"keepSeconds": 600}}
     drained = list[Drained]()
-    with figures_platform(changes) as platform:
+    with figures_platform(changes, keep=keep) as platform:
         with simulation(platform) as nodes:
             queue = Queue(platform, nodes)
             for trial in trials(0):
@@ -315,9 +322,10 @@ def main() -> int:
     parser.add_argument(
         "--real", type=int, default=0, help="how many runs really run, beside those simulated"
     )
+    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
     options = parser.parse_args()
     machine = describe_machine()
-    print(markdown(measure(options.real)))
+    print(markdown(measure(options.real, options.keep)))
     print(machine)
     return 0
 

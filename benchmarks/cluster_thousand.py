@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.cluster_platforms import LOCATION, PROJECT, FiguresPlatform, figures_platform, say
+from benchmarks.cluster_platforms import KEEP_HELP, LOCATION, PROJECT, FiguresPlatform, figures_platform, say
 from benchmarks.frameworks import find_framework
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Cell, Outcome, markdown
@@ -71,10 +71,10 @@ def here(model_url: str, framework: str, count: int) -> float:
     return float(json.loads(done.stdout.splitlines()[-1])["seconds"])
 
 
-def measure(frameworks: Sequence[str], count: int, rounds: int) -> Outcome:
+def measure(frameworks: Sequence[str], count: int, rounds: int, keep: bool) -> Outcome:
     """Run both sides in turns."""
     found = list[Thousand]()
-    with figures_platform() as platform:
+    with figures_platform(keep=keep) as platform:
         address = platform.namespace.get("service", "scripted")["spec"]["clusterIP"]
         model_url = f"http://{address}:8080/m/second/v1"
         for framework in frameworks:
@@ -113,11 +113,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1_000, help="executions")
     parser.add_argument("--rounds", type=int, default=2, help="of each framework")
     parser.add_argument("--framework", action="append", choices=FRAMEWORKS, help="default: all")
+    parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
     options = parser.parse_args()
     machine = describe_machine()
     for name in options.framework or FRAMEWORKS:
         find_framework(name)
-    print(markdown(measure(options.framework or FRAMEWORKS, options.count, options.rounds)))
+    print(markdown(measure(options.framework or FRAMEWORKS, options.count, options.rounds, options.keep)))
     print(machine)
     return 0
 

@@ -7,6 +7,7 @@ through a port that is forwarded: a question costs no process there.
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -166,7 +167,8 @@ class FiguresPlatform(ChartPlatform):
             self.terminate(run["runId"], force=True)
 
     def _deploy(self) -> None:
-        if self._there:  # whatever a trial has changed in it
+        words = ("get", "deployment", "scripted", "--output=name", "--ignore-not-found")
+        if self._there and self.namespace.ask(*words):  # whatever a trial has changed in it
             self.upgrade(words=("--force-conflicts",))
             return
         for namespace in (self.namespace, self.team):
@@ -209,16 +211,14 @@ def figures_platform(
         f"{'upgrading' if kept else 'installing'} the chart in {namespaces[0].name} (load {os.getloadavg()[0]:.1f})"
     )
     KEPT.parent.mkdir(exist_ok=True)
-    stays = False
+    KEPT.write_text(json.dumps([namespace.name for namespace in namespaces]))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit("it was ended"))
     try:
         platform = FiguresPlatform(*namespaces, images, changes, there=kept is not None)
-        KEPT.write_text(json.dumps([namespace.name for namespace in namespaces]))
-        stays = keep
         with contextlib.closing(platform):
             yield platform
     finally:
-        if not stays:
-            KEPT.write_text(json.dumps([namespace.name for namespace in namespaces]))
+        if not keep:
             remove_kept()
 
 

@@ -52,11 +52,13 @@ programs = {
     "dagster-daemon": "Dagster's daemon", "run_watch": "run watch", "dagster-webserver": "web server",
     "orchestrator_gateway": "gateways", "containerd-shim": "shims of containers", "kubelet": "kubelet",
     "kube-apiserver": "API server", "kube-controller-manager": "controllers", "kube-scheduler": "scheduler",
-    "etcd": "etcd", "kube-router": "kube-router", "code-server": "code servers", "grpc": "code servers",
+    "etcd": "etcd", "kube-router": "kube-router", " api grpc ": "code servers",
     "postgres": "PostgreSQL", "containerd": "containerd", "kube-proxy": "kube-proxy",
 }
 processes, memory, descriptors = 0, collections.Counter(), collections.Counter()
 for folder in glob.glob("/proc/[0-9]*"):
+    if folder == f"/proc/{os.getpid()}":
+        continue  # its own words name all programs
     try:
         words = open(folder + "/cmdline").read().split("\0")
         size = int(open(folder + "/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -26,7 +26,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test check chart bench kill cluster-up cluster-down e2e conformance compat runtimes example-runtimes locks format clean
+.PHONY: help demo up test check chart bench kill cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ cluster-down: $(VENV)/.ready ## End it and leave nothing but the build cache
 
 e2e: $(VENV)/.ready ## Tests on a Kubernetes: that of KUBECONFIG, else the one of cluster-up (TESTS=path for only some)
 	@$(TOOLS).cluster.e2e $(TESTS)
+
+cluster-bench: $(VENV)/.ready ## Figures of a Kubernetes (BENCH=thousand, queue, deploys or leftovers; ARGS for its options)
+	@$(TOOLS).cluster.benchmark $(BENCH) $(ARGS)
 
 conformance: $(VENV)/.ready runtimes ## What each runtime is proved to do (FRAMEWORK=name for one)
 	@$(BIN)/orchestrator conformance --matrix var/conformance.jsonl $(if $(FRAMEWORK),--framework $(FRAMEWORK),--page docs/conformance.md)

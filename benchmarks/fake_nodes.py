@@ -10,7 +10,7 @@ says and has then succeeded, and a pod that is deleted is gone at once.
 import contextlib
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -55,16 +55,29 @@ class Stay:
     ended: float | None = None
 
 
+def _nobody(_run: Mapping[str, str], _phase: str) -> None:
+    """Tell nobody what becomes of a pod."""
+
+
 class FakeNodes:
     """Reports what kubelets would; made by `fake_nodes`.
 
+    Args:
+        nodes: That there are to be.
+        tell: Takes a pod's labels and its phase, before the phase is reported: what the pod itself would do then.
+
     Attributes:
         stays: Of the pods that were placed, by uid.
+        seconds: How long a pod runs whose annotation does not say it.
     """
 
-    def __init__(self, nodes: Sequence[FakeNode]) -> None:
+    def __init__(
+        self, nodes: Sequence[FakeNode], tell: Callable[[Mapping[str, str], str], None] = _nobody
+    ) -> None:
         """Begin with no node; see `begin`."""
         self.stays: dict[str, Stay] = {}
+        self.seconds = 1.0
+        self._tell = tell
         self.failed: Exception | None = None
         self._nodes = {node.name: node for node in nodes}
         self._core: Any = client.CoreV1Api()
@@ -142,7 +155,9 @@ class FakeNodes:
         try:
             while not self._ending.wait(_PERIOD_SECONDS):
                 pods = self._core.list_pod_for_all_namespaces(
-                    label_selector=f"{LABEL}=true", _request_timeout=_ASK_SECONDS
+                    label_selector=f"{LABEL}=true",
+                    field_selector="status.phase!=Succeeded",
+                    _request_timeout=_ASK_SECONDS,
                 )
                 for pod in pods.items:
                     if pod.spec.node_name in self._nodes:
@@ -169,11 +184,16 @@ class FakeNodes:
                 began=now,
             )
             self._report(pod, "Running")
-        elif stay.ended is None and now - stay.began >= float(pod.metadata.annotations[SECONDS]):
+        elif stay.ended is None and now - stay.began >= self._length(pod):
             self._report(pod, "Succeeded")
             stay.ended = now
 
+    def _length(self, pod: Any) -> float:
+        annotations: Mapping[str, str] = pod.metadata.annotations or {}
+        return float(annotations.get(SECONDS, self.seconds))
+
     def _report(self, pod: Any, phase: str) -> None:
+        self._tell(pod.metadata.labels, phase)
         self._core.patch_namespaced_pod_status(
             pod.metadata.name,
             pod.metadata.namespace,
@@ -183,9 +203,11 @@ class FakeNodes:
 
 
 @contextlib.contextmanager
-def fake_nodes(nodes: Sequence[FakeNode]) -> Generator[FakeNodes]:
-    """Have nodes for a while, in the cluster of the client's configuration."""
-    made = FakeNodes(nodes)
+def fake_nodes(
+    nodes: Sequence[FakeNode], tell: Callable[[Mapping[str, str], str], None] = _nobody
+) -> Generator[FakeNodes]:
+    """Have nodes for a while, in the cluster of the client's configuration; see `FakeNodes`."""
+    made = FakeNodes(nodes, tell)
     try:
         made.begin()
         yield made

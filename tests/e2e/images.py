@@ -21,16 +21,21 @@ REAL_MODEL: Final = os.environ.get("E2E_MODEL") == "smollm2"
 BUILD_SECONDS: Final = 5_000
 
 
-def platform_images() -> dict[str, str]:
+def platform_images(location: Path = LOCATION, of: str = "e2e") -> dict[str, str]:
     """Return the whole names of the images, which the cluster has then, by what they are.
 
     On another cluster than the test cluster `E2E_IMAGES` names a file with them: a JSON object.
+
+    Args:
+        location: Folder of the definitions.
+        of: Whose they are.
     """
     if file := os.environ.get("E2E_IMAGES"):
         return dict(json.loads(Path(file).read_text()))
     machine = os.environ.get("E2E_MACHINE_NETWORK")
     assert machine, "on another cluster than the test cluster say which images it has: E2E_IMAGES=FILE.json"
-    words = [sys.executable, "-m", "orchestrator_tools.cluster.platform_images", "--location", str(LOCATION)]
+    words = [sys.executable, "-m", "orchestrator_tools.cluster.platform_images"]
+    words += ["--location", str(location), "--of", of]
     words += ["--model"] if REAL_MODEL else []
     done = subprocess.run(
         ["nsenter", f"--net={machine}", "--", *words],

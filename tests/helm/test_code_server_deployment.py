@@ -1,5 +1,9 @@
 """Code servers: one for each location, in the namespace of its tenant."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +40,22 @@ def test_it_serves_the_module_of_its_image() -> None:
     )
     assert main["readinessProbe"]["grpc"] == {"port": 4_000, "service": "DagsterApi"}
     assert main["ports"] == [{"name": "grpc", "containerPort": 4_000}]
+
+
+def test_one_whose_definitions_do_not_load_ends_and_says_why(tmp_path: Path) -> None:
+    """Else it would take the place of the one that serves."""
+    (tmp_path / "reviews").mkdir()
+    (tmp_path / "reviews" / "definitions.py").write_text("import nothing_of_this_name\n")
+    _dagster, *words = container("reviews")["command"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dagster", *words],
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and "No module named 'nothing_of_this_name'" in done.stderr
 
 
 def test_the_old_one_serves_until_the_new_one_does() -> None:

@@ -14,10 +14,12 @@ from orchestrator_tools.cluster.places import places
 from orchestrator_tools.steps import CHECKOUT
 
 _ALONE: Final = """\
-mount -t overlay -o "lowerdir=$1:$2" overlay "$2" && mount -t tmpfs tmpfs /var/lib && shift 2 && exec "$@"
+mkdir -p "$1" && mount -t overlay -o "lowerdir=$2:$3" overlay "$3" && mount -t tmpfs tmpfs /var/lib \\
+  && mkdir /var/lib/containers && mount --bind "$1" /var/lib/containers && shift 3 && exec "$@"
 """
 """buildah starts itself again without its variables, so its libraries must be where the machine's are; and it keeps
-more in `/var/lib` than it can be told to keep elsewhere."""
+more in `/var/lib` than it can be told to keep elsewhere. What it learns there of layers that it has pushed stays: it
+would compress them all again each time."""
 _SETTINGS: Final = '[network]\nnetwork_config_dir = "/var/lib/networks"\n'
 _SIGNED: Final = frozenset({"build", "pull", "push"})
 """The verbs that ask whose signatures to believe; Debian's policy is not where they look for it."""
@@ -51,7 +53,7 @@ def buildah_command(tree: Path, cache: Path, words: Sequence[str]) -> list[str]:
     signed = [f"--signature-policy={configuration / 'policy.json'}"] if verb in _SIGNED else []
     (libraries,) = tree.glob("usr/lib/*-linux-gnu")
     here = f"/{libraries.relative_to(tree)}"
-    alone = ["unshare", "--mount", "sh", "-c", _ALONE, "sh", str(libraries), here]
+    alone = ["unshare", "--mount", "sh", "-c", _ALONE, "sh", str(store / "learned"), str(libraries), here]
     return [*alone, "buildah", *options, verb, *signed, *rest]
 
 

@@ -46,8 +46,8 @@ def variables(own: Places) -> Mapping[str, str]:
     }
 
 
-def run_on_test_cluster(own: Places, arguments: Sequence[str]) -> int:
-    """Run the tests inside the test cluster's network and return pytest's status.
+def run_on_test_cluster(own: Places, words: Sequence[str]) -> int:
+    """Run a command inside the test cluster's network and return its status.
 
     Raises:
         ClusterError: The cluster cannot be had.
@@ -64,9 +64,8 @@ def run_on_test_cluster(own: Places, arguments: Sequence[str]) -> int:
         node = node_process(own)
         if node is None:
             raise ClusterError(f"the cluster has just ended; its logs: {own.logs}")
-        words = [*inside(node), *pytest_command(arguments, [TESTS])]
         return subprocess.run(
-            words, cwd=CHECKOUT, env={**os.environ, **variables(own)}, check=False
+            [*inside(node), *words], cwd=CHECKOUT, env={**os.environ, **variables(own)}, check=False
         ).returncode
     finally:
         if started:
@@ -80,7 +79,7 @@ def main() -> int:
         words = pytest_command(arguments, [TESTS, f"--ignore={OWN_TESTS}"])
         return subprocess.run(words, cwd=CHECKOUT, check=False).returncode
     try:
-        return run_on_test_cluster(places(), arguments)
+        return run_on_test_cluster(places(), pytest_command(arguments, [TESTS]))
     except ClusterError as error:
         say(str(error))
         return 1

@@ -112,9 +112,15 @@ class Images:
             self._build(context, name, _POSTGRES_FILE, BASE_IMAGE)
         return name
 
-    def location(self, folder: Path, dagster: str) -> str:
-        """Return the name of an image of definitions, upon that of runs, with the example beside them."""
-        context = self._context("location")
+    def location(self, folder: Path, dagster: str, what: str) -> str:
+        """Return the name of an image of definitions, upon that of runs, with the example beside them.
+
+        Args:
+            folder: Of the definitions.
+            dagster: Name of the image of runs.
+            what: Whose definitions they are; of each, one archive is kept.
+        """
+        context = self._context(f"{what}-location")
         shutil.copytree(folder, context, ignore=_MADE, dirs_exist_ok=True)
         shutil.copytree(
             CHECKOUT / "examples" / "dependency_review", context, ignore=_MADE, dirs_exist_ok=True
@@ -123,7 +129,7 @@ class Images:
             str(path.relative_to(context)): path.read_bytes() for path in context.rglob("*") if path.is_file()
         }
         made_from = digest_of({**files, " base": dagster.encode(), " file": _LOCATION_FILE.encode()})
-        name = f"localhost/orchestrator-e2e-location:{made_from}"
+        name = f"localhost/orchestrator-{what}-location:{made_from}"
         if not self._archive(name).exists():
             self._build(context, name, _LOCATION_FILE, dagster)
         return name
@@ -175,13 +181,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="orchestrator_tools.cluster.platform_images", description=__doc__)
     parser.add_argument("--location", type=Path, required=True, help="folder of definitions")
     parser.add_argument("--model", action="store_true", help="the embedded model, too")
+    parser.add_argument("--of", default="e2e", help="whose definitions they are; default: the tests'")
     options = parser.parse_args()
     try:
         images = Images(places().cache)
         names = images.ours()
         names |= {"model": images.model()} if options.model else {}
         names["postgres"] = images.postgres()
-        names["location"] = images.location(options.location, names["dagster"])
+        names["location"] = images.location(options.location, names["dagster"], options.of)
         told: Mapping[str, Any] = {
             what: {"name": name, "archive": str(images.archive(name))} for what, name in names.items()
         }

@@ -25,6 +25,8 @@ from dagster._utils.hosted_user_process import recon_repository_from_origin
 LOG: Final = logging.getLogger("orchestrator_cluster.step_forks")
 REPOSITORY: Final = "ORCHESTRATOR_PRELOADED_REPOSITORY"
 """Variable of the process that is forked: the repository to load, as Dagster serializes its origin."""
+INSTANCE: Final = "ORCHESTRATOR_PRELOADED_INSTANCE"
+"""Variable of the same: how the instance is opened, as Dagster serializes it; what that imports is loaded, too."""
 
 _METHOD: Final = "forkserver"
 _PRELOADED: Final = ("dagster._core.executor.multiprocess", "orchestrator_cluster.step_preload")
@@ -44,13 +46,14 @@ class ForkingExecutor(multiprocess.MultiprocessExecutor):
         )
 
 
-def fork_steps(repository: str) -> None:
+def fork_steps(repository: str, instance: str) -> None:
     """Begin to load what steps are forked from, and let them be; returns before it is loaded.
 
     Args:
         repository: Of the steps; see `REPOSITORY`.
+        instance: Of their run; see `INSTANCE`.
     """
-    os.environ[REPOSITORY] = repository
+    os.environ |= {REPOSITORY: repository, INSTANCE: instance}
     multiprocess.MultiprocessExecutor = ForkingExecutor  # type: ignore[assignment, misc]
     context = multiprocessing.get_context(_METHOD)
     context.set_forkserver_preload(list(_PRELOADED))

@@ -241,6 +241,8 @@ class Platform:
                 "unpullable": usual | {"images": dict.fromkeys(images, "localhost/not-there:1")},
                 "starved": usual | {"guest": small | {"memory": "8Mi"}},
                 "too_big": usual | {"guest": small | {"cpu": "900"}},
+                "warm": usual | {"warm": {"size": 1}},
+                "warm_too": usual | {"warm": {"size": 1}, "tenant": "other"},
             }
         }
 
@@ -294,8 +296,7 @@ class Platform:
     def _deploy(self) -> None:
         images, key = self._images, secrets.token_hex(32)
         database = "postgresql://platform@postgres:5432/postgres"
-        servers = {"trials": "trials", "unpullable": "trials", "starved": "trials", "too_big": "trials"}
-        servers["dependency_review"] = "reviews"
+        servers = dict.fromkeys(self._bindings()["locations"], "trials") | {"dependency_review": "reviews"}
         workspace = [
             {"grpc_server": {"host": f"code-{server}", "port": 4000, "location_name": location}}
             for location, server in servers.items()

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster_shared.record import as_dict
 
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_cluster.run_tags import JOB_TAG
@@ -44,6 +46,15 @@ class Pool:
     def run(self) -> DagsterRun:
         """The latest run."""
         return self.instance.get_runs()[0]
+
+    def launch(self) -> DagsterRun:
+        """Launch one more run like the first, as the daemon does."""
+        first = self.instance.get_runs()[-1]
+        own = {"run_id": str(uuid.uuid4()), "tags": {}, "status": DagsterRunStatus.NOT_STARTED}
+        run = DagsterRun(**{**as_dict(first), **own})
+        self.instance.add_run(run)
+        self.instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
+        return self.run
 
     def look(self, **waiting: Waiting) -> None:
         self.keeper.look(waiting)
@@ -125,7 +136,7 @@ def test_a_run_is_executed_by_the_process_that_waited_for_it(pool: Pool) -> None
     pool.look()
     assert pool.jobs == [job], "what is there is kept"
     posted = len(pool.api.jobs)
-    assert pool.platform.launch("plain_job")[0] == 0
+    pool.launch()
     status, said = pool.ended(pool.processes[0])
     assert status == 0, said
     assert pool.run.tags[JOB_TAG] == job["metadata"]["name"], said
@@ -165,7 +176,7 @@ def test_a_pod_of_another_manifest_serves_no_run_and_is_replaced(pool: Pool) -> 
     (job,) = pool.jobs
     pool.waits(job)
     pool.platform.bind({**BINDINGS, "locations": {"definitions.py": {**WARM, "image": "acme:2"}}})
-    assert pool.platform.launch("plain_job")[0] == 0
+    pool.launch()
     assert pool.run.tags[JOB_TAG] == f"dagster-run-{pool.run.run_id}"
     with DagsterInstance.from_config(str(pool.platform.home)) as instance:
         launcher = instance.run_launcher
@@ -243,7 +254,7 @@ def test_a_run_in_a_warm_pod_that_is_lost_fails_with_the_reason_and_is_ended_by_
     pool.serve(job)
     claims = pool.launcher.warm.claims
     assert claims.offer("acme-runs", name)
-    assert pool.platform.launch("plain_job")[0] == 0
+    pool.launch()
     run = pool.run
     assert run.tags[JOB_TAG] == name and claims.run_of("acme-runs", name) == run.run_id
     assert pool.launcher.check_run_worker_health(run).status.value == "RUNNING"
@@ -261,7 +272,7 @@ def test_a_run_that_is_terminated_removes_the_job_that_it_has_and_no_other(pool:
     name = job["metadata"]["name"]
     pool.serve(job)
     assert pool.launcher.warm.claims.offer("acme-runs", name)
-    assert pool.platform.launch("plain_job")[0] == 0
+    pool.launch()
     second, first = pool.instance.get_runs()
     pool.instance.add_run_tags(first.run_id, {JOB_TAG: name})  # it was to have it, and another one was first
     assert pool.launcher.terminate(first.run_id)

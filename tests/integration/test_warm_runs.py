@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
-from dagster_shared.record import as_dict
+from dagster_shared.record import as_dict  # pyright: ignore[reportUnknownVariableType]
 
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_cluster.run_tags import JOB_TAG
@@ -50,8 +50,13 @@ class Pool:
     def launch(self) -> DagsterRun:
         """Launch one more run like the first, as the daemon does."""
         first = self.instance.get_runs()[-1]
-        own = {"run_id": str(uuid.uuid4()), "tags": {}, "status": DagsterRunStatus.NOT_STARTED}
-        run = DagsterRun(**{**as_dict(first), **own})
+        own: dict[str, Any] = {
+            "run_id": str(uuid.uuid4()),
+            "tags": {},
+            "status": DagsterRunStatus.NOT_STARTED,
+        }
+        known: dict[str, Any] = dict(as_dict(first))  # pyright: ignore[reportUnknownArgumentType]
+        run = DagsterRun(**{**known, **own})
         self.instance.add_run(run)
         self.instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
         return self.run

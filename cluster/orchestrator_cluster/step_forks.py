@@ -16,9 +16,10 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from dagster import deserialize_value
+from dagster import DagsterInstance, deserialize_value
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.executor import multiprocess
+from dagster._core.instance import InstanceRef
 from dagster._core.origin import RepositoryPythonOrigin
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 
@@ -77,6 +78,11 @@ def load_definitions(repository: str) -> None:
     keep_definitions()
     origin = deserialize_value(repository, RepositoryPythonOrigin)
     recon_repository_from_origin(origin).get_definition()
+
+
+def open_and_close(instance: str) -> None:
+    """Import what an instance needs; see `INSTANCE`."""
+    DagsterInstance.from_ref(deserialize_value(instance, InstanceRef)).dispose()
 
 
 @functools.cache

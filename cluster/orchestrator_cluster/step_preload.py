@@ -2,12 +2,10 @@
 
 import os
 
-from dagster import DagsterInstance, deserialize_value
-
-from orchestrator_cluster.step_forks import INSTANCE, LOG, REPOSITORY, load_definitions
+from orchestrator_cluster.step_forks import INSTANCE, LOG, REPOSITORY, load_definitions, open_and_close
 
 try:
     load_definitions(os.environ[REPOSITORY])
-    DagsterInstance.from_ref(deserialize_value(os.environ[INSTANCE])).dispose()
+    open_and_close(os.environ[INSTANCE])
 except Exception as error:  # the boundary of the process: a step will tell the same to its run
     LOG.warning("the definitions cannot be loaded beforehand: %s", error)

@@ -42,7 +42,7 @@ def at_once(act: Callable[[int], bool], count: int = 8) -> Counter[bool]:
 
 def test_of_many_who_set_a_value_one_does(values: InstanceValues) -> None:
     assert at_once(lambda number: values.add("key", str(number))) == {True: 1, False: 7}
-    assert values.read("key") in map(str, range(8))
+    assert values.read("key") in {str(number) for number in range(8)}
 
 
 def test_of_many_who_change_a_value_one_does(values: InstanceValues) -> None:

@@ -1,7 +1,7 @@
 """How long it takes on a cluster from the launch of a run to the first model request of its agent.
 
-`.venv/bin/python -m benchmarks.cluster_launch` needs what `make e2e` needs: a `KUBECONFIG`, `kubectl`, and the images of
-the platform. It deploys a platform of its own in a namespace, and measures runs of one agent in pods that are made for
+`.venv/bin/python -m benchmarks.cluster_launch` needs what `make e2e` needs: a `KUBECONFIG`, `kubectl`, and the images
+of the platform. It deploys a platform of its own in a namespace, and measures runs of one agent in pods that are made for
 them and in pods that waited, beside a pod of the same image that does nothing.
 """
 # the Kubernetes client is typed in part:
@@ -123,8 +123,8 @@ def measure(platform: Platform, image: str, count: int) -> Outcome:
     return Outcome(
         name="cluster-launch",
         title="Launch to first model request on a cluster",
-        how=f"One agent of LangGraph that asks a scripted model; {count} of each, in turn, after one that does not count;"
-        " the images are on the node. From the launch: Dagster's event that the daemon launches the run. From the"
+        how=f"One agent of LangGraph that asks a scripted model; {count} of each, in turn, after one that does not"
+        " count; the images are on the node. From the launch: Dagster's event that the daemon launches the run. From the"
         " request: the web server's that it is queued. Model requests are seen up to 0.1 s late.",
         rows=[row(name, taken[name], columns) for name in sides],
         findings=[

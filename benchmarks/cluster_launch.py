@@ -1,8 +1,8 @@
 """How long it takes on a cluster from the launch of a run to the first model request of its agent.
 
 `.venv/bin/python -m benchmarks.cluster_launch` needs what `make e2e` needs: a `KUBECONFIG`, `kubectl`, and the images
-of the platform. It deploys a platform of its own in a namespace, and measures runs of one agent in pods that are made for
-them and in pods that waited, beside a pod of the same image that does nothing.
+of the platform. It deploys a platform of its own in a namespace, and measures runs of one agent in pods that are made
+for them and in pods that waited, beside a pod of the same image that does nothing.
 """
 # the Kubernetes client is typed in part:
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
@@ -124,8 +124,8 @@ def measure(platform: Platform, image: str, count: int) -> Outcome:
         name="cluster-launch",
         title="Launch to first model request on a cluster",
         how=f"One agent of LangGraph that asks a scripted model; {count} of each, in turn, after one that does not"
-        " count; the images are on the node. From the launch: Dagster's event that the daemon launches the run. From the"
-        " request: the web server's that it is queued. Model requests are seen up to 0.1 s late.",
+        " count; the images are on the node. From the launch: Dagster's event that the daemon launches the run. From"
+        " the request: the web server's that it is queued. Model requests are seen up to 0.1 s late.",
         rows=[row(name, taken[name], columns) for name in sides],
         findings=[
             f"Fresh: {fresh:.2f} s at p50 (target {FRESH_SECONDS} s), {fresh - plain:+.2f} s beyond a plain pod"

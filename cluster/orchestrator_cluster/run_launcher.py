@@ -65,6 +65,7 @@ class AgentRunLauncher(K8sRunLauncher):
         """Begin with no run."""
         self.bindings: Bindings = read_bindings(bindings)
         self._contexts = dict[str, K8sContainerContext]()  # of runs that are being started, by their ids
+        self._kinds = dict[tuple[str, WarmShape], WarmJob]()
         super().__init__(**more)
 
     @classmethod
@@ -110,6 +111,8 @@ class AgentRunLauncher(K8sRunLauncher):
         Raises:
             Refused: The location may not have it; it may be less by now than when the shape was learned.
         """
+        if (known := self._kinds.get((location, shape))) is not None:
+            return known
         binding = self._bound(location)
         spec = WarmSpec(
             namespace=binding.namespace,
@@ -121,7 +124,9 @@ class AgentRunLauncher(K8sRunLauncher):
             fail_pod=bool(self.fail_pod_on_run_failure),
         )
         named = image_of(shape.repository)
-        return warm_job(self, self._context(shape.needs, binding, named), named, spec)
+        kind = warm_job(self, self._context(shape.needs, binding, named), named, spec)
+        self._kinds[location, shape] = kind
+        return kind
 
     def _take_warm(self, run: DagsterRun, binding: LocationBinding) -> bool:
         _refuse_own_wishes(run)
@@ -129,13 +134,7 @@ class AgentRunLauncher(K8sRunLauncher):
         def tell(job: str) -> None:
             self._instance.add_run_tags(run.run_id, _where(binding, job))
 
-        job = self.warm.take(run, binding, self._needs(run), tell)
-        if job is not None:
-            words = (
-                f"The run begins in a pod that waited for it, of the job {job!r} in {binding.namespace!r}."
-            )
-            self._instance.report_engine_event(words, run, cls=type(self))
-        return job is not None
+        return self.warm.take(run, binding, self._needs(run), tell) is not None
 
     def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
         """Return how the pod of a run that starts is made; of any other run, only where it is.

@@ -82,6 +82,7 @@ class WarmLaunches:
             if job is None or job not in claims or claims[job].state != "waiting":
                 continue
             tell(job)
+            # from here on the pod may execute the run: nothing that fails may keep the launcher from having launched it
             if self.claims.claim(binding.namespace, job, run.run_id):
                 self._label(binding.namespace, str(pod["metadata"]["name"]), run)
                 return job

@@ -106,6 +106,8 @@ class WarmProcess:
             if run.status is DagsterRunStatus.CANCELING:
                 self._instance.report_run_canceled(run, "The run was canceled before it began.")
             return 1
+        words = f"The run begins in a pod that waited for it, of the job {self._spec.job!r}."
+        self._instance.report_engine_event(words, run, cls=type(self))
         return execute(self._instance, run_id, fail=self._spec.fail_pod)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:

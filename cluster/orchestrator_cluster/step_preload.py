@@ -1,5 +1,6 @@
 """Imported by the process that steps are forked from, and by nothing else: loads what they need."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -13,6 +14,8 @@ def _seed() -> None:
         numpy.random.seed()
 
 
+with contextlib.suppress(ImportError):
+    pass  # what runs keep their state with loads it when it is first used
 try:
     load_definitions(os.environ[REPOSITORY])
     open_and_close(os.environ[INSTANCE])

@@ -1,6 +1,5 @@
 """Warm pods, in a real instance: the process that their container runs, and what is asked of the API server."""
 
-import json
 import os
 import signal
 import subprocess
@@ -47,8 +46,8 @@ class Pool:
         """The latest run."""
         return self.instance.get_runs()[0]
 
-    def launch(self) -> DagsterRun:
-        """Launch one more run like the first, as the daemon does."""
+    def launch(self, instance: DagsterInstance | None = None) -> DagsterRun:
+        """Launch one more run like the first, as the daemon does; an instance of its own has read the bindings anew."""
         first = self.instance.get_runs()[-1]
         own: dict[str, Any] = {
             "run_id": str(uuid.uuid4()),
@@ -58,7 +57,7 @@ class Pool:
         known: dict[str, Any] = dict(as_dict(first))  # pyright: ignore[reportUnknownArgumentType]
         run = DagsterRun(**{**known, **own})
         self.instance.add_run(run)
-        self.instance.launch_run(run.run_id, None)  # type: ignore[arg-type]
+        (instance or self.instance).launch_run(run.run_id, None)  # type: ignore[arg-type]
         return self.run
 
     def look(self, **waiting: Waiting) -> None:
@@ -181,9 +180,9 @@ def test_a_pod_of_another_manifest_serves_no_run_and_is_replaced(pool: Pool) -> 
     (job,) = pool.jobs
     pool.waits(job)
     pool.platform.bind({**BINDINGS, "locations": {"definitions.py": {**WARM, "image": "acme:2"}}})
-    pool.launch()
-    assert pool.run.tags[JOB_TAG] == f"dagster-run-{pool.run.run_id}"
     with DagsterInstance.from_config(str(pool.platform.home)) as instance:
+        run = pool.launch(instance)
+        assert run.tags[JOB_TAG] == f"dagster-run-{run.run_id}"
         launcher = instance.run_launcher
         assert isinstance(launcher, AgentRunLauncher)
         WarmKeeper(instance, launcher).look({})
@@ -287,6 +286,12 @@ def test_a_run_that_is_terminated_removes_the_job_that_it_has_and_no_other(pool:
 
 
 def test_two_launchers_of_one_run_give_it_one_pod(pool: Pool) -> None:
-    assert pool.launcher.warm.claims.begin("not-launched-yet")
-    assert not pool.launcher.warm.claims.begin(pool.run.run_id), "its launcher has"
-    assert json.dumps(pool.jobs) == "[]"
+    pool.look()
+    (job,) = pool.jobs
+    pool.serve(job)
+    assert pool.launcher.warm.claims.offer("acme-runs", job["metadata"]["name"])
+    (first,) = pool.instance.get_runs()
+    posted = len(pool.api.jobs)
+    pool.instance.launch_run(first.run_id, None)  # type: ignore[arg-type]  # by a second daemon
+    assert len(pool.api.jobs) == posted and pool.run.tags[JOB_TAG] == f"dagster-run-{first.run_id}"
+    assert pool.launcher.warm.claims.of("acme-runs")[job["metadata"]["name"]].state == "waiting"

@@ -24,7 +24,7 @@ from tests.e2e.images import platform_images
 from tests.e2e.namespaces import restricted_namespace
 from tests.e2e.platforms import Platform
 from tests.e2e.pods import container, pod
-from tests.e2e.test_warm_pods import ready
+from tests.e2e.waiting_pods import ready
 
 RUNS: Final = 10
 FRESH_SECONDS: Final = 5.0

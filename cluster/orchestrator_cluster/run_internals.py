@@ -3,6 +3,8 @@
 Checked against Dagster 1.13; where it moves, `tests/integration/test_warm_runs.py` fails.
 """
 
+import signal
+from collections.abc import Callable
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, deserialize_value, serialize_value
@@ -44,17 +46,20 @@ def same_repository(run: DagsterRun, repository: str) -> bool:
     )
 
 
-def execute(instance: DagsterInstance, run_id: str, *, fail: bool) -> int:
+def execute(instance: DagsterInstance, run_id: str, *, fail: bool, ended: Callable[[], bool]) -> int:
     """Execute a run as `dagster api execute_run` does, and return the exit status.
 
     Args:
         instance: Of the run.
         run_id: Which.
         fail: Whether the status of a run that failed is 1.
+        ended: Whether this process was told to end before Dagster listens to signals.
     """
 
     def forget(_event: Any) -> None:
         """Do nothing: events are in the instance's log."""
 
     with capture_interrupts():
+        if ended():
+            signal.raise_signal(signal.SIGTERM)
         return _execute_run_command_body(run_id, instance, forget, set_exit_code_on_failure=fail)

@@ -3,10 +3,11 @@
 It is a part of the run watch, and keeps nothing that matters, either. Two of them may make too many for some seconds.
 """
 
+import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,16 +84,24 @@ class WarmKeeper:
         now = self._clock()
         self._waiting = {uid: self._waiting.get(uid, now) for uid in waiting}
         for namespace in self._launcher.namespaces:
-            try:
+            with self._bearing(namespace):
                 self._look_at(namespace, now, yields=self._yields(namespace, waiting, now))
-            except Exception as error:  # the boundary of a loop: it looks again
-                expected = isinstance(error, ClusterAway | Refused)
-                self._tell(namespace, f"{type(error).__name__}: {error}", exc_info=not expected)
-            else:
-                self._told.pop(namespace, None)
-        if now >= self._cleaned + _CLEAN_SECONDS:
-            self._clean()
+        warm = any(binding.warm.size for binding in self._launcher.bindings.locations.values())
+        if warm and now >= self._cleaned + _CLEAN_SECONDS:
+            with self._bearing("runs that are over"):
+                self._clean()
             self._cleaned = now
+
+    @contextlib.contextmanager
+    def _bearing(self, what: str) -> Generator[None]:
+        """Bear whatever goes wrong in a block, and tell of it once until it goes well again."""
+        try:
+            yield
+        except Exception as error:  # the boundary of a loop: it looks again
+            expected = isinstance(error, ClusterAway | Refused)
+            self._tell(what, f"{type(error).__name__}: {error}", exc_info=not expected)
+        else:
+            self._told.pop(what, None)
 
     def _yields(self, namespace: str, waiting: Mapping[str, Waiting], now: float) -> bool:
         return any(

@@ -108,7 +108,7 @@ class WarmProcess:
             return 1
         words = f"The run begins in a pod that waited for it, of the job {self._spec.job!r}."
         self._instance.report_engine_event(words, run, cls=type(self))
-        return execute(self._instance, run_id, fail=self._spec.fail_pod)
+        return execute(self._instance, run_id, fail=self._spec.fail_pod, ended=lambda: self._told_to_end)
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         self._told_to_end = True
@@ -133,7 +133,9 @@ async def _guest_servers_listen() -> None:
         AgentError: `runtime_crashed` when one cannot.
     """
     folder = guests_folder()
-    for server in sorted(folder.iterdir()) if folder is not None else ():
+    if folder is None or not folder.is_dir():
+        return  # there are none
+    for server in sorted(folder.iterdir()):
         (await connect(server.name, server_socket(server))).close()
 
 

@@ -74,6 +74,19 @@ class GpuType(_Strict):
     tolerations: Sequence[Toleration] = ()
 
 
+class WarmPods(_Strict):
+    """Pods that wait for a run of a location, so that it begins at once; each serves one run, and ends with it.
+
+    Attributes:
+        size: Most that wait, of all kinds that the location's latest runs were; 0 keeps none. Those with GPUs are never
+            kept: they would hold what others wait for.
+        seconds: How old one may become, since what is in it may be outdated; another takes its place.
+    """
+
+    size: int = Field(default=0, ge=0, le=100)
+    seconds: int = Field(default=3_600, ge=30)
+
+
 class LocationBinding(_Strict):
     """What one code location may have.
 
@@ -95,6 +108,7 @@ class LocationBinding(_Strict):
         node_selector: Labels of the nodes that its pods may run on.
         tolerations: Taints of these nodes.
         priority_class: Of its pods; None means the cluster's default.
+        warm: Which of its pods wait for a run.
     """
 
     tenant: Name
@@ -112,6 +126,7 @@ class LocationBinding(_Strict):
     node_selector: Mapping[str, str] = {}
     tolerations: Sequence[Toleration] = ()
     priority_class: Name | None = None
+    warm: WarmPods = WarmPods()
 
     @model_validator(mode="after")
     def _one_way_to_an_image(self) -> Self:

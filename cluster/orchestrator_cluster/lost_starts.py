@@ -60,13 +60,20 @@ class LostStarts:
         self._since = missing
         return [run_id for run_id, since in missing.items() if now >= since + LOST_SECONDS]
 
-    def settle(self, run_id: str, place_of: PlaceOf, job_of: Callable[[str, str], Manifest | None]) -> None:
+    def settle(
+        self,
+        run_id: str,
+        place_of: PlaceOf,
+        job_of: Callable[[str, str], Manifest | None],
+        forget: Callable[[str], None],
+    ) -> None:
         """Queue a run again, or end it.
 
         Args:
             run_id: Of one that is overdue.
             place_of: Says where a run's job is to be.
             job_of: Asks for one job, by namespace and name.
+            forget: Forgets that somebody began to launch it, by its id.
 
         Raises:
             ClusterAway: The API server does not tell of the job.
@@ -94,4 +101,5 @@ class LostStarts:
             run,
             cls=type(self),
         )
+        forget(run_id)
         self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id)

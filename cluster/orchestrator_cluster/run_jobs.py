@@ -3,7 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from dagster_k8s.client import DagsterKubernetesClient
@@ -63,22 +63,21 @@ def job_of_run(client: DagsterKubernetesClient, namespace: str, name: str) -> Ma
     return found
 
 
-def run_pods(client: DagsterKubernetesClient, namespace: str, run_id: str | None = None) -> list[Manifest]:
+def run_pods(client: DagsterKubernetesClient, namespace: str, *labels: str) -> list[Manifest]:
     """Return the pods of runs in a namespace that did not succeed, as the API server tells them.
 
     Args:
         client: Of the API server.
         namespace: Where they are.
-        run_id: Whose they are; None for all runs.
+        labels: That they have: `KEY=VALUE`, or `KEY`.
 
     Raises:
         ClusterAway: The API server does not tell.
     """
-    selector = _RUNS if run_id is None else f"{_RUNS},{RUN_LABEL}={run_id}"
     return items(
         client.core_api.list_namespaced_pod,
         namespace,
-        label_selector=selector,
+        label_selector=",".join([_RUNS, *labels]),
         field_selector="status.phase!=Succeeded",
     )
 
@@ -95,6 +94,33 @@ def run_jobs(client: DagsterKubernetesClient, namespace: str) -> list[Manifest]:
         label_selector=_RUNS,
         field_selector="status.successful=0",
     )
+
+
+def labelled_jobs(client: DagsterKubernetesClient, namespace: str, label: str) -> list[Manifest]:
+    """Return the jobs of a namespace with a label, as the API server tells them.
+
+    Raises:
+        ClusterAway: The API server does not tell.
+    """
+    return items(client.batch_api.list_namespaced_job, namespace, label_selector=label)
+
+
+def make_job(client: DagsterKubernetesClient, namespace: str, job: Manifest) -> None:
+    """Make a job.
+
+    Raises:
+        ClusterAway: The API server does not do it.
+    """
+    answer(client.batch_api.create_namespaced_job, namespace, job)
+
+
+def label_pod(client: DagsterKubernetesClient, namespace: str, name: str, labels: Mapping[str, str]) -> None:
+    """Give a pod further labels.
+
+    Raises:
+        ClusterAway: The API server does not do it.
+    """
+    answer(client.core_api.patch_namespaced_pod, name, namespace, {"metadata": {"labels": dict(labels)}})
 
 
 def refused_pods(client: DagsterKubernetesClient, namespace: str) -> list[Manifest]:

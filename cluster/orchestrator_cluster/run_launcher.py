@@ -3,9 +3,10 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from dagster import DagsterRun, Field, Permissive
 from dagster_k8s import K8sRunLauncher
@@ -19,25 +20,30 @@ from dagster_k8s.job import (
 from orchestrator_cluster.bindings import Bindings, LocationBinding, read_bindings
 from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.job_starts import start_job
-from orchestrator_cluster.lost_pods import Manifest, has_begun
+from orchestrator_cluster.lost_pods import Manifest, has_begun, job_of
 from orchestrator_cluster.podless_jobs import TAKEN_AWAY_POLICY, refusals
 from orchestrator_cluster.pods import Refused, run_pod
 from orchestrator_cluster.run_health import health_of, unknown_health, works
+from orchestrator_cluster.run_internals import image_of, instance_text
 from orchestrator_cluster.run_jobs import (
     RUN_LABEL,
     JobClient,
     job_of_run,
+    labelled_jobs,
+    make_job,
     refused_pods,
     remove_job,
     run_jobs,
     run_pods,
 )
+from orchestrator_cluster.run_tags import JOB_TAG, NAMESPACE_TAG, location_of
+from orchestrator_cluster.warm_jobs import WARM_LABEL, WarmJob, warm_job
+from orchestrator_cluster.warm_launches import WarmLaunches
+from orchestrator_cluster.warm_shapes import WarmShape
+from orchestrator_cluster.warm_specs import WarmSpec
 from orchestrator_resources.agent_needs import AgentNeed, BadNeed, needs_of
 from orchestrator_resources.environments import lock_digest
 from orchestrator_runtimes.profiles import installed_frameworks
-
-NAMESPACE_TAG: Final = "orchestrator/namespace"
-"""Tag of a run: where its pod was made."""
 
 
 class AgentRunLauncher(K8sRunLauncher):
@@ -59,6 +65,7 @@ class AgentRunLauncher(K8sRunLauncher):
         """Begin with no run."""
         self.bindings: Bindings = read_bindings(bindings)
         self._contexts = dict[str, K8sContainerContext]()  # of runs that are being started, by their ids
+        self._kinds = dict[tuple[str, WarmShape], WarmJob]()
         super().__init__(**more)
         self._api_client = JobClient(self._api_client, self._start_job)
 
@@ -68,18 +75,67 @@ class AgentRunLauncher(K8sRunLauncher):
         return {**K8sRunLauncher.config_type(), "bindings": Field(Permissive())}  # type: ignore[no-untyped-call]
 
     def launch_run(self, context: Any) -> None:  # Dagster's type has no public name
-        """Start a run.
+        """Start a run: in a pod that waits for one, or in one that is made.
 
         Raises:
             Refused: It asks for more than its location may have.
         """
-        with self._launching(context.dagster_run):
-            super().launch_run(context)
+        run: DagsterRun = context.dagster_run
+        binding = self._binding(run)
+        if not binding.warm.size:
+            with self._launching(run, binding, _job_name(run.run_id)):
+                super().launch_run(context)
+        elif self.warm.claims.begin(run.run_id):
+            try:
+                if not self._take_warm(run, binding):
+                    with self._launching(run, binding, _job_name(run.run_id)):
+                        super().launch_run(context)
+            except BaseException:
+                self.warm.claims.abandon(run.run_id)
+                raise
 
     def resume_run(self, context: Any) -> None:
-        """Start a run again; see `launch_run`."""
-        with self._launching(context.dagster_run):
+        """Start a run again, in a pod that is made; see `launch_run`."""
+        run: DagsterRun = context.dagster_run
+        name = _job_name(run.run_id, context.resume_attempt_number)
+        with self._launching(run, self._binding(run), name):
             super().resume_run(context)
+
+    @functools.cached_property
+    def warm(self) -> WarmLaunches:
+        """What gives runs to pods that wait."""
+        return WarmLaunches(self._instance, self._api_client, self.warm_job)
+
+    def warm_job(self, location: str, shape: WarmShape) -> WarmJob:
+        """Return the kind of pods that could serve runs of a location with a shape.
+
+        Raises:
+            Refused: The location may not have it; it may be less by now than when the shape was learned.
+        """
+        if (known := self._kinds.get((location, shape))) is not None:
+            return known
+        binding = self._bound(location)
+        spec = WarmSpec(
+            namespace=binding.namespace,
+            job="",
+            location=location,
+            repository=shape.repository,
+            instance=instance_text(self._instance),
+            seconds=binding.warm.seconds,
+            fail_pod=bool(self.fail_pod_on_run_failure),
+        )
+        named = image_of(shape.repository)
+        kind = warm_job(self, self._context(shape.needs, binding, named), named, spec)
+        self._kinds[location, shape] = kind
+        return kind
+
+    def _take_warm(self, run: DagsterRun, binding: LocationBinding) -> bool:
+        _refuse_own_wishes(run)
+
+        def tell(job: str) -> None:
+            self._instance.add_run_tags(run.run_id, _where(binding, job))
+
+        return self.warm.take(run, binding, self._needs(run), tell) is not None
 
     def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
         """Return how the pod of a run that starts is made; of any other run, only where it is.
@@ -98,7 +154,7 @@ class AgentRunLauncher(K8sRunLauncher):
         Raises:
             Refused: It is not known where the run is.
         """
-        name = _job_name(run.run_id, self._instance.count_resume_run_attempts(run.run_id))
+        name = self._job_of(run)
         try:
             return health_of(run, name, job_of_run(self._api_client, self.namespace_of(run), name))
         except ClusterAway as error:
@@ -122,21 +178,21 @@ class AgentRunLauncher(K8sRunLauncher):
         start_job(make, is_there=is_there, is_wanted=is_wanted, tell=tell)
 
     @contextlib.contextmanager
-    def _launching(self, run: DagsterRun) -> Generator[None]:
-        binding = self._binding(run)
-        self._contexts[run.run_id] = self._context(run, binding)
+    def _launching(self, run: DagsterRun, binding: LocationBinding, job: str) -> Generator[None]:
+        _refuse_own_wishes(run)
+        origin = run.job_code_origin
+        named = None if origin is None else origin.repository_origin.container_image
+        self._contexts[run.run_id] = self._context(self._needs(run), binding, named)
         try:
             # also where whoever asked for the run set it: only here is it known
-            self._instance.add_run_tags(run.run_id, {NAMESPACE_TAG: binding.namespace})
+            self._instance.add_run_tags(run.run_id, _where(binding, job))
             yield
         finally:
             del self._contexts[run.run_id]
 
-    def _context(self, dagster_run: DagsterRun, binding: LocationBinding) -> K8sContainerContext:
-        _refuse_own_wishes(dagster_run)
-        origin = dagster_run.job_code_origin
-        named = None if origin is None else origin.repository_origin.container_image
-        needs = self._needs(dagster_run)
+    def _context(
+        self, needs: Sequence[AgentNeed], binding: LocationBinding, named: str | None
+    ) -> K8sContainerContext:
         pod = run_pod(needs, binding, self.bindings.gpus, named, plain=_shipped_environments(needs))
         own = K8sContainerContext(
             image_pull_policy=self.image_pull_policy,
@@ -166,6 +222,22 @@ class AgentRunLauncher(K8sRunLauncher):
     def namespaces(self) -> list[str]:
         """Return where runs may be."""
         return sorted({location.namespace for location in self.bindings.locations.values()})
+
+    def warm_jobs(self, namespace: str) -> list[Manifest]:
+        """Return the jobs in a namespace whose pods wait for a run, or waited for one.
+
+        Raises:
+            ClusterAway: The API server does not tell.
+        """
+        return labelled_jobs(self._api_client, namespace, WARM_LABEL)
+
+    def make_job(self, namespace: str, job: Manifest) -> None:
+        """Make a job.
+
+        Raises:
+            ClusterAway: The API server does not do it.
+        """
+        make_job(self._api_client, namespace, job)
 
     def run_pods(self, namespace: str) -> list[Manifest]:
         """Return the pods of runs in a namespace that did not succeed.
@@ -197,7 +269,7 @@ class AgentRunLauncher(K8sRunLauncher):
         Raises:
             Refused: It is not known where the run is.
         """
-        return self.namespace_of(run), _job_name(run.run_id)
+        return self.namespace_of(run), self._job_of(run)
 
     def job_of_run(self, namespace: str, name: str) -> Manifest | None:
         """Return a job; None where there is none.
@@ -213,9 +285,11 @@ class AgentRunLauncher(K8sRunLauncher):
         Raises:
             Refused: It is not known where the run is.
         """
-        name = re.escape(_job_name(run.run_id))
-        mine = job is not None and re.fullmatch(rf"{name}(-[0-9]+)?", job) is not None
-        return mine and namespace == self.namespace_of(run)
+        if job is None or namespace != self.namespace_of(run):
+            return False
+        own = re.fullmatch(rf"{re.escape(_job_name(run.run_id))}(-[0-9]+)?", job) is not None
+        # the tag alone says which pod it was to have: another run may have been first
+        return own or (job == run.tags.get(JOB_TAG) and self.warm.claims.run_of(namespace, job) == run.run_id)
 
     def remove_job(self, namespace: str, job: str) -> None:
         """Remove a job with its pods, if it is there.
@@ -238,12 +312,13 @@ class AgentRunLauncher(K8sRunLauncher):
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
-        namespace = self.namespace_of(run)
-        began = any(map(has_begun, run_pods(self._api_client, namespace, run_id)))
+        namespace, job = self.namespace_of(run), self._job_of(run)
+        pods = run_pods(self._api_client, namespace)
+        began = any(has_begun(pod) for pod in pods if job_of(pod) == job)
         self._instance.report_run_canceling(run)
-        resumed = self._instance.count_resume_run_attempts(run_id)
         try:
-            self.remove_job(namespace, _job_name(run_id, resumed))
+            if self.is_job_of(run, namespace, job):
+                self.remove_job(namespace, job)
         except ClusterAway as error:
             self._instance.report_engine_event(f"The run was not ended: {error}.", run, cls=type(self))
             return False
@@ -260,9 +335,27 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         return run.tags.get(NAMESPACE_TAG) or self._binding(run).namespace
 
+    def get_run_worker_debug_info(
+        self, run: DagsterRun, include_container_logs: bool | None = True
+    ) -> str | None:
+        """Return what the cluster says of a run's job and its pods."""
+        namespace, name = self.namespace_of(run), self._job_of(run)
+        pods: Any = self._api_client.get_pod_names_in_job(name, namespace=namespace)
+        told = [
+            self._api_client.get_pod_debug_info(pod, namespace, include_container_logs=include_container_logs)
+            for pod in pods
+        ] or [self._api_client.get_job_debug_info(name, namespace=namespace)]
+        return "\n".join(map(str, told))
+
+    def _job_of(self, run: DagsterRun) -> str:
+        """Return the job that made the pod of a run; runs of older versions do not say."""
+        told = run.tags.get(JOB_TAG)
+        return told or _job_name(run.run_id, self._instance.count_resume_run_attempts(run.run_id))
+
     def _binding(self, run: DagsterRun) -> LocationBinding:
-        origin = run.remote_job_origin
-        name = None if origin is None else origin.repository_origin.code_location_origin.location_name
+        return self._bound(location_of(run))
+
+    def _bound(self, name: str | None) -> LocationBinding:
         binding = None if name is None else self.bindings.locations.get(name)
         if binding is None:
             there = ", ".join(sorted(self.bindings.locations)) or "none"
@@ -290,7 +383,12 @@ class AgentRunLauncher(K8sRunLauncher):
             raise Refused(str(error)) from error
 
 
-def _job_name(run_id: str, resumed: int = 0) -> str:
+def _where(binding: LocationBinding, job: str) -> dict[str, str]:
+    """Return the tags of a run that say where it is."""
+    return {NAMESPACE_TAG: binding.namespace, JOB_TAG: job}
+
+
+def _job_name(run_id: str, resumed: int | None = 0) -> str:
     return str(get_job_name_from_run_id(run_id, resumed))  # type: ignore[no-untyped-call]
 
 

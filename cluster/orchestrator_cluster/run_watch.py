@@ -35,6 +35,8 @@ from orchestrator_cluster.pods import Refused
 from orchestrator_cluster.run_health import works
 from orchestrator_cluster.run_jobs import RUN_LABEL
 from orchestrator_cluster.run_launcher import AgentRunLauncher
+from orchestrator_cluster.warm_jobs import WARM_LABEL
+from orchestrator_cluster.warm_keeper import Waiting, WarmKeeper
 
 LOG: Final = logging.getLogger("orchestrator_cluster.run_watch")
 PERIOD_SECONDS: Final = 2.0
@@ -83,12 +85,15 @@ class RunWatch:
         self._looked_at = set[str]()
         self._jobs = dict[str, set[str]]()  # names by namespace, as far as they could be listed
         self._lost_starts = LostStarts(instance, clock)
+        self.waiting = dict[str, Waiting]()
+        """What waited at the last look, by the uid of the pod, or of the job without one."""
 
     def look(self) -> None:
         """Look once, and end what is lost; a namespace or a pod that cannot be looked at is no other's fault."""
         there, unseen = set[str](), set[str]()
         self._looked_at.clear()
         self._jobs.clear()
+        self.waiting.clear()
         for namespace in self._launcher.namespaces:
             what = f"the namespace {namespace!r}"
             with self._bearing(what):
@@ -100,7 +105,9 @@ class RunWatch:
             overdue += self._lost_starts.overdue(self._jobs, self._launcher.place_of)
         for run_id in overdue:
             with self._bearing(f"the start of run {run_id}"):
-                self._lost_starts.settle(run_id, self._launcher.place_of, self._launcher.job_of_run)
+                launcher = self._launcher
+                forget = launcher.warm.claims.abandon
+                self._lost_starts.settle(run_id, launcher.place_of, launcher.job_of_run, forget)
         self._seen = {
             uid: seen for uid, seen in self._seen.items() if uid in there or seen.namespace in unseen
         }
@@ -124,14 +131,15 @@ class RunWatch:
         for job in without:
             there.add(job["metadata"]["uid"])
             with self._bearing(f"the job {job['metadata']['name']!r} in {namespace!r}"):
-                self._wait(namespace, job, job["metadata"]["name"], refused.get(job["metadata"]["uid"]))
+                why = refused.get(job["metadata"]["uid"])
+                self._wait(namespace, job, job["metadata"]["name"], why, for_node=False)
 
     def _judge(self, namespace: str, pod: Manifest) -> None:
         loss = loss_of(pod)
         if loss is not None:
             self._end(namespace, pod, loss)
         elif waits(pod):
-            self._wait(namespace, pod, job_of(pod), wait_of(pod))
+            self._wait(namespace, pod, job_of(pod), wait_of(pod), for_node=True)
 
     def _end(self, namespace: str, pod: Manifest, loss: str) -> None:
         seen, job = self._see(namespace, pod), job_of(pod)
@@ -162,7 +170,9 @@ class RunWatch:
         elif run.status is DagsterRunStatus.FAILURE and taken_away and not self._is_told(run, TAKEN_AWAY):
             self._instance.report_engine_event(f"Why the run was interrupted: {loss}.", run, cls=type(self))
 
-    def _wait(self, namespace: str, one: Manifest, job: str | None, why: str | None) -> None:
+    def _wait(
+        self, namespace: str, one: Manifest, job: str | None, why: str | None, *, for_node: bool
+    ) -> None:
         """Tell of a pod, or of a job without one, why it waits; remove it where nobody waits for it any more."""
         seen = self._see(namespace, one)
         if seen.done or job is None:
@@ -176,7 +186,10 @@ class RunWatch:
             seen.done = True
             return
         now = self._clock()
-        if why is None or why == seen.told or not works(run):
+        if why is None or not works(run):
+            return
+        self.waiting[one["metadata"]["uid"]] = Waiting(namespace, for_node)
+        if why == seen.told:
             return
         if not seen.told or now >= seen.told_at + TELL_SECONDS:
             seen.told, seen.told_at = why, now
@@ -184,7 +197,10 @@ class RunWatch:
 
     def _run(self, namespace: str, one: Manifest, job: str) -> DagsterRun | None:
         """Return the run that a pod or a job was made for; None where it is of another instance, or pretends."""
-        run_id = one["metadata"]["labels"].get(RUN_LABEL)
+        labels = one["metadata"]["labels"]
+        run_id = labels.get(RUN_LABEL)
+        if WARM_LABEL in labels:  # made for nobody, and labelled later, if at all
+            run_id = self._launcher.warm.claims.run_of(namespace, job)
         run = None if run_id is None else self._instance.get_run_by_id(run_id)
         return run if run is not None and self._launcher.is_job_of(run, namespace, job) else None
 
@@ -225,10 +241,11 @@ def watch(instance: DagsterInstance, stopped: threading.Event, period: float = P
             f"the run launcher of this instance is {type(launcher).__name__}: there is nothing to watch;"
             " set orchestrator_cluster.run_launcher.AgentRunLauncher in dagster.yaml"
         )
-    watching = RunWatch(instance, launcher)
+    watching, keeping = RunWatch(instance, launcher), WarmKeeper(instance, launcher)
     LOG.info("watching the pods of runs in %s", ", ".join(launcher.namespaces))
     while not stopped.wait(period):
         watching.look()
+        keeping.look(watching.waiting)
 
 
 def main() -> int:

@@ -148,7 +148,11 @@ def launcher_account(name: str) -> list[dict[str, Any]]:
             "resources": ["jobs", "jobs/status"],
             "verbs": ["create", "delete", "get", "list"],
         },
-        {"apiGroups": [""], "resources": ["pods", "pods/status"], "verbs": ["delete", "get", "list"]},
+        {
+            "apiGroups": [""],
+            "resources": ["pods", "pods/status"],
+            "verbs": ["delete", "get", "list", "patch"],
+        },
         {"apiGroups": [""], "resources": ["pods/log", "events"], "verbs": ["get", "list"]},
     ]
     rights = "rbac.authorization.k8s.io"

@@ -13,7 +13,18 @@ HOME: Final = "/opt/dagster"
 CODE_SERVERS: Final = {
     "dependency_review": "reviews",
     **dict.fromkeys(
-        ("trials", "unpullable", "not_pulled", "no_guests", "no_dagster", "starved", "too_big", "nowhere"),
+        (
+            "trials",
+            "unpullable",
+            "not_pulled",
+            "no_guests",
+            "no_dagster",
+            "starved",
+            "too_big",
+            "nowhere",
+            "warm",
+            "warm_too",
+        ),
         "trials",
     ),
 }
@@ -21,7 +32,7 @@ CODE_SERVERS: Final = {
 
 
 def bindings(namespace: str, images: Mapping[str, str]) -> dict[str, Any]:
-    """Return what each location may have; all but two cannot run for a reason."""
+    """Return what each location may have; most cannot run for a reason."""
     guests = {name: images[name] for name in FRAMEWORKS}
     small = {"cpu": "20m", "memory": "800Mi"}
     usual = {
@@ -44,6 +55,8 @@ def bindings(namespace: str, images: Mapping[str, str]) -> dict[str, Any]:
             "starved": usual | {"guest": small | {"memory": "8Mi"}},
             "too_big": usual | {"guest": small | {"cpu": "900"}},
             "nowhere": usual | {"node_selector": {"pool": "not-there"}},
+            "warm": usual | {"warm": {"size": 1}},
+            "warm_too": usual | {"warm": {"size": 1}, "tenant": "other"},
         }
     }
 

@@ -14,7 +14,7 @@ import yaml
 from dagster import DagsterInstance
 from dagster_postgres import PostgresRunStorage
 
-from orchestrator_cluster.bindings import GpuType, LocationBinding, read_bindings
+from orchestrator_cluster.bindings import GpuType, LocationBinding, WarmPods, read_bindings
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_tools.chart.tenant_values import Gpu, Location
 from tests.helm.charts import LEAST, TEAMS, merged, render
@@ -117,13 +117,19 @@ def test_what_a_location_may_have_is_what_its_values_say() -> None:
     assert reviews.guest.memory == "4Gi" and reviews.max_gpus == 2 and reviews.run.memory == "1Gi"
     assert support.namespace == "rival-agents" and support.node_selector == {"pool": "agents"}
     assert [gpu.memory_mb for gpu in bindings.gpus] == [81_559]
-    changes = {
-        "locations": {"reviews": {"serviceAccount": "cloud", "priorityClass": "low", "network": "open"}}
+    assert reviews.warm.size == 0
+    reviews_changes = {
+        "serviceAccount": "cloud",
+        "priorityClass": "low",
+        "network": "open",
+        "warm": {"size": 2},
     }
+    changes = {"locations": {"reviews": reviews_changes}}
     changed = read_bindings(instance(merged(TEAMS, changes))["run_launcher"]["config"]["bindings"])
     assert changed.locations["reviews"].service_account == "cloud"
     assert changed.locations["reviews"].priority_class == "low"
     assert changed.locations["reviews"].gateway_port is None
+    assert changed.locations["reviews"].warm == WarmPods(size=2, seconds=3_600)
 
 
 def test_a_team_may_change_its_image_without_the_operator() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import urllib.parse
 from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -29,13 +30,19 @@ def agent(key, framework, **more):
 @dg.asset(op_tags={"dagster-k8s/config": {"container_config": {"image": "mine"}}})
 def wishes() -> None: ...
 
+@dg.asset
+def plain(context: dg.AssetExecutionContext) -> None:
+    import os
+    context.log.info(f"executed below {os.getppid()}")
+
 defs = dg.Definitions(
-    assets=[agent("one", "langgraph"), agent("two", "agno", gpu=GpuSpec(type="H100")), wishes],
+    assets=[agent("one", "langgraph"), agent("two", "agno", gpu=GpuSpec(type="H100")), wishes, plain],
     jobs=[
         dg.define_asset_job("agents", ["one", "two"]),
         dg.define_asset_job("one_agent", ["one"]),
         dg.define_asset_job("tagged", ["one"], tags={"dagster-k8s/config": {"container_config": {"image": "mine"}}}),
         dg.define_asset_job("wished", ["wishes"]),
+        dg.define_asset_job("plain_job", ["plain"]),
         dg.define_asset_job("misplaced", ["one"], tags={"orchestrator/namespace": "kube-system"}),
     ],
     resources={"agent_runtimes": AGENT_RUNTIMES},
@@ -69,6 +76,7 @@ class ApiServer(ThreadingHTTPServer):
         self.events: list[Any] = []
         self.deleted: list[str] = []
         self.how_deleted: list[str] = []
+        self.labelled: list[tuple[str, Any]] = []
         self.away = False
         self.forbidden: set[str] = set()
         self.slow: threading.Event | None = None
@@ -82,6 +90,21 @@ class ApiServer(ThreadingHTTPServer):
 
     def found(self, path: str, asked: Mapping[str, list[str]]) -> list[Any]:
         """Return what a request lists."""
+        labels = asked.get("labelSelector", [""])[0].split(",")
+        wanted = dict[str, str]()
+        for label in filter(None, labels):
+            key, _, value = label.partition("=")
+            wanted[key] = value
+        namespace = path.split("/")[-2]
+
+        def fits(one: Any) -> bool:
+            has = one["metadata"]["labels"]
+            return one["metadata"]["namespace"] == namespace and all(
+                key in has and value in ("", has[key]) for key, value in wanted.items()
+            )
+
+        if path.endswith("/jobs") and "fieldSelector" not in asked:
+            return [job for _, job in self.jobs if fits(job)]
         fields = asked["fieldSelector"][0]
         if path.endswith("/events"):
             assert fields == "reason=FailedCreate,involvedObject.kind=Job"
@@ -91,22 +114,19 @@ class ApiServer(ThreadingHTTPServer):
         ]
         kept = {"/pods": self.pods, "/jobs": [*self.podless, *made]}[path[path.rindex("/") :]]
         assert fields == ("status.phase!=Succeeded" if kept is self.pods else "status.successful=0")
-        wanted = dict(label.split("=") for label in asked["labelSelector"][0].split(","))
-        namespace = path.split("/")[-2]
-        return [
-            one
-            for one in kept
-            if one["metadata"]["namespace"] == namespace
-            and wanted.items() <= one["metadata"]["labels"].items()
-        ]
+        return [one for one in kept if fits(one)]
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         assert isinstance(self.server, ApiServer)
-        body = self.rfile.read(int(self.headers["content-length"]))
-        job = json.loads(body)
-        job["metadata"] |= {"namespace": self.path.split("/")[-2], "uid": job["metadata"]["name"]}
+        job = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        job["metadata"] |= {
+            "namespace": self.path.split("/")[-2],
+            "uid": job["metadata"]["name"],
+            "creationTimestamp": made,
+        }
         job["status"] = {"active": 1}
         if self.server.away:
             self._answer(503, b'{"message": "not now"}')
@@ -114,7 +134,13 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(409, b'{"message": "it is there already"}')
         else:
             self.server.jobs.append((self.path, job))
-            self._answer(201, body)
+            self._answer(201, json.dumps(job).encode())
+
+    def do_PATCH(self) -> None:
+        assert isinstance(self.server, ApiServer)
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.labelled.append((self.path, body["metadata"]["labels"]))
+        self._answer(200, b"{}")
 
     def do_GET(self) -> None:
         assert isinstance(self.server, ApiServer)
@@ -132,6 +158,9 @@ class Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, ApiServer)
         asked = urllib.parse.urlsplit(self.path)
         self.server.deleted.append(asked.path)
+        self.server.jobs = [
+            (path, job) for path, job in self.server.jobs if f"{path}/{job['metadata']['name']}" != asked.path
+        ]
         self.server.how_deleted.append(asked.query)
         if self.server.slow is not None:
             self.server.slow.wait(SECONDS)

@@ -142,9 +142,9 @@ def test_the_health_of_a_run_is_what_dagsters_own_launcher_says(started: Started
 def test_a_start_that_was_lost_with_its_daemon_is_queued_again(started: Started) -> None:
     started.api.jobs.clear()
     started.look(LOST_SECONDS - 1)
-    assert started.status is DagsterRunStatus.STARTING, "a daemon may be about to make the job"
+    assert started.status.value == "STARTING", "a daemon may be about to make the job"
     started.look(LOST_SECONDS)
-    assert started.status is DagsterRunStatus.QUEUED
+    assert started.status.value == "QUEUED"
     assert started.told("The run's start was lost")
 
 
@@ -154,23 +154,23 @@ def test_a_start_that_is_lost_again_and_again_fails(started: Started) -> None:
         started.look(LOST_SECONDS)
         started.instance.report_dagster_event(_starting(started.run), started.run.run_id)
     started.look(LOST_SECONDS)
-    assert started.status is DagsterRunStatus.FAILURE
+    assert started.status.value == "FAILURE"
     assert started.told(f"The run cannot go on: its job was not made {TRIES} times")
 
 
 def test_a_start_is_not_lost_whose_job_is_there_or_may_be(started: Started) -> None:
     started.look(LOST_SECONDS * 10)
-    assert started.status is DagsterRunStatus.STARTING
+    assert started.status.value == "STARTING"
     started.api.jobs.clear()
     started.api.away = True
     started.look(LOST_SECONDS * 10)
-    assert started.status is DagsterRunStatus.STARTING
+    assert started.status.value == "STARTING"
 
 
 def test_a_job_that_ended_before_its_run_began_fails_the_run(started: Started) -> None:
     started.api.jobs[0][1]["status"] = {"succeeded": 1}
     started.look(LOST_SECONDS)
-    assert started.status is DagsterRunStatus.FAILURE and started.told("is over, and the run never began")
+    assert started.status.value == "FAILURE" and started.told("is over, and the run never began")
 
 
 def _starting(run: DagsterRun) -> Any:

@@ -9,7 +9,8 @@ import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 
 from orchestrator_cluster import run_jobs
-from orchestrator_cluster.run_launcher import NAMESPACE_TAG, AgentRunLauncher
+from orchestrator_cluster.run_launcher import AgentRunLauncher
+from orchestrator_cluster.run_tags import NAMESPACE_TAG
 from orchestrator_cluster.run_watch import TELL_SECONDS, RunWatch, watch
 from tests.integration.api_servers import BINDINGS, LOCATION, ApiServer, Platform, api_server
 

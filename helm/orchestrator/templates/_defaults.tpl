@@ -3,7 +3,7 @@
 {"createNamespace": true, "quota": {"pods": 50, "gpus": {}}, "deployers": [], "calls": []}
 {{- end -}}
 {{- define "orchestrator.defaults.location" -}}
-{"server": {"cpu": "100m", "memory": "512Mi"}, "repositories": [], "network": "gateway", "images": {}, "run": {"cpu": "500m", "memory": "1Gi"}, "guest": {"cpu": "500m", "memory": "1Gi"}, "maxGpus": 0, "gpuTypes": [], "nodeSelector": {}, "tolerations": []}
+{"server": {"cpu": "100m", "memory": "512Mi"}, "repositories": [], "network": "gateway", "images": {}, "run": {"cpu": "500m", "memory": "1Gi"}, "guest": {"cpu": "500m", "memory": "1Gi"}, "maxGpus": 0, "gpuTypes": [], "nodeSelector": {}, "tolerations": [], "warm": {"size": 0, "seconds": 3600}}
 {{- end -}}
 {{- define "orchestrator.defaults.ownPostgresql" -}}
 {"resources": {"cpu": "100m", "memory": "512Mi"}, "nodeSelector": {}, "tolerations": [], "command": [], "userId": 999, "ephemeral": false, "storage": "10Gi"}

@@ -274,6 +274,7 @@ ELSEWHERE = {
     "namespace": "the launcher's, where the job is made",
     "max_gpus": "a bound: see the refusals",
     "repositories": "a bound of the image that a code server names",
+    "warm": "how many of these pods wait for a run",
 }
 
 

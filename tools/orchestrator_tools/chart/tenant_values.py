@@ -82,6 +82,19 @@ class Gpu(ChartValues):
     tolerations: Sequence[Toleration] = ()
 
 
+class Warm(ChartValues):
+    """Pods that wait for a run of a location, so that it begins at once; each serves one run.
+
+    Attributes:
+        size: Most that wait, of all kinds that the location's latest runs were; 0 keeps none. They count to the
+            tenant's quota, and make way where a run waits for it.
+        seconds: How old one may become; another takes its place.
+    """
+
+    size: Annotated[int, Field(ge=0, le=100)] = 0
+    seconds: Annotated[int, Field(ge=30)] = 3_600
+
+
 class Location(ChartValues):
     """A code location: one code server, and what its runs may have.
 
@@ -105,6 +118,7 @@ class Location(ChartValues):
         node_selector: Labels of the nodes that its pods may run on.
         tolerations: Taints of these nodes.
         priority_class: Of its pods; null means the cluster's default.
+        warm: Which of its pods wait for a run.
     """
 
     tenant: Name
@@ -122,3 +136,4 @@ class Location(ChartValues):
     node_selector: Mapping[str, str] = {}
     tolerations: Sequence[Toleration] = ()
     priority_class: Name | None = None
+    warm: Warm = Warm()

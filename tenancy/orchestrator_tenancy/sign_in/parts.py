@@ -1,0 +1,241 @@
+"""What a sign-in is made of, put together from its settings."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from orchestrator_gateway.secret_sources import SecretMissing
+from orchestrator_gateway.settings_files import BadConfiguration
+from orchestrator_resources.sqlite_state import SqliteState
+from orchestrator_resources.state_databases import StateDatabase
+from orchestrator_runtimes.errors import AgentError
+from orchestrator_tenancy.audit.audit_log import AuditLog
+from orchestrator_tenancy.audit.events import AuditEvent
+from orchestrator_tenancy.audit.recording import AuditWriter
+from orchestrator_tenancy.sign_in.api_tokens import ApiTokens
+from orchestrator_tenancy.sign_in.credentials import CookieNames
+from orchestrator_tenancy.sign_in.identification import Identification
+from orchestrator_tenancy.sign_in.provider import Provider
+from orchestrator_tenancy.sign_in.provider_calls import ProviderCalls
+from orchestrator_tenancy.sign_in.provider_facts import ProviderFacts
+from orchestrator_tenancy.sign_in.sealing import Sealer, mark_key
+from orchestrator_tenancy.sign_in.sessions import Sessions
+from orchestrator_tenancy.sign_in.settings import Secrets, SignInSettings, read_secrets
+from orchestrator_tenancy.sign_in.throttles import Throttle
+from orchestrator_tenancy.tenants import TenantDirectory
+
+T = TypeVar("T")
+
+LOG: Final = logging.getLogger("orchestrator_tenancy")
+
+_THREADS: Final = 4
+"""As many as a pool of PostgreSQL has connections."""
+
+_STRANGERS: Final = 120
+"""Most records a minute of refusals to people who are not known."""
+
+_REPORT_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stores:
+    """What is kept in the database.
+
+    Attributes:
+        sessions: Of people.
+        tokens: Of programs.
+        audit: What was decided.
+        database: Where all of it is.
+    """
+
+    sessions: Sessions
+    tokens: ApiTokens
+    audit: AuditLog
+    database: StateDatabase
+
+
+def open_stores(
+    settings: SignInSettings, secrets: Secrets, folder: Path, now: Callable[[], float] = time.time
+) -> Stores:
+    """Open the database of some settings.
+
+    Args:
+        settings: Say where it is.
+        secrets: Of the platform.
+        folder: What relative paths are relative to.
+        now: Clock, in Unix seconds.
+
+    Raises:
+        AgentError: `state_unavailable` when it does not answer.
+        BadConfiguration: Where it is cannot be known, or its driver is missing.
+    """
+    database = _database(settings, folder)
+    return Stores(
+        sessions=Sessions(database, Sealer(secrets.sealing, "person"), settings.sessions, now),
+        tokens=ApiTokens(database, now),
+        audit=AuditLog(database, [mark_key(secret, "audit") for secret in secrets.sealing], now),
+        database=database,
+    )
+
+
+def open_provider(
+    settings: SignInSettings, secrets: Secrets, folder: Path, now: Callable[[], float] = time.time
+) -> Provider:
+    """Return the provider of some settings, which is not asked yet; see `open_stores`.
+
+    Raises:
+        BadConfiguration: The certificates cannot be read.
+    """
+    own = settings.provider
+    try:
+        calls = ProviderCalls(
+            own.timeout_seconds, None if own.certificates is None else folder / own.certificates
+        )
+    except OSError as error:
+        raise BadConfiguration(
+            f"provider.certificates: {own.certificates!r} cannot be read: {error}"
+        ) from error
+    facts = ProviderFacts(own.issuer, calls)
+    return Provider(own, secrets.client, f"{settings.url}/sign-in/callback", calls, facts, now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the sign-in of one server is made of.
+
+    Attributes:
+        settings: What it was told.
+        directory: The tenants.
+        names: Of cookies.
+        stores: What is kept.
+        provider: Who knows the people.
+        attempts: Seals what a browser keeps of a sign-in on its way.
+        identification: Who credentials belong to.
+        audit: Writes decisions down.
+        all_steps: Throttles sign-ins of all together.
+        steps: Throttles those of one address.
+        refused: Throttles bad credentials from one address.
+        strangers: Throttles records of who is not known.
+        executor: In whose threads databases are asked.
+        now: Clock, in Unix seconds.
+        throttled: Counts what was throttled.
+    """
+
+    settings: SignInSettings
+    directory: TenantDirectory
+    names: CookieNames
+    stores: Stores
+    provider: Provider
+    attempts: Sealer
+    identification: Identification
+    audit: AuditWriter
+    all_steps: Throttle
+    steps: Throttle
+    refused: Throttle
+    strangers: Throttle
+    executor: ThreadPoolExecutor
+    now: Callable[[], float]
+    throttled: "Throttled"
+
+    async def stored(self, work: Callable[[], T]) -> T:
+        """Return what some work with the stores returns, done in a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work)
+
+    async def note(self, event: AuditEvent) -> None:
+        """Record a refusal, which stands even where it cannot be recorded; the log of the server tells it then."""
+        try:
+            await self.audit.write(event)
+        except AgentError as error:
+            LOG.error("not in the audit log (%s): %s", error, event)
+
+    async def note_throttled(self) -> None:
+        """Record that somebody was throttled, once a minute at most."""
+        if (event := self.throttled.event()) is not None:
+            await self.note(event)
+
+    async def note_stranger(self, event: AuditEvent) -> None:
+        """Record that somebody who is not known was refused; only counted where too many are."""
+        await (self.note_throttled() if self.strangers.take("") else self.note(event))
+
+    def close(self) -> None:
+        """Let the database go; nothing is served any more."""
+        self.executor.shutdown()
+        self.stores.database.close()
+
+
+class Throttled:
+    """Records at most once a minute that somebody was throttled, so that the log does not grow as fast as they try."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now, self._told, self._count = now, float("-inf"), 0
+
+    def event(self) -> AuditEvent | None:
+        """Count one more; return what is to be recorded, or None."""
+        self._count += 1
+        if self._now() - self._told < _REPORT_SECONDS:
+            return None
+        told = f"too many tries; {self._count} were refused since the last record of this"
+        self._told, self._count = self._now(), 0
+        return AuditEvent(
+            actor="nobody", action="throttle", tenant=None, target="", allowed=False, reason=told
+        )
+
+
+def open_parts(
+    settings: SignInSettings, folder: Path, directory: TenantDirectory, now: Callable[[], float] = time.time
+) -> Parts:
+    """Put a sign-in together; the provider is not asked yet, and may be down.
+
+    Args:
+        settings: What it is told.
+        folder: What relative paths in them are relative to.
+        directory: The tenants.
+        now: Clock, in Unix seconds.
+
+    Raises:
+        BadConfiguration: A secret or a file is missing.
+        AgentError: `state_unavailable` when the database does not answer.
+    """
+    secrets = read_secrets(settings, folder)
+    stores = open_stores(settings, secrets, folder, now)
+    executor = ThreadPoolExecutor(_THREADS, "sign-in")
+    throttle = settings.throttle
+    return Parts(
+        settings=settings,
+        directory=directory,
+        names=CookieNames(https=settings.https),
+        stores=stores,
+        provider=open_provider(settings, secrets, folder, now),
+        attempts=Sealer(secrets.sealing, "attempt"),
+        identification=Identification(
+            stores.sessions, stores.tokens, directory, executor, settings.sessions.recheck_seconds
+        ),
+        audit=AuditWriter(stores.audit, executor),
+        all_steps=Throttle(throttle.per_minute),
+        steps=Throttle(throttle.per_address_per_minute),
+        refused=Throttle(throttle.refused_per_address_per_minute),
+        strangers=Throttle(_STRANGERS),
+        executor=executor,
+        now=now,
+        throttled=Throttled(now),
+    )
+
+
+def _database(settings: SignInSettings, folder: Path) -> StateDatabase:
+    if settings.state.sqlite is not None:
+        return SqliteState(folder / settings.state.sqlite)
+    assert settings.state.postgresql is not None
+    try:
+        from orchestrator_resources.postgres_state import PostgresState
+
+        return PostgresState(settings.state.postgresql.read(folder))
+    except ImportError as error:
+        told = "state.postgresql: its driver is missing: install agent-orchestrator[postgres]"
+        raise BadConfiguration(told) from error
+    except SecretMissing as error:
+        raise BadConfiguration(f"state.postgresql: {error}") from error

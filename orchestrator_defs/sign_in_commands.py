@@ -50,15 +50,14 @@ def _told() -> Generator[None]:
 def _opened(file: Path) -> "Generator[Stores]":
     """Open what the settings of a sign-in keep."""
     with _told():
-        from orchestrator_tenancy.sign_in.parts import open_stores
+        from orchestrator_tenancy.control_databases import control_database
+        from orchestrator_tenancy.sign_in.parts import FILE, open_stores
         from orchestrator_tenancy.sign_in.settings import load, read_secrets
 
         settings = load(file)
-        stores = open_stores(settings, read_secrets(settings, file.parent), file.parent)
-        try:
-            yield stores
-        finally:
-            stores.database.close()
+        secrets = read_secrets(settings, file.parent)
+        with control_database(FILE) as database:
+            yield open_stores(database, settings, secrets)
 
 
 def _record(stores: "Stores", action: str, tenant: str | None, target: str, reason: str = "") -> None:

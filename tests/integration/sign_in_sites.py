@@ -23,6 +23,7 @@ from orchestrator_tenancy.identities import SCOPE_KEY, Identity
 from orchestrator_tenancy.sign_in.wrapper import SignIn, sign_in
 from orchestrator_tenancy.tenants import Tenancy, read_tenancy
 from tests.integration.openid_providers import CLIENT_ID, CLIENT_SECRET
+from tests.integration.state_places import opened
 
 SECRET: Final = secrets.token_hex(32)
 
@@ -101,11 +102,11 @@ class Site:
     """The application behind its sign-in, at an address of this machine.
 
     Args:
-        folder: Gets the settings and, where it is a file, the database.
-        state: Where that is kept: a path or the URL of a PostgreSQL database.
+        folder: Gets the settings.
+        place: Where its state is kept: a path, or the URL of a PostgreSQL database.
     """
 
-    def __init__(self, folder: Path, state: str) -> None:
+    def __init__(self, folder: Path, place: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: Final[int] = free.getsockname()[1]
@@ -113,17 +114,17 @@ class Site:
         self.redirect_uri: Final = f"{self.url}/sign-in/callback"
         self.file: Final = folder / "sign-in.yaml"
         self.directory: Final = Directory()
-        self._folder, self._state = folder, state
+        self.place = place
+        self._folder = folder
 
     def configure(self, issuer: str, **sections: Any) -> None:
         """Write the settings; sections take the place of what they are without, or add to the provider's."""
-        for name, text in (("secret", SECRET), ("client", CLIENT_SECRET), ("state", self._state)):
+        for name, text in (("secret", SECRET), ("client", CLIENT_SECRET)):
             (self._folder / name).write_text(text)
         provider = {"issuer": issuer, "client_id": CLIENT_ID, "client_secret": {"file": "client"}}
         whole = {
             "url": self.url,
             "secret": {"file": "secret"},
-            "state": {"postgresql": {"file": "state"}} if "://" in self._state else {"sqlite": self._state},
             "claims": CLAIMS,
             "sessions": {"recheck_seconds": 0.2},
             **sections,
@@ -134,22 +135,23 @@ class Site:
     @contextlib.contextmanager
     def served(self) -> Generator[SignIn]:
         """Serve it until the end."""
-        wrapped = sign_in(application, self.file, self.directory)
-        server = uvicorn.Server(
-            uvicorn.Config(wrapped, "127.0.0.1", self.port, log_level="error", ws="websockets-sansio")
-        )
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        try:
-            until = time.monotonic() + 30
-            while not server.started:
-                assert time.monotonic() < until and thread.is_alive(), "the site does not start"
-                time.sleep(0.01)
-            yield wrapped
-        finally:
-            server.should_exit = True
-            thread.join()
-            wrapped.parts.close()
+        with opened(self.place) as database:
+            wrapped = sign_in(application, self.file, self.directory, database)
+            server = uvicorn.Server(
+                uvicorn.Config(wrapped, "127.0.0.1", self.port, log_level="error", ws="websockets-sansio")
+            )
+            thread = threading.Thread(target=server.run)
+            thread.start()
+            try:
+                until = time.monotonic() + 30
+                while not server.started:
+                    assert time.monotonic() < until and thread.is_alive(), "the site does not start"
+                    time.sleep(0.01)
+                yield wrapped
+            finally:
+                server.should_exit = True
+                thread.join()
+                wrapped.parts.close()
 
 
 class Browser:

@@ -18,7 +18,7 @@ from tests.integration.sign_in_sites import Browser, Site, audited, browser, dec
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(tmp_path_factory.mktemp("site"), "sign-in.db")
+    return Site(tmp_path_factory.mktemp("site"), "")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,8 @@ def provider(site: Site) -> Iterator[OpenIdProvider]:
 @pytest.fixture
 def served(site: Site, provider: OpenIdProvider, tmp_path: Path) -> Iterator[SignIn]:
     site.directory.change()
-    site.configure(provider.issuer, state={"sqlite": str(tmp_path / "sign-in.db")})
+    site.configure(provider.issuer)
+    site.place = str(tmp_path / "sign_in.db")
     with site.served() as wrapped:
         yield wrapped
 
@@ -363,7 +364,7 @@ def test_while_the_provider_is_down_sessions_go_on(
 
 
 def test_names_and_groups_may_be_told_at_the_userinfo_endpoint_only(tmp_path: Path) -> None:
-    site = Site(tmp_path, "sign-in.db")
+    site = Site(tmp_path, str(tmp_path / "sign_in.db"))
     with openid_provider(site.redirect_uri, site.url, userinfo_only=True) as provider:
         site.configure(provider.issuer)
         with site.served(), browser(site) as visitor:

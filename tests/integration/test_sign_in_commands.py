@@ -6,14 +6,17 @@ from pathlib import Path
 import httpx
 import pytest
 
+from orchestrator_tenancy.control_databases import CONTROL_URL
 from orchestrator_tenancy.identities import Role
-from orchestrator_tenancy.sign_in.parts import open_stores
+from orchestrator_tenancy.sign_in.parts import FILE, open_stores
 from orchestrator_tenancy.sign_in.people import Grant, Person
 from orchestrator_tenancy.sign_in.settings import load, read_secrets
 from tests.integration.command_lines import refused, run, succeeds
 from tests.integration.hostile_providers import hostile_provider
 from tests.integration.postgres_servers import PostgresServer
+from tests.integration.processes import wait_until
 from tests.integration.sign_in_sites import Site
+from tests.integration.state_places import opened
 
 PERSON = Person(
     issuer="https://sso.example",
@@ -24,14 +27,22 @@ PERSON = Person(
 )
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def site(request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path) -> Site:
-    state = postgres.database() if request.param == "postgres" else "sign-in.db"
-    site = Site(tmp_path, state)
+@pytest.fixture
+def site(
+    request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Site:
+    if getattr(request, "param", "sqlite") == "postgres":
+        place = postgres.database()
+        monkeypatch.setenv(CONTROL_URL, place)
+    else:
+        place = str(tmp_path / "control" / FILE)
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    site = Site(tmp_path, place)
     site.configure("https://sso.example")
     return site
 
 
+@pytest.mark.parametrize("site", ["sqlite", "postgres"], indirect=True)
 def test_a_token_is_created_listed_used_and_revoked(site: Site, tmp_path: Path) -> None:
     def orchestrator(*words: str) -> str:
         return succeeds("orchestrator", *words, folder=tmp_path, ORCHESTRATOR_SIGN_IN=str(site.file))
@@ -47,11 +58,7 @@ def test_a_token_is_created_listed_used_and_revoked(site: Site, tmp_path: Path) 
     with site.served():
         assert httpx.get(site.url, headers=headers).json()["identity"]["tenant"] == "red"
         assert "is revoked" in orchestrator("tokens", "revoke", row["token"])
-        for _ in range(20):
-            status = httpx.get(site.url, headers=headers).status_code
-            if status == 401:
-                break
-        assert status == 401
+        wait_until(lambda: httpx.get(site.url, headers=headers).status_code == 401, "it is none any more")
     exported = [json.loads(line) for line in orchestrator("audit", "export").splitlines()]
     assert [record["action"] for record in exported] == ["token.create", "token.revoke", "token"]
     assert exported[0]["actor"].startswith("machine:") and exported[0]["target"] == row["token"]
@@ -59,9 +66,10 @@ def test_a_token_is_created_listed_used_and_revoked(site: Site, tmp_path: Path) 
 
 def test_sessions_are_listed_and_revoked(site: Site, tmp_path: Path) -> None:
     settings = load(site.file)
-    stores = open_stores(settings, read_secrets(settings, tmp_path), tmp_path)
-    session, _ = stores.sessions.begin(PERSON, "red")
-    stores.sessions.begin(PERSON, None)
+    with opened(site.place) as database:
+        stores = open_stores(database, settings, read_secrets(settings, tmp_path))
+        session, _ = stores.sessions.begin(PERSON, "red")
+        stores.sessions.begin(PERSON, None)
     words = ("--config", str(site.file))
     assert "user:https://sso.example#olga" in succeeds(
         "orchestrator", "sessions", "list", *words, folder=tmp_path
@@ -74,7 +82,6 @@ def test_sessions_are_listed_and_revoked(site: Site, tmp_path: Path) -> None:
         "orchestrator", "sessions", "revoke", session.id, *words, folder=tmp_path
     )
     assert "nobody is signed in" in succeeds("orchestrator", "sessions", "list", *words, folder=tmp_path)
-    stores.database.close()
 
 
 def test_an_exported_log_is_verified_with_and_without_the_secret(site: Site, tmp_path: Path) -> None:
@@ -106,7 +113,7 @@ def test_an_exported_log_is_verified_with_and_without_the_secret(site: Site, tmp
 
 
 def test_a_check_says_whether_people_could_sign_in(tmp_path: Path) -> None:
-    site = Site(tmp_path, "sign-in.db")
+    site = Site(tmp_path, "")
     words = ("orchestrator", "sign-in", "check", "--config", str(site.file))
     with hostile_provider() as provider:
         site.configure(provider.issuer)

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from orchestrator_resources.sqlite_state import SqliteState
 from orchestrator_tenancy.identities import Role
 from orchestrator_tenancy.sign_in.people import Grant, Person
 from orchestrator_tenancy.sign_in.wrapper import SignIn, sign_in
@@ -32,7 +33,7 @@ def provider() -> Iterator[HostileProvider]:
 
 @pytest.fixture
 def site(provider: HostileProvider, tmp_path: Path) -> Site:
-    site = Site(tmp_path, "sign-in.db")
+    site = Site(tmp_path, str(tmp_path / "sign_in.db"))
     site.configure(provider.issuer, provider={"timeout_seconds": 1.0})
     return site
 
@@ -365,7 +366,7 @@ def test_one_address_is_throttled(site: Site, provider: HostileProvider, served:
 def test_ten_thousand_sign_ins_of_as_many_addresses_take_bounded_memory(
     site: Site, provider: HostileProvider
 ) -> None:
-    wrapped = sign_in(application, site.file, site.directory)
+    wrapped = sign_in(application, site.file, site.directory, SqliteState(Path(site.place)))
     statuses = collections.Counter[int]()
 
     async def send(message: Message) -> None:
@@ -422,9 +423,9 @@ def test_when_the_database_is_away_nobody_is_let_in_and_all_are_told(
     site: Site, provider: HostileProvider, served: SignIn, tmp_path: Path
 ) -> None:
     session = attempt(site, provider).cookies["orchestrator-session"]
-    (tmp_path / "sign-in.db").write_bytes(b"no database" * 1_000)
+    (tmp_path / "sign_in.db").write_bytes(b"no database" * 1_000)
     for suffix in ("-wal", "-shm"):
-        (tmp_path / f"sign-in.db{suffix}").unlink(missing_ok=True)
+        (tmp_path / f"sign_in.db{suffix}").unlink(missing_ok=True)
     time.sleep(0.3)
     for url in ("/", "/sign-in/ready", "/sign-in/who"):
         answer = httpx.get(f"{site.url}{url}", cookies={"orchestrator-session": session})

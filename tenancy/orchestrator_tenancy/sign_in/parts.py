@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from orchestrator_gateway.secret_sources import SecretMissing
 from orchestrator_gateway.settings_files import BadConfiguration
-from orchestrator_resources.sqlite_state import SqliteState
 from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_tenancy.audit.audit_log import AuditLog
@@ -33,6 +31,9 @@ T = TypeVar("T")
 
 LOG: Final = logging.getLogger("orchestrator_tenancy")
 
+FILE: Final = "sign_in.db"
+"""Of the control plane, where it is in files."""
+
 _THREADS: Final = 4
 """As many as a pool of PostgreSQL has connections."""
 
@@ -50,43 +51,47 @@ class Stores:
         sessions: Of people.
         tokens: Of programs.
         audit: What was decided.
-        database: Where all of it is.
     """
 
     sessions: Sessions
     tokens: ApiTokens
     audit: AuditLog
-    database: StateDatabase
 
 
 def open_stores(
-    settings: SignInSettings, secrets: Secrets, folder: Path, now: Callable[[], float] = time.time
+    database: StateDatabase,
+    settings: SignInSettings,
+    secrets: Secrets,
+    now: Callable[[], float] = time.time,
 ) -> Stores:
-    """Open the database of some settings.
+    """Prepare a database.
 
     Args:
-        settings: Say where it is.
+        database: Of the control plane.
+        settings: Of the sign-in.
         secrets: Of the platform.
-        folder: What relative paths are relative to.
         now: Clock, in Unix seconds.
 
     Raises:
         AgentError: `state_unavailable` when it does not answer.
-        BadConfiguration: Where it is cannot be known, or its driver is missing.
     """
-    database = _database(settings, folder)
     return Stores(
         sessions=Sessions(database, Sealer(secrets.sealing, "person"), settings.sessions, now),
         tokens=ApiTokens(database, now),
         audit=AuditLog(database, [mark_key(secret, "audit") for secret in secrets.sealing], now),
-        database=database,
     )
 
 
 def open_provider(
     settings: SignInSettings, secrets: Secrets, folder: Path, now: Callable[[], float] = time.time
 ) -> Provider:
-    """Return the provider of some settings, which is not asked yet; see `open_stores`.
+    """Return the provider of some settings, which is not asked yet.
+
+    Args:
+        settings: Say who it is.
+        secrets: Of its client.
+        folder: What relative paths are relative to.
+        now: Clock, in Unix seconds.
 
     Raises:
         BadConfiguration: The certificates cannot be read.
@@ -163,9 +168,8 @@ class Parts:
         await (self.note_throttled() if self.strangers.take("") else self.note(event))
 
     def close(self) -> None:
-        """Let the database go; nothing is served any more."""
+        """End the threads; nothing is served any more."""
         self.executor.shutdown()
-        self.stores.database.close()
 
 
 class Throttled:
@@ -187,7 +191,11 @@ class Throttled:
 
 
 def open_parts(
-    settings: SignInSettings, folder: Path, directory: TenantDirectory, now: Callable[[], float] = time.time
+    settings: SignInSettings,
+    folder: Path,
+    directory: TenantDirectory,
+    database: StateDatabase,
+    now: Callable[[], float] = time.time,
 ) -> Parts:
     """Put a sign-in together; the provider is not asked yet, and may be down.
 
@@ -195,6 +203,7 @@ def open_parts(
         settings: What it is told.
         folder: What relative paths in them are relative to.
         directory: The tenants.
+        database: Of the control plane.
         now: Clock, in Unix seconds.
 
     Raises:
@@ -202,7 +211,7 @@ def open_parts(
         AgentError: `state_unavailable` when the database does not answer.
     """
     secrets = read_secrets(settings, folder)
-    stores = open_stores(settings, secrets, folder, now)
+    stores = open_stores(database, settings, secrets, now)
     executor = ThreadPoolExecutor(_THREADS, "sign-in")
     throttle = settings.throttle
     return Parts(
@@ -224,18 +233,3 @@ def open_parts(
         now=now,
         throttled=Throttled(now),
     )
-
-
-def _database(settings: SignInSettings, folder: Path) -> StateDatabase:
-    if settings.state.sqlite is not None:
-        return SqliteState(folder / settings.state.sqlite)
-    assert settings.state.postgresql is not None
-    try:
-        from orchestrator_resources.postgres_state import PostgresState
-
-        return PostgresState(settings.state.postgresql.read(folder))
-    except ImportError as error:
-        told = "state.postgresql: its driver is missing: install agent-orchestrator[postgres]"
-        raise BadConfiguration(told) from error
-    except SecretMissing as error:
-        raise BadConfiguration(f"state.postgresql: {error}") from error

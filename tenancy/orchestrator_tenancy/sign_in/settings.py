@@ -23,24 +23,6 @@ _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateSettings:
-    """Where sessions, API tokens and the audit log are kept: exactly one of the two.
-
-    Attributes:
-        sqlite: Path of a file, for servers of one machine; relative to the settings.
-        postgresql: Where the connection string stands, for servers of several machines.
-    """
-
-    sqlite: str | None = None
-    postgresql: SecretSource | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse two places, or none."""
-        if (self.sqlite is None) == (self.postgresql is None):
-            raise ValueError("state is {sqlite: path} or {postgresql: {env: NAME}}, and one of them only")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ProviderSettings:
     """An OpenID provider, such as Keycloak, Auth0 or Dex.
 
@@ -185,7 +167,6 @@ class SignInSettings:
         secret: Where a secret of this platform stands, which every server has; seals what is personal, what browsers
             keep, and the audit log.
         former_secrets: Where those before it stand, so that what they sealed can still be read.
-        state: Where sessions, API tokens and the audit log are kept.
         provider: Who knows the people.
         claims: What its claims make of them; `members` of tenants count besides.
         name: The claim with what people call somebody.
@@ -195,7 +176,6 @@ class SignInSettings:
 
     url: str
     secret: SecretSource
-    state: StateSettings
     provider: ProviderSettings
     former_secrets: tuple[SecretSource, ...] = ()
     claims: tuple[ClaimRule, ...] = ()

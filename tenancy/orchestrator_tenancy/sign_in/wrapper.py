@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_tenancy.audit.events import AuditEvent
 from orchestrator_tenancy.audit.recording import RECORDER_KEY, Recorder
@@ -188,16 +189,17 @@ class SignIn:
         )
 
 
-def sign_in(app: ASGIApp, file: Path, directory: TenantDirectory) -> SignIn:
+def sign_in(app: ASGIApp, file: Path, directory: TenantDirectory, database: StateDatabase) -> SignIn:
     """Put a sign-in around an application.
 
     Args:
         app: See `SignIn`.
         file: The settings.
         directory: The tenants.
+        database: Of the control plane: `control_database(parts.FILE)`; closed by who opened it.
 
     Raises:
         BadConfiguration: The file, or a secret or file that it names, cannot be used.
         AgentError: `state_unavailable` when the database does not answer.
     """
-    return SignIn(app, open_parts(load(file), file.parent, directory))
+    return SignIn(app, open_parts(load(file), file.parent, directory, database))

@@ -14,7 +14,6 @@ from orchestrator_tenancy.sign_in.settings import load, read_secrets
 WRITTEN: dict[str, Any] = {
     "url": "https://orchestrator.example",
     "secret": {"file": "secret"},
-    "state": {"sqlite": "sign-in.db"},
     "provider": {"issuer": "https://sso.example/realms/acme", "client_id": "orchestrator"},
 }
 
@@ -52,7 +51,7 @@ def test_a_platform_may_be_below_a_path_and_have_a_port(tmp_path: Path) -> None:
         ({"url": "https://user@a.example"}, "may have a host, a port and a path only"),
         ({"url": "https://a.example:x"}, "is no address"),
         ({"url": "https://a.example\r\nX: y"}, "is no address"),
-        ({"state": {}}, "state is {sqlite: path} or {postgresql: {env: NAME}}, and one of them only"),
+        ({"secret": {}}, "a secret is {env: NAME} or {file: path}, and one of them only"),
         ({"colour": 1}, "unknown key 'colour'"),
         (
             {"provider": {"issuer": "http://sso.example"}},
@@ -113,11 +112,11 @@ def test_a_secret_that_is_none_is_named(tmp_path: Path, text: str | None, why: s
 
 def test_what_the_how_to_shows_can_be_used(tmp_path: Path) -> None:
     page = Path(__file__).parents[4] / "docs" / "how-to" / "sign-in.md"
-    first, *others = [
+    blocks: list[dict[str, Any]] = [
         yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
     ]
-    assert len(others) == 3, "of Keycloak, Auth0 and Dex"
-    for other in [{}, *others]:
-        whole = {**first, **other}
+    assert len(blocks) == 4, "the first, and those of Keycloak, Auth0 and Dex"
+    for block in blocks:
+        whole = {**blocks[0], **block}
         (tmp_path / "sign-in.yaml").write_text(json.dumps(whole))
         assert load(tmp_path / "sign-in.yaml").claims

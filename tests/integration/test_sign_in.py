@@ -251,6 +251,15 @@ def test_a_token_is_of_one_tenant_until_it_is_revoked(site: Site, served: SignIn
     ]
 
 
+def test_a_token_makes_no_tokens(site: Site, served: SignIn) -> None:
+    _, text = served.parts.stores.tokens.create(name="CI", tenant="red", role=Role.TENANT_ADMIN, days=1)
+    headers = {"Authorization": f"Bearer {text}"}
+    asked = {"name": "more", "role": "viewer", "days": 300}
+    answer = httpx.post(f"{site.url}/sign-in/tokens", json=asked, headers=headers)
+    assert answer.status_code == 403 and "outlive" in answer.text
+    assert httpx.get(f"{site.url}/sign-in/who", headers=headers).json()["role"] == "tenant-admin"
+
+
 def test_a_token_of_a_tenant_that_is_gone_is_none(site: Site, served: SignIn) -> None:
     _, text = served.parts.stores.tokens.create(name="CI", tenant="purple", role=Role.VIEWER, days=1)
     assert httpx.get(f"{site.url}/", headers={"Authorization": f"Bearer {text}"}).status_code == 401

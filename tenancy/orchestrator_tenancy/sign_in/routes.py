@@ -93,6 +93,10 @@ async def _known(parts: Parts, scope: Scope, receive: Receive, path: str) -> Res
             return await _choice(parts, scope, receive, credential)
         case _, [("tokens" | "sessions") as what, *rest] if len(rest) <= 1:
             name = rest[0] if rest else ""
+            if credential.kind == "token":
+                return refusal(
+                    "tokens and sessions are managed by people: else a token could outlive its day", 403
+                )
             if not isinstance(known, Identity):
                 return refusal("choose a tenant first", 403)
             if what == "tokens":

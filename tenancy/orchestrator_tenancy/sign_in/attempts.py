@@ -96,7 +96,7 @@ async def _signed_in(
         person = person_of(claims, issuer=settings.provider.issuer, name=settings.name, rules=settings.claims)
     except ValueError as error:
         raise SignInRefused(str(error)) from error
-    choices = choices_of(person, parts.directory.tenancy())
+    choices = choices_of(person, await parts.tenants.tenancy())
     if not choices and not person.operator:
         told = f"you are {person.name}, who is of no tenant here; ask whoever runs this platform"
         await parts.note(_event(person, allowed=False, reason="of no tenant"))

@@ -11,10 +11,11 @@ from typing import Final, TypeAlias
 from orchestrator_tenancy.identities import Identity, Role
 from orchestrator_tenancy.sign_in.api_tokens import ApiToken, ApiTokens
 from orchestrator_tenancy.sign_in.credentials import Credential
+from orchestrator_tenancy.sign_in.known_tenants import KnownTenants
 from orchestrator_tenancy.sign_in.people import Person
 from orchestrator_tenancy.sign_in.sealing import fingerprint
 from orchestrator_tenancy.sign_in.sessions import Session, Sessions
-from orchestrator_tenancy.tenants import Tenancy, TenantDirectory
+from orchestrator_tenancy.tenants import Tenancy
 
 _KEPT: Final = 20_000
 """Credentials, with those that are none: about 20 MB."""
@@ -104,7 +105,7 @@ class Identification:
     Args:
         sessions: Of people.
         tokens: Of programs.
-        directory: The tenants.
+        tenants: Those that there are.
         executor: In whose threads databases are asked.
         recheck_seconds: For how long an answer is kept.
         now: Clock, in seconds, that never goes back.
@@ -114,12 +115,12 @@ class Identification:
         self,
         sessions: Sessions,
         tokens: ApiTokens,
-        directory: TenantDirectory,
+        tenants: KnownTenants,
         executor: Executor,
         recheck_seconds: float,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._sessions, self._tokens, self._directory = sessions, tokens, directory
+        self._sessions, self._tokens, self._tenants = sessions, tokens, tenants
         self._executor, self._seconds, self._now = executor, recheck_seconds, now
         self._kept: OrderedDict[str, _Answer] = OrderedDict()
         self._asked: dict[tuple[str, bool], asyncio.Task[Owner | None]] = {}
@@ -136,7 +137,7 @@ class Identification:
             AgentError: `state_unavailable` when it cannot be known.
         """
         owner = await self.owner(credential, use=use)
-        return None if owner is None else known(owner, self._directory.tenancy())
+        return None if owner is None else known(owner, await self._tenants.tenancy())
 
     def remembers(self, credential: Credential) -> bool:
         """Return whether it was somebody's a while ago, or it can be told without the database that it is nobody's."""

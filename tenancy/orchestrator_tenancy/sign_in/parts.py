@@ -18,6 +18,7 @@ from orchestrator_tenancy.audit.recording import AuditWriter
 from orchestrator_tenancy.sign_in.api_tokens import ApiTokens
 from orchestrator_tenancy.sign_in.credentials import CookieNames
 from orchestrator_tenancy.sign_in.identification import Identification
+from orchestrator_tenancy.sign_in.known_tenants import KnownTenants
 from orchestrator_tenancy.sign_in.provider import Provider
 from orchestrator_tenancy.sign_in.provider_calls import ProviderCalls
 from orchestrator_tenancy.sign_in.provider_facts import ProviderFacts
@@ -115,7 +116,7 @@ class Parts:
 
     Attributes:
         settings: What it was told.
-        directory: The tenants.
+        tenants: Those that there are.
         names: Of cookies.
         stores: What is kept.
         provider: Who knows the people.
@@ -132,7 +133,7 @@ class Parts:
     """
 
     settings: SignInSettings
-    directory: TenantDirectory
+    tenants: KnownTenants
     names: CookieNames
     stores: Stores
     provider: Provider
@@ -214,15 +215,16 @@ def open_parts(
     stores = open_stores(database, settings, secrets, now)
     executor = ThreadPoolExecutor(_THREADS, "sign-in")
     throttle = settings.throttle
+    tenants = KnownTenants(directory, executor, settings.sessions.recheck_seconds, time.monotonic)
     return Parts(
         settings=settings,
-        directory=directory,
+        tenants=tenants,
         names=CookieNames(https=settings.https),
         stores=stores,
         provider=open_provider(settings, secrets, folder, now),
         attempts=Sealer(secrets.sealing, "attempt"),
         identification=Identification(
-            stores.sessions, stores.tokens, directory, executor, settings.sessions.recheck_seconds
+            stores.sessions, stores.tokens, tenants, executor, settings.sessions.recheck_seconds
         ),
         audit=AuditWriter(stores.audit, executor),
         all_steps=Throttle(throttle.per_minute),

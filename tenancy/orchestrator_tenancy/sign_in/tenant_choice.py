@@ -27,7 +27,7 @@ async def show_choice(parts: Parts, scope: Scope, session: Session) -> Response:
     """Return the page where somebody chooses a tenant."""
     prefix = parts.settings.prefix
     person = session.person
-    choices = choices_of(person, parts.directory.tenancy())
+    choices = choices_of(person, await parts.tenants.tenancy())
     if not choices and not person.operator:
         return page(
             "You are of no tenant", "<p>Ask whoever runs this platform.</p>", prefix=prefix, status=403
@@ -47,7 +47,7 @@ async def choose(parts: Parts, scope: Scope, receive: Receive, session: Session)
     form = await form_of(receive, headers_of(scope))
     wanted = form.get("tenant", "")[: _LONGEST_TENANT + 1]
     person = session.person
-    choices = choices_of(person, parts.directory.tenancy())
+    choices = choices_of(person, await parts.tenants.tenancy())
     allowed = wanted in choices or (not wanted and person.operator)
     event = AuditEvent(
         actor=person.identifier, action="tenant.choose", tenant=wanted or None, target="", allowed=allowed

@@ -14,6 +14,7 @@ from orchestrator_tenancy.sign_in import identification
 from orchestrator_tenancy.sign_in.api_tokens import ApiToken, ApiTokens
 from orchestrator_tenancy.sign_in.credentials import Credential
 from orchestrator_tenancy.sign_in.identification import Identification, Undecided, known
+from orchestrator_tenancy.sign_in.known_tenants import KnownTenants
 from orchestrator_tenancy.sign_in.people import Grant, Person
 from orchestrator_tenancy.sign_in.sessions import Session, Sessions
 from orchestrator_tenancy.tenants import Tenancy, read_tenancy
@@ -96,7 +97,12 @@ def scenario(work: Callable[[Identification, Store, Clock], Coroutine[Any, Any, 
     store, clock = Store(), Clock()
     with ThreadPoolExecutor(4) as executor:
         found = Identification(
-            cast("Sessions", store), cast("ApiTokens", None), Directory(), executor, 2.0, clock
+            cast("Sessions", store),
+            cast("ApiTokens", None),
+            KnownTenants(Directory(), executor, 2.0, clock),
+            executor,
+            2.0,
+            clock,
         )
         asyncio.run(work(found, store, clock))
 
@@ -182,3 +188,29 @@ def test_a_token_is_of_its_tenant_while_there_is_one() -> None:
         subject="token:t", name="CI", role=Role.LAUNCHER, tenant="red", session="t"
     )
     assert known(token, read_tenancy({})) is None
+
+
+def test_tenants_are_looked_up_once_in_two_seconds_and_hold_up_nobody_else() -> None:
+    asked, goes_on = list[float](), threading.Event()
+
+    class Slow:
+        def tenancy(self) -> Tenancy:
+            asked.append(0)
+            assert goes_on.wait(10)
+            return TENANCY
+
+    async def work() -> None:
+        clock = Clock()
+        with ThreadPoolExecutor(4) as executor:
+            tenants = KnownTenants(Slow(), executor, 2.0, clock)
+            waiting = [asyncio.create_task(tenants.tenancy()) for _ in range(20)]
+            await asyncio.sleep(0.05)
+            assert not any(task.done() for task in waiting), "and this goes on meanwhile"
+            goes_on.set()
+            assert set(map(id, await asyncio.gather(*waiting))) == {id(TENANCY)}
+            assert len(asked) == 1
+            clock.now = 2.1
+            await tenants.tenancy()
+            assert len(asked) == 2
+
+    asyncio.run(work())

@@ -87,6 +87,36 @@ def test_the_provider_is_asked_as_the_standards_say(
     assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 43
 
 
+def test_by_https_and_below_a_path_cookies_are_bound_to_the_host(
+    site: Site, provider: HostileProvider
+) -> None:
+    site.configure(provider.issuer, url="https://orchestrator.example/agents")
+    with site.served():
+        wanted = httpx.get(f"{site.url}/agents/runs", headers={"Accept": "text/html"})
+        assert wanted.headers["location"] == "/agents/sign-in/start?next=%2Fagents%2Fruns"
+        sent = httpx.get(f"{site.url}{wanted.headers['location']}")
+        asked = began(sent.headers["location"])
+        assert asked["redirect_uri"] == "https://orchestrator.example/agents/sign-in/callback"
+        cookie = sent.headers["set-cookie"]
+        assert cookie.startswith(f"__Host-orchestrator-sign-in-{asked['state'][0]}=")
+        assert cookie.endswith("; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=600")
+        provider.nonce = asked["nonce"]
+        done = httpx.get(
+            f"{site.url}/agents/sign-in/callback",
+            params={"code": "c", "state": asked["state"]},
+            headers={"Cookie": cookie.partition(";")[0]},
+        )
+        assert done.headers["location"] == "/agents/runs"
+        session = next(c for c in done.headers.get_list("set-cookie") if "session=" in c)
+        assert session.startswith("__Host-orchestrator-session=") and session.endswith(
+            "; SameSite=Lax; Secure"
+        )
+        shown = {"Cookie": session.partition(";")[0]}
+        assert httpx.get(f"{site.url}/agents/runs", headers=shown).json()["identity"]["tenant"] == "red"
+        plain = {"Cookie": session.partition(";")[0].removeprefix("__Host-")}
+        assert httpx.get(f"{site.url}/agents/runs", headers=plain).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("claims", "why"),
     [

@@ -4,6 +4,7 @@ import contextlib
 import getpass
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,7 +15,7 @@ from orchestrator_tenancy.identities import Role
 
 if TYPE_CHECKING:
     from orchestrator_tenancy.audit.events import AuditRecord
-    from orchestrator_tenancy.sign_in.parts import Stores
+    from orchestrator_tenancy.sign_in.stores import Stores
 
 _ROLES = [role.value for role in Role if role is not Role.OPERATOR]
 
@@ -33,13 +34,12 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @contextlib.contextmanager
 def _told() -> Generator[None]:
     """Tell what cannot be done in a line."""
-    try:
-        from orchestrator_gateway.settings_files import BadConfiguration
-        from orchestrator_tenancy.audit.events import Tampered
-        from orchestrator_tenancy.sign_in.refusals import ProviderUnavailable
-        from orchestrator_tenancy.sign_in.settings import load as _  # noqa: F401  # needs the libraries of the extra
-    except ImportError as error:
-        raise click.ClickException("a library is missing: install agent-orchestrator[sign-in]") from error
+    if find_spec("joserfc") is None or find_spec("authlib") is None:
+        raise click.ClickException("libraries are missing: install agent-orchestrator[sign-in]")
+    from orchestrator_gateway.settings_files import BadConfiguration
+    from orchestrator_tenancy.audit.events import Tampered
+    from orchestrator_tenancy.sign_in.refusals import ProviderUnavailable
+
     try:
         yield
     except (BadConfiguration, Tampered, ProviderUnavailable) as error:
@@ -51,8 +51,8 @@ def _opened(file: Path) -> "Generator[Stores]":
     """Open what the settings of a sign-in keep."""
     with _told():
         from orchestrator_tenancy.control_databases import control_database
-        from orchestrator_tenancy.sign_in.parts import FILE, open_stores
         from orchestrator_tenancy.sign_in.settings import load, read_secrets
+        from orchestrator_tenancy.sign_in.stores import FILE, open_stores
 
         settings = load(file)
         secrets = read_secrets(settings, file.parent)
@@ -137,7 +137,7 @@ def create_token(file: Path, name: str, tenant: str, role: str, days: float) -> 
 def list_tokens(file: Path, tenant: str | None, *, as_json: bool) -> None:
     """List tokens, without their secrets, which nobody can read again."""
     with _opened(file) as stores:
-        from orchestrator_tenancy.sign_in.administration import token_row
+        from orchestrator_tenancy.sign_in.listings import token_row
 
         rows = [token_row(token) for token in stores.tokens.list(tenant)]
     _print(rows, "there are no tokens", json_wanted=as_json)
@@ -166,7 +166,7 @@ def sessions() -> None:
 def list_sessions(file: Path, subject: str | None, *, as_json: bool) -> None:
     """List who is signed in."""
     with _opened(file) as stores:
-        from orchestrator_tenancy.sign_in.administration import session_row
+        from orchestrator_tenancy.sign_in.listings import session_row
 
         rows = [session_row(session) for session in stores.sessions.list(subject)]
     _print(rows, "nobody is signed in", json_wanted=as_json)

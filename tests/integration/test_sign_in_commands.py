@@ -8,9 +8,9 @@ import pytest
 
 from orchestrator_tenancy.control_databases import CONTROL_URL
 from orchestrator_tenancy.identities import Role
-from orchestrator_tenancy.sign_in.parts import FILE, open_stores
 from orchestrator_tenancy.sign_in.people import Grant, Person
 from orchestrator_tenancy.sign_in.settings import load, read_secrets
+from orchestrator_tenancy.sign_in.stores import FILE, open_stores
 from tests.integration.command_lines import refused, run, succeeds
 from tests.integration.hostile_providers import hostile_provider
 from tests.integration.postgres_servers import PostgresServer

@@ -1,7 +1,6 @@
 """What programs and the tenant's administrators do with tokens and sessions: JSON over HTTP."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
@@ -10,42 +9,9 @@ from starlette.types import Receive, Scope
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_tenancy.audit.events import AuditEvent
 from orchestrator_tenancy.identities import Identity, Role
-from orchestrator_tenancy.sign_in.api_tokens import ApiToken
+from orchestrator_tenancy.sign_in.listings import session_row, token_row
 from orchestrator_tenancy.sign_in.parts import Parts
 from orchestrator_tenancy.sign_in.requests import BadRequest, headers_of, object_of, refusal, told
-from orchestrator_tenancy.sign_in.sessions import Session
-
-
-def token_row(token: ApiToken) -> Mapping[str, Any]:
-    """Return a token as JSON."""
-    return {
-        "token": token.id,
-        "name": token.name,
-        "tenant": token.tenant,
-        "role": token.role.value,
-        "made": moment(token.made),
-        "expires": moment(token.expires),
-        "used": moment(token.used),
-        "revoked": moment(token.revoked),
-    }
-
-
-def session_row(session: Session) -> Mapping[str, Any]:
-    """Return a session as JSON."""
-    return {
-        "session": session.id,
-        "subject": session.person.identifier,
-        "name": session.person.name,
-        "tenant": session.tenant,
-        "made": moment(session.made),
-        "used": moment(session.used),
-        "expires": moment(session.expires),
-    }
-
-
-def moment(seconds: float | None) -> str | None:
-    """Return Unix time as text, to a second; None for None."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 async def tokens(parts: Parts, scope: Scope, receive: Receive, identity: Identity, name: str) -> Response:

@@ -12,28 +12,23 @@ from typing import Final, TypeVar
 from orchestrator_gateway.settings_files import BadConfiguration
 from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.errors import AgentError
-from orchestrator_tenancy.audit.audit_log import AuditLog
 from orchestrator_tenancy.audit.events import AuditEvent
 from orchestrator_tenancy.audit.recording import AuditWriter
-from orchestrator_tenancy.sign_in.api_tokens import ApiTokens
 from orchestrator_tenancy.sign_in.credentials import CookieNames
 from orchestrator_tenancy.sign_in.identification import Identification
 from orchestrator_tenancy.sign_in.known_tenants import KnownTenants
 from orchestrator_tenancy.sign_in.provider import Provider
 from orchestrator_tenancy.sign_in.provider_calls import ProviderCalls
 from orchestrator_tenancy.sign_in.provider_facts import ProviderFacts
-from orchestrator_tenancy.sign_in.sealing import Sealer, mark_key
-from orchestrator_tenancy.sign_in.sessions import Sessions
+from orchestrator_tenancy.sign_in.sealing import Sealer
 from orchestrator_tenancy.sign_in.settings import Secrets, SignInSettings, read_secrets
+from orchestrator_tenancy.sign_in.stores import Stores, open_stores
 from orchestrator_tenancy.sign_in.throttles import Throttle
 from orchestrator_tenancy.tenants import TenantDirectory
 
 T = TypeVar("T")
 
 LOG: Final = logging.getLogger("orchestrator_tenancy")
-
-FILE: Final = "sign_in.db"
-"""Of the control plane, where it is in files."""
 
 _THREADS: Final = 4
 """As many as a pool of PostgreSQL has connections."""
@@ -42,45 +37,6 @@ _STRANGERS: Final = 120
 """Most records a minute of refusals to people who are not known."""
 
 _REPORT_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stores:
-    """What is kept in the database.
-
-    Attributes:
-        sessions: Of people.
-        tokens: Of programs.
-        audit: What was decided.
-    """
-
-    sessions: Sessions
-    tokens: ApiTokens
-    audit: AuditLog
-
-
-def open_stores(
-    database: StateDatabase,
-    settings: SignInSettings,
-    secrets: Secrets,
-    now: Callable[[], float] = time.time,
-) -> Stores:
-    """Prepare a database.
-
-    Args:
-        database: Of the control plane.
-        settings: Of the sign-in.
-        secrets: Of the platform.
-        now: Clock, in Unix seconds.
-
-    Raises:
-        AgentError: `state_unavailable` when it does not answer.
-    """
-    return Stores(
-        sessions=Sessions(database, Sealer(secrets.sealing, "person"), settings.sessions, now),
-        tokens=ApiTokens(database, now),
-        audit=AuditLog(database, [mark_key(secret, "audit") for secret in secrets.sealing], now),
-    )
 
 
 def open_provider(

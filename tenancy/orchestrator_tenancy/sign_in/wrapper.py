@@ -196,7 +196,7 @@ def sign_in(app: ASGIApp, file: Path, directory: TenantDirectory, database: Stat
         app: See `SignIn`.
         file: The settings.
         directory: The tenants.
-        database: Of the control plane: `control_database(parts.FILE)`; closed by who opened it.
+        database: Of the control plane: `control_database(stores.FILE)`; closed by who opened it.
 
     Raises:
         BadConfiguration: The file, or a secret or file that it names, cannot be used.

@@ -14,6 +14,7 @@ from orchestrator_defs.doctor_command import doctor
 from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.images_commands import images
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
+from orchestrator_defs.sign_in_commands import audit, sessions, sign_in, tokens
 from orchestrator_defs.spend_command import spend
 from orchestrator_defs.tenants_commands import tenants
 from orchestrator_runtimes.errors import AgentError
@@ -62,4 +63,8 @@ main.add_command(deploy)
 main.add_command(gateway)
 main.add_command(images)
 main.add_command(spend)
+main.add_command(sign_in)
+main.add_command(tokens)
+main.add_command(sessions)
+main.add_command(audit)
 main.add_command(tenants)

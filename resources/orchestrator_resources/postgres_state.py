@@ -73,6 +73,25 @@ class PostgresState:
         with self.transaction(holds) as database:
             return [str(name) for (name,) in database.execute(command, (_SCHEMA, table)).fetchall()]
 
+    def protect(self, holds: str, table: str, key: str) -> None:
+        """Make the triggers that refuse."""
+        with self.transaction("tables", alone=True) as database:
+            there = database.execute(
+                "SELECT 1 FROM pg_trigger WHERE tgrelid = CAST(? AS regclass) AND tgname = ?",
+                (f"{_SCHEMA}.{table}", f"{table}_rows"),
+            ).fetchone()
+            if there is not None:
+                return  # making them anew would wait for everyone who reads the table
+            database.execute(
+                f"CREATE OR REPLACE FUNCTION {_SCHEMA}.only_added_to() RETURNS trigger LANGUAGE plpgsql AS"
+                " 'BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || '' is only added to''; END'"
+            )
+            for name, change, each in (("rows", "UPDATE OR DELETE", "ROW"), ("all", "TRUNCATE", "STATEMENT")):
+                database.execute(
+                    f"CREATE TRIGGER {table}_{name} BEFORE {change} ON {_SCHEMA}.{table}"
+                    f" FOR EACH {each} EXECUTE FUNCTION {_SCHEMA}.only_added_to()"
+                )
+
     @contextlib.contextmanager
     def transaction(self, holds: str, *, alone: bool = False) -> Generator["_Transaction"]:
         """Begin a transaction on a connection of the pool."""

@@ -34,6 +34,16 @@ class SqliteState:
         with self.transaction(holds) as database:
             return [str(name) for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
 
+    def protect(self, holds: str, table: str, key: str) -> None:
+        """Make the triggers that refuse."""
+        there = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})"  # REPLACE deletes without a trigger
+        with self.transaction(holds) as database:
+            for change, when in (("update", ""), ("delete", ""), ("insert", there)):
+                database.execute(
+                    f"CREATE TRIGGER IF NOT EXISTS {table}_no_{change} BEFORE {change} ON {table} {when}"
+                    f" BEGIN SELECT RAISE(ABORT, '{table} is only added to'); END"
+                )
+
     @contextlib.contextmanager
     def transaction(self, holds: str, *, alone: bool = False) -> Generator[sqlite3.Connection]:
         """Open the file for one transaction."""

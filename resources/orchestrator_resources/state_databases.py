@@ -57,6 +57,18 @@ class StateDatabase(Protocol):
         """Return the names of a table's columns."""
         ...
 
+    def protect(self, holds: str, table: str, key: str) -> None:
+        """Have the database refuse to change or delete rows of a table, whoever asks; again changes nothing.
+
+        Whoever owns the table may still lift it.
+
+        Args:
+            holds: What it keeps, in the plural.
+            table: Its name.
+            key: The column that names a row.
+        """
+        ...
+
     def transaction(self, holds: str, *, alone: bool = False) -> AbstractContextManager[Transaction]:
         """Begin a transaction, which ends with the block.
 

@@ -69,30 +69,44 @@ class DecisionConfig(dg.Config):
     by: str = Field(default=_NOT_SAID, description="Who decides, for the record.")
 
 
-@dg.op(name="decide")
-def _decide(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
-    try:
-        with open_instance_state(context.instance) as state:
-            request = state.approvals.decide(
-                config.approval,
-                "approved" if config.decision is Choice.approve else "rejected",
-                by=config.by or _NOT_SAID,
-                reason=config.reason or None,
-                answer=read_answer(config.answer),
-            )
-    except AgentError as error:
-        raise failure(error) from error
-    assert request.decision is not None  # it was made just now, or stood before
-    context.log.info(f"{request.id} is {request.decision.verdict} by {request.decision.by}")
+def decision_job(*, name: str = DECISION_JOB, below: str | None = None) -> dg.JobDefinition:
+    """Make the job that decides.
+
+    Args:
+        name: Of the job.
+        below: How the keys of the assets begin whose requests it decides about, such as `acme/`; to the job there are
+            no others. None decides about all of the instance.
+    """
+
+    @dg.op(name="decide")
+    def decide(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
+        try:
+            with open_instance_state(context.instance) as state:
+                request = state.approvals.decide(
+                    config.approval,
+                    "approved" if config.decision is Choice.approve else "rejected",
+                    by=config.by or _NOT_SAID,
+                    reason=config.reason or None,
+                    answer=read_answer(config.answer),
+                    below=below,
+                )
+        except AgentError as error:
+            raise failure(error) from error
+        assert request.decision is not None  # it was made just now, or stood before
+        context.log.info(f"{request.id} is {request.decision.verdict} by {request.decision.by}")
+
+    @dg.job(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
+        name=name,
+        description="Decides about what an agent asks, by its config: see `orchestrator approvals list`.",
+    )
+    def decision() -> None:
+        """Decide about a request for approval."""
+        decide()
+
+    return decision
 
 
-@dg.job(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
-    name=DECISION_JOB,
-    description="Decides about what an agent asks, by its config: see `orchestrator approvals list`.",
-)
-def approval_decision() -> None:
-    """Decide about a request for approval."""
-    _decide()
+approval_decision = decision_job()
 
 
 class ApprovalsComponent(dg.Component, dg.Model, dg.Resolvable):

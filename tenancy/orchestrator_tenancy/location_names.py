@@ -52,6 +52,13 @@ def foreign_in_snap(snap: RepositorySnap, jobs: Iterable[JobSnap], tenant: str) 
     return list(dict.fromkeys(found))
 
 
+def foreign_in_job(job: JobSnap, tenant: str) -> list[str]:
+    """Return the pools and concurrency keys of a job that are not a tenant's."""
+    return list(
+        dict.fromkeys(f"{kind} {name}" for kind, name in names_in_job(job) if not owns_name(tenant, name))
+    )
+
+
 def _keys(snap: RepositorySnap) -> Iterator[tuple[str, list[str]]]:
     for node in snap.asset_nodes:
         yield "asset", list(node.asset_key.path)

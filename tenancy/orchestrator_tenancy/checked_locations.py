@@ -1,12 +1,12 @@
-"""Code locations as the web server and the daemon see them: what each tells has its tenant's names, or it is not taken.
+"""Code locations as the web server and the daemon see them: each answer has its tenant's names, or is not taken.
 
-A custom location is somebody else's program. It answers what it likes: names of others when it loads, others when a run is
-planned, events and partitions of others from a sensor, nothing at all, or too much. Each answer is looked at where it
-comes in. Whose a location is, the control plane says, not the location.
+A custom location is somebody else's program. It answers what it likes: names of others when it loads, others when a run
+is planned, events and partitions of others from a sensor, nothing at all, or too much. Each answer is looked at where
+it comes in. Whose a location is, the control plane says, not the location.
 
-Dagster loads the locations of a workspace one after the other, in the web server before it serves and in the daemon every
-minute: one that hangs holds up all others for minutes, and the daemon ends itself after five. Here all load at once, and
-who is not there in time has an error of its own.
+Dagster loads the locations of a workspace one after the other, in the web server before it serves and in the daemon
+every minute: one that hangs holds up all others for minutes, and the daemon ends itself after five. Here all load at
+once, and who is not there in time has an error of its own.
 
 Checked against Dagster 1.13.27; `tests/integration/test_checked_locations.py` fails when it moves.
 """
@@ -151,7 +151,8 @@ class CheckedCodeLocation(GrpcServerCodeLocation):
     def _refuse_many(self, requests: Sequence[RunRequest] | None) -> None:
         if len(requests or ()) > REQUESTS:
             raise LocationRefused(
-                f"the code location {self.name!r} asks for {len(requests or ())} runs in one tick; the most is {REQUESTS}"
+                f"the code location {self.name!r} asks for {len(requests or ())} runs in one tick; the most is"
+                f" {REQUESTS}"
             )
 
 
@@ -291,8 +292,8 @@ class CheckedLocations(WorkspaceLoadTarget):
         for origin in self._target.create_origins():
             if not isinstance(origin, GrpcServerCodeLocationOrigin):
                 raise LocationRefused(
-                    f"the workspace has the location {origin.location_name!r}, which is no gRPC server: its Python would"
-                    " run with the platform's rights"
+                    f"the workspace has the location {origin.location_name!r}, which is no gRPC server: its Python"
+                    " would run with the platform's rights"
                 )
             beginning = _Beginning(origin, tenancy.owner(origin.location_name), self._instance, until)
             made.append(

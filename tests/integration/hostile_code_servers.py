@@ -101,13 +101,18 @@ class CodeServer(DagsterApiServicer):
         yield from self._answer("ExternalScheduleExecution", request, lambda: iter(()))
 
     def ExecutionPlanSnapshot(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return self._answer("ExecutionPlanSnapshot", request, lambda: pb.ExecutionPlanSnapshotReply())
+        return self._answer("ExecutionPlanSnapshot", request, pb.ExecutionPlanSnapshotReply)
 
     def ExternalPipelineSubsetSnapshot(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._answer("ExternalPipelineSubsetSnapshot", request, lambda: None)
 
     def ReloadCode(self, request: Any, context: Any) -> Any:  # noqa: N802
         return self._answer("ReloadCode", request, pb.ReloadCodeReply)
+
+
+def sensor_told(**wanted: Any) -> SensorExecutionData:
+    """Return what a sensor wants."""
+    return SensorExecutionData(**wanted)
 
 
 def in_chunks(value: Any) -> Iterator[Any]:

@@ -135,6 +135,11 @@ def serving(server: CodeServer) -> Generator[CodeServer]:
         grpc_server.stop(grace=None).wait()
 
 
+def origin_at(port: int, name: str) -> GrpcServerCodeLocationOrigin:
+    """Return where the code server of a location is, on this machine."""
+    return GrpcServerCodeLocationOrigin(host="127.0.0.1", port=port, location_name=name)
+
+
 class Ports(WorkspaceLoadTarget):
     """A workspace of the code servers at these ports, by the names of their locations."""
 
@@ -142,7 +147,4 @@ class Ports(WorkspaceLoadTarget):
         self.servers = servers
 
     def create_origins(self) -> Iterable[Any]:  # type: ignore[override]
-        return [
-            GrpcServerCodeLocationOrigin(host="127.0.0.1", port=port, location_name=name)
-            for name, port in self.servers.items()
-        ]
+        return [origin_at(port, name) for name, port in self.servers.items()]

@@ -4,6 +4,8 @@ The platform acts on them with its own rights: it writes events, adds partitions
 
 Checked against Dagster 1.13.27; `tests/integration/test_checked_locations.py` fails when it moves.
 """
+# Dagster's own types are partly unknown:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterable, Iterator, Sequence
 

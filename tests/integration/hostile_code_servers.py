@@ -4,12 +4,11 @@
 # pyright: reportMissingTypeStubs=false
 
 import contextlib
-import itertools
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import dagster as dg
 import grpc  # type: ignore[import-untyped]
@@ -26,7 +25,7 @@ from dagster._grpc.__generated__.dagster_api_pb2_grpc import (
 from dagster._grpc.types import ListRepositoriesResponse, LoadableRepositorySymbol
 from dagster._serdes import serialize_value
 
-NUMBERS = itertools.count()
+Lie: TypeAlias = Callable[["CodeServer", Any], Any]
 
 
 @dataclass
@@ -41,8 +40,8 @@ class CodeServer(DagsterApiServicer):
     """
 
     definitions: dg.Definitions
-    lies: Mapping[str, Callable[["CodeServer", Any], Any]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    lies: Mapping[str, Lie] = field(default_factory=dict[str, Lie])
+    asked: list[str] = field(default_factory=list[str])
     over: threading.Event = field(default_factory=threading.Event)
     port: int = 0
 
@@ -115,6 +114,24 @@ def sensor_told(**wanted: Any) -> SensorExecutionData:
     return SensorExecutionData(**wanted)
 
 
+def telling(told: SensorExecutionData) -> Lie:
+    """Return a sensor that wants this at each tick."""
+
+    def lie(server: CodeServer, request: Any) -> Any:
+        return in_chunks(told)
+
+    return lie
+
+
+def answering(reply: Any) -> Lie:
+    """Return what always gives this answer."""
+
+    def lie(server: CodeServer, request: Any) -> Any:
+        return reply
+
+    return lie
+
+
 def in_chunks(value: Any) -> Iterator[Any]:
     yield pb.StreamingChunkEvent(sequence_number=0, serialized_chunk=serialize_value(value))
 
@@ -125,7 +142,7 @@ def serving(server: CodeServer) -> Generator[CodeServer]:
     grpc_server = grpc.server(
         ThreadPoolExecutor(max_workers=8), options=[("grpc.max_send_message_length", -1)]
     )
-    add_DagsterApiServicer_to_server(server, grpc_server)
+    add_DagsterApiServicer_to_server(server, grpc_server)  # type: ignore[no-untyped-call]
     server.port = grpc_server.add_insecure_port("127.0.0.1:0")
     grpc_server.start()
     try:

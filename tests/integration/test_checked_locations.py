@@ -25,7 +25,7 @@ from orchestrator_tenancy import checked_locations
 from orchestrator_tenancy.checked_locations import CheckedLocations, LocationRefused, bound_messages
 from orchestrator_tenancy.custom_locations import ForeignNames
 from orchestrator_tenancy.tenants import Tenancy, read_tenancy
-from tests.integration.hostile_code_servers import CodeServer, Ports, in_chunks, serving
+from tests.integration.hostile_code_servers import CodeServer, Ports, answering, serving, telling
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Error loading repository location:UserWarning",
@@ -263,7 +263,7 @@ FOREIGN_TICKS: list[tuple[dict[str, Any], str]] = [
     ("told", "why"), FOREIGN_TICKS, ids=[f"{next(iter(t))}-{w}" for t, w in FOREIGN_TICKS]
 )
 def test_a_sensor_acts_on_nothing_of_another(start: Start, told: dict[str, Any], why: str) -> None:
-    platform = start(ExternalSensorExecution=lambda server, request: in_chunks(SensorExecutionData(**told)))
+    platform = start(ExternalSensorExecution=telling(SensorExecutionData(**told)))
     with pytest.raises(ForeignNames, match=why):
         platform.tick()
 
@@ -271,9 +271,7 @@ def test_a_sensor_acts_on_nothing_of_another(start: Start, told: dict[str, Any],
 def test_a_sensor_asks_for_some_runs_and_no_flood(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checked_locations, "REQUESTS", 2)
     requests = [dg.RunRequest(run_key=str(n)) for n in range(3)]
-    platform = start(
-        ExternalSensorExecution=lambda server, request: in_chunks(SensorExecutionData(run_requests=requests))
-    )
+    platform = start(ExternalSensorExecution=telling(SensorExecutionData(run_requests=requests)))
     with pytest.raises(LocationRefused, match="asks for 3 runs in one tick; the most is 2"):
         platform.tick()
 
@@ -295,7 +293,7 @@ def test_a_tick_that_never_ends_is_left(start: Start, monkeypatch: pytest.Monkey
 
 def test_a_reaction_to_a_run_of_another_writes_nothing(start: Start) -> None:
     told = SensorExecutionData(dagster_run_reactions=[DagsterRunReaction(_run_of_globex())])
-    platform = start(ExternalSensorExecution=lambda server, request: in_chunks(told))
+    platform = start(ExternalSensorExecution=telling(told))
     with pytest.raises(LocationRefused, match="tells of a run that is not its own"):
         platform.tick()
 
@@ -313,7 +311,7 @@ def test_the_plan_of_a_run_is_of_its_tenant(start: Start) -> None:
     job: Any = dg.Definitions(assets=[theirs]).resolve_implicit_global_asset_job_def()
     snapshot = snapshot_from_execution_plan(create_execution_plan(job), job.get_job_snapshot_id())
     reply = pb.ExecutionPlanSnapshotReply(serialized_execution_plan_snapshot=serialize_value(snapshot))
-    platform = start(ExecutionPlanSnapshot=lambda server, request: reply)
+    platform = start(ExecutionPlanSnapshot=answering(reply))
     selector = JobSubsetSelector("acme", "__repository__", "__ASSET_JOB", None)
     honest = platform.location.get_job(selector)
     with pytest.raises(ForeignNames, match=r"asset globex/one, pool globex__gpu"):
@@ -324,7 +322,7 @@ def test_an_own_plan_is_taken(start: Start) -> None:
     job: Any = definitions("acme").resolve_implicit_global_asset_job_def()
     snapshot = snapshot_from_execution_plan(create_execution_plan(job), job.get_job_snapshot_id())
     reply = pb.ExecutionPlanSnapshotReply(serialized_execution_plan_snapshot=serialize_value(snapshot))
-    platform = start(ExecutionPlanSnapshot=lambda server, request: reply)
+    platform = start(ExecutionPlanSnapshot=answering(reply))
     honest = platform.location.get_job(JobSubsetSelector("acme", "__repository__", "__ASSET_JOB", None))
     plan = platform.location.get_execution_plan(honest, {}, None, None, None)
     assert [step.key for step in plan.execution_plan_snapshot.steps] == ["acme__one"]

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from orchestrator_tenancy.tenant_store import open_tenants
-from tests.integration.hostile_code_servers import CodeServer, in_chunks, sensor_told, serving
+from tests.integration.hostile_code_servers import CodeServer, Lie, sensor_told, serving, telling
 from tests.integration.processes import wait_until
 
 REFUSED = "not of the tenant 'acme': dynamic partitions globex__customers"
@@ -41,12 +41,12 @@ def definitions(tenant: str) -> dg.Definitions:
     return dg.Definitions(assets=[one], sensors=[sensor])
 
 
-def adding(key: str) -> Any:
+def adding(key: str) -> Lie:
     """Tell that a partition of globex is to be added."""
     told = sensor_told(
         dynamic_partitions_requests=[dg.AddDynamicPartitionsRequest("globex__customers", [key])]
     )
-    return lambda server, request: in_chunks(told)
+    return telling(told)
 
 
 def test_the_daemon_adds_partitions_for_whose_they_are_alone(

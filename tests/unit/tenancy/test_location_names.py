@@ -4,7 +4,7 @@
 # pyright: reportUnknownMemberType=false, reportUntypedFunctionDecorator=false
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 import pytest
@@ -49,8 +49,8 @@ def nested() -> dg.JobDefinition:
 def asset(key: list[str], **more: Any) -> dg.AssetsDefinition:
     def made() -> None: ...
 
-    decorate: Callable[..., dg.AssetsDefinition] = dg.asset(key=key, **more)  # pyright: ignore[reportUnknownVariableType]
-    return decorate(made)
+    made_of = cast("Callable[..., Callable[..., dg.AssetsDefinition]]", dg.asset)
+    return made_of(key=key, **more)(made)
 
 
 JOB = job_of(plain)

@@ -21,7 +21,7 @@ from orchestrator_resources.run_state import RunState
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.messages import ApprovalAsk
-from orchestrator_tenancy import managed_location
+from orchestrator_tenancy import managed_definitions
 from orchestrator_tenancy.checked_locations import CheckedCodeLocation
 from orchestrator_tenancy.managed.guest_runtimes import TRUST_VARIABLE
 from orchestrator_tenancy.managed.refusals import NotManaged
@@ -68,7 +68,7 @@ def instance(tmp_path: Path) -> Generator[dg.DagsterInstance]:
 
 
 def definitions() -> Any:
-    loaded: Any = managed_location.defs
+    loaded: Any = managed_definitions.defs
     return loaded()
 
 
@@ -144,7 +144,7 @@ def test_a_code_server_of_a_managed_location_serves_names_of_its_tenant(
         "code-server",
         "start",
         "-m",
-        "orchestrator_tenancy.managed_location",
+        "orchestrator_tenancy.managed_definitions",
         "--location-name=acme",
     ]
     log = (tmp_path / "log").open("w")
@@ -183,6 +183,7 @@ def test_a_location_of_nobody_or_of_no_folder_says_so(folder: Path, monkeypatch:
     monkeypatch.delenv("ORCHESTRATOR_TENANT")
     with pytest.raises(ValueError, match="ORCHESTRATOR_TENANT is '', which is no tenant's name"):
         definitions()
+    monkeypatch.setenv("ORCHESTRATOR_TENANT", "acme")
     monkeypatch.delenv("ORCHESTRATOR_DEFINITIONS")
-    with pytest.raises(NotManaged, match="ORCHESTRATOR_DEFINITIONS names no folder"):
+    with pytest.raises(NotManaged, match="there is no folder '/opt/location': set ORCHESTRATOR_DEFINITIONS"):
         definitions()

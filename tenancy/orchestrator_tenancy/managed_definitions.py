@@ -1,7 +1,7 @@
-"""The module of every managed location: `dagster code-server start -m orchestrator_tenancy.managed_location`.
+"""The module of every managed location: `dagster code-server start -m orchestrator_tenancy.managed_definitions`.
 
 Whose location it is, and where its YAML lies, is said by whoever starts the code server and its runs, by environment:
-`ORCHESTRATOR_TENANT` and `ORCHESTRATOR_DEFINITIONS`.
+`ORCHESTRATOR_TENANT` and, where it is not `/opt/location`, `ORCHESTRATOR_DEFINITIONS`.
 """
 
 import os
@@ -12,15 +12,14 @@ import dagster as dg
 
 from orchestrator_tenancy.custom_locations import tenant_of_environment
 from orchestrator_tenancy.managed.loading import managed_definitions
-from orchestrator_tenancy.managed.refusals import NotManaged
 
 DEFINITIONS: Final = "ORCHESTRATOR_DEFINITIONS"
+
+FOLDER: Final = "/opt/location"
+"""Where the YAML lies in an image, unless `DEFINITIONS` says otherwise."""
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Return the definitions of the managed location that the environment names."""
-    folder = os.environ.get(DEFINITIONS)
-    if not folder:
-        raise NotManaged(f"{DEFINITIONS} names no folder: it is set where the code server starts")
-    return managed_definitions(Path(folder), tenant_of_environment())
+    return managed_definitions(Path(os.environ.get(DEFINITIONS) or FOLDER), tenant_of_environment())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 from typing import Annotated, Final
 
 import dagster as dg
@@ -15,6 +16,10 @@ from orchestrator_assets.waiting_metadata import DECISION_JOB
 from orchestrator_resources.approvals import read_answer
 from orchestrator_resources.instance_state import open_instance_state
 from orchestrator_runtimes.errors import AgentError
+
+
+_AT_ONCE: Final = 500
+"""Most runs that one look asks for; the rest is there at the next."""
 
 
 def approval_sensor(*, name: str = "approvals", seconds: int = 30) -> dg.SensorDefinition:
@@ -35,7 +40,7 @@ def approval_sensor(*, name: str = "approvals", seconds: int = 30) -> dg.SensorD
     def approvals(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         repository = context.repository_def
         assert repository is not None  # Dagster gives it to every sensor of a code location
-        requests = list(resumed_runs(context.instance, repository.assets_defs_by_key))
+        requests = list(islice(resumed_runs(context.instance, repository.assets_defs_by_key), _AT_ONCE))
         if not requests:
             yield dg.SkipReason("no waiting run has all of its decisions")
         yield from requests

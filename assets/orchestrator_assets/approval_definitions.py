@@ -17,7 +17,6 @@ from orchestrator_resources.approvals import read_answer
 from orchestrator_resources.instance_state import open_instance_state
 from orchestrator_runtimes.errors import AgentError
 
-
 _AT_ONCE: Final = 500
 """Most runs that one look asks for; the rest is there at the next."""
 

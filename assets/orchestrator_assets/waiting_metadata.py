@@ -45,8 +45,10 @@ class Launchpad:
     def found(cls, context: dg.AssetExecutionContext) -> "Launchpad | None":
         """Return that of a step's code location; None when that has no such job, or the run is of none."""
         origin = context.run.remote_job_origin
+        if origin is None:
+            return None
         jobs = [name for name in context.repository_def.job_names if is_decision_job(name)]
-        if origin is None or not jobs:
+        if not jobs:
             return None
         location, repository = origin.location_name, origin.repository_origin.repository_name
         place = location if repository == _UNNAMED_REPOSITORY else f"{repository}@{location}"

@@ -33,13 +33,14 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Property `ScheduleDefinition.environment_vars`:DeprecationWarning",
 )
 
+CUSTOM = {"kind": "custom", "image": "theirs:1", "module": "theirs"}
 TENANCY = read_tenancy(
     {
         "organisations": {"all": {"title": "All"}},
         "plans": {"team": {"custom_locations": True}},
         "tenants": {
-            "acme": {"organisation": "all", "plan": "team", "locations": {"acme": {"kind": "custom"}}},
-            "globex": {"organisation": "all", "plan": "team", "locations": {"globex": {"kind": "custom"}}},
+            "acme": {"organisation": "all", "plan": "team", "locations": {"acme": CUSTOM}},
+            "globex": {"organisation": "all", "plan": "team", "locations": {"globex": CUSTOM}},
         },
     }
 )

@@ -17,10 +17,11 @@ from tests.integration.hostile_code_servers import CodeServer, Lie, sensor_told,
 from tests.integration.processes import wait_until
 
 REFUSED = "not of the tenant 'acme': dynamic partitions globex__customers"
+CUSTOM = {"kind": "custom", "image": "theirs:1", "module": "theirs"}
 TENANTS: dict[str, Any] = {
     "organisations": {"all": {"title": "All"}},
     "tenants": {
-        name: {"organisation": "all", "plan": "enterprise", "locations": {name: {"kind": "custom"}}}
+        name: {"organisation": "all", "plan": "enterprise", "locations": {name: CUSTOM}}
         for name in ("acme", "globex")
     },
 }

@@ -12,12 +12,14 @@ from orchestrator_assets.agent_specs import (
     ToolSpec,
 )
 from orchestrator_assets.approval_definitions import ApprovalsComponent, approval_decision, approval_sensor
+from orchestrator_assets.external_assets import ExternalAssetsComponent
 
 __all__ = [
     "AgentComponent",
     "AgentSpec",
     "ApprovalsComponent",
     "BudgetSpec",
+    "ExternalAssetsComponent",
     "ForEachSpec",
     "InputSpec",
     "LimitsSpec",

@@ -1,6 +1,7 @@
 """`AgentComponent`: an agent asset in YAML."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Self
 
 import dagster as dg
@@ -78,15 +79,22 @@ class AgentComponent(AgentSpec, dg.Component):
         Raises:
             ResolutionException: The folder, the files or the profile of the agent are not as the YAML says.
         """
+        return dg.Definitions(assets=[self.made_in(context.path)], resources={RESOURCE: AGENT_RUNTIMES})
+
+    def made_in(self, folder: Path) -> dg.AssetsDefinition:
+        """Return the asset, with the agent's code as it lies in the folder of the YAML.
+
+        Raises:
+            ResolutionException: As `build_defs`.
+        """
         try:
-            code = code_folder(context.path, self.code)
-            profile = context.path / self.profile if self.profile is not None else None
-            asset = agent_asset(self, asset=self.asset, code=code, files=self.files, profile=profile)
+            code = code_folder(folder, self.code)
+            profile = folder / self.profile if self.profile is not None else None
+            return agent_asset(self, asset=self.asset, code=code, files=self.files, profile=profile)
         except WrongValue as error:
             if self._read_from is None:
                 raise  # it was made in Python, where the traceback is the place
             raise _placed(error, self._read_from) from error
-        return dg.Definitions(assets=[asset], resources={RESOURCE: AGENT_RUNTIMES})
 
 
 def _wrong_value(error: ValidationError) -> WrongValue:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import islice
 from typing import Annotated, Final
 
 import dagster as dg
@@ -15,6 +16,9 @@ from orchestrator_assets.waiting_metadata import DECISION_JOB
 from orchestrator_resources.approvals import read_answer
 from orchestrator_resources.instance_state import open_instance_state
 from orchestrator_runtimes.errors import AgentError
+
+_AT_ONCE: Final = 500
+"""Most runs that one look asks for; the rest is there at the next."""
 
 
 def approval_sensor(*, name: str = "approvals", seconds: int = 30) -> dg.SensorDefinition:
@@ -35,7 +39,7 @@ def approval_sensor(*, name: str = "approvals", seconds: int = 30) -> dg.SensorD
     def approvals(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         repository = context.repository_def
         assert repository is not None  # Dagster gives it to every sensor of a code location
-        requests = list(resumed_runs(context.instance, repository.assets_defs_by_key))
+        requests = list(islice(resumed_runs(context.instance, repository.assets_defs_by_key), _AT_ONCE))
         if not requests:
             yield dg.SkipReason("no waiting run has all of its decisions")
         yield from requests
@@ -69,30 +73,44 @@ class DecisionConfig(dg.Config):
     by: str = Field(default=_NOT_SAID, description="Who decides, for the record.")
 
 
-@dg.op(name="decide")
-def _decide(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
-    try:
-        with open_instance_state(context.instance) as state:
-            request = state.approvals.decide(
-                config.approval,
-                "approved" if config.decision is Choice.approve else "rejected",
-                by=config.by or _NOT_SAID,
-                reason=config.reason or None,
-                answer=read_answer(config.answer),
-            )
-    except AgentError as error:
-        raise failure(error) from error
-    assert request.decision is not None  # it was made just now, or stood before
-    context.log.info(f"{request.id} is {request.decision.verdict} by {request.decision.by}")
+def decision_job(*, name: str = DECISION_JOB, below: str | None = None) -> dg.JobDefinition:
+    """Make the job that decides.
+
+    Args:
+        name: Of the job.
+        below: How the keys of the assets begin whose requests it decides about, such as `acme/`; to the job there are
+            no others. None decides about all of the instance.
+    """
+
+    @dg.op(name="decide")
+    def decide(context: dg.OpExecutionContext, config: DecisionConfig) -> None:
+        try:
+            with open_instance_state(context.instance) as state:
+                request = state.approvals.decide(
+                    config.approval,
+                    "approved" if config.decision is Choice.approve else "rejected",
+                    by=config.by or _NOT_SAID,
+                    reason=config.reason or None,
+                    answer=read_answer(config.answer),
+                    below=below,
+                )
+        except AgentError as error:
+            raise failure(error) from error
+        assert request.decision is not None  # it was made just now, or stood before
+        context.log.info(f"{request.id} is {request.decision.verdict} by {request.decision.by}")
+
+    @dg.job(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
+        name=name,
+        description="Decides about what an agent asks, by its config: see `orchestrator approvals list`.",
+    )
+    def decision() -> None:
+        """Decide about a request for approval."""
+        decide()
+
+    return decision
 
 
-@dg.job(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
-    name=DECISION_JOB,
-    description="Decides about what an agent asks, by its config: see `orchestrator approvals list`.",
-)
-def approval_decision() -> None:
-    """Decide about a request for approval."""
-    _decide()
+approval_decision = decision_job()
 
 
 class ApprovalsComponent(dg.Component, dg.Model, dg.Resolvable):

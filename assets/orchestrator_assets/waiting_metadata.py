@@ -18,6 +18,12 @@ from orchestrator_runtimes.json_values import Json, dump
 DECISION_JOB: Final = "approval_decision"
 """Name of the job that decides; its op is `decide`."""
 
+
+def is_decision_job(name: str) -> bool:
+    """Return whether a job is the one that decides, also by a name that begins with its tenant's."""
+    return name == DECISION_JOB or name.endswith(f"__{DECISION_JOB}")
+
+
 WAITS: Final = (
     "The agent asks a person, and this asset has no new value before that is decided. No process waits. After the"
     " decision the sensor of approvals goes on with it; without that sensor, materialize it again."
@@ -39,11 +45,14 @@ class Launchpad:
     def found(cls, context: dg.AssetExecutionContext) -> "Launchpad | None":
         """Return that of a step's code location; None when that has no such job, or the run is of none."""
         origin = context.run.remote_job_origin
-        if origin is None or not context.repository_def.has_job(DECISION_JOB):
+        if origin is None:
+            return None
+        jobs = [name for name in context.repository_def.job_names if is_decision_job(name)]
+        if not jobs:
             return None
         location, repository = origin.location_name, origin.repository_origin.repository_name
         place = location if repository == _UNNAMED_REPOSITORY else f"{repository}@{location}"
-        return cls(page=f"/locations/{quote(place)}/jobs/{DECISION_JOB}")
+        return cls(page=f"/locations/{quote(place)}/jobs/{jobs[0]}")
 
     def link(self, request: Request, decision: str) -> str:
         """Return a link, in Markdown, to the launchpad with a decision filled in."""

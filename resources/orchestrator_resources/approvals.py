@@ -147,7 +147,14 @@ class Approvals:
         return self._asked(_id(execution, "native", number), execution, "native", question, asker)
 
     def decide(
-        self, name: str, verdict: Verdict, *, by: str, reason: str | None = None, answer: Json = None
+        self,
+        name: str,
+        verdict: Verdict,
+        *,
+        by: str,
+        reason: str | None = None,
+        answer: Json = None,
+        below: str | None = None,
     ) -> Request:
         """Decide about a request, durably; the same decision again changes nothing.
 
@@ -157,6 +164,8 @@ class Approvals:
             by: Who decides.
             reason: Told to the agent.
             answer: See `Decision.answer`.
+            below: How the keys of the assets begin whose requests these are, such as `acme/`; others are as if they
+                were not there. None means all.
 
         Raises:
             AgentError: `invalid_input` when there is no such request, a tool's gets an answer, or another decision
@@ -164,7 +173,7 @@ class Approvals:
         """
         text = None if answer is None else dump(answer).decode()
         with self._database.transaction(_HOLDS, alone=True) as database:
-            found = self._find(database, name)
+            found = self._find(database, name, below)
             if found.kind == "tool" and answer is not None:
                 raise AgentError(
                     ErrorCode.INVALID_INPUT,
@@ -251,15 +260,20 @@ class Approvals:
             )
             return self._find(database, name)
 
-    def _find(self, database: Transaction, name: str) -> Request:
-        exact = self._read(database, "id = ?", name)
+    def _find(self, database: Transaction, name: str, below: str | None = None) -> Request:
+        def read(where: str) -> Sequence[Request]:
+            return [
+                request
+                for request in self._read(database, where, name)
+                if below is None or request.asker.asset.startswith(below)
+            ]
+
+        exact = read("id = ?")
         if exact:
             return exact[0]
-        by_asset = self._read(database, "asset = ? AND verdict IS NULL", name)
-        prefix = name if len(name) >= _PREFIX_CHARACTERS and name.isalnum() else ""
-        found = by_asset or (
-            self._read(database, f"substr(id, 1, {len(prefix)}) = ?", prefix) if prefix else []
-        )
+        found = read("asset = ? AND verdict IS NULL")
+        if not found and len(name) >= _PREFIX_CHARACTERS and name.isalnum():
+            found = read(f"substr(id, 1, {len(name)}) = ?")
         if len(found) == 1:
             return found[0]
         if not found:

@@ -259,3 +259,16 @@ def test_waiting_assets_are_known_by_asset_and_partition(database: StateDatabase
     ]
     waiting.end("a", None)
     assert waiting.find("a", None) is None and len(waiting.list()) == 1
+
+
+def test_who_decides_below_a_prefix_sees_no_other_requests(database: StateDatabase) -> None:
+    approvals = Approvals(database)
+    theirs = approvals.ask(call("theirs"), asker(asset="globex/map", run="1")).id
+    near = approvals.ask(call("near"), asker(asset="acmes/map", run="2")).id
+    own = approvals.ask(call("own"), asker(asset="acme/map", run="3")).id
+    for name in (theirs, theirs[:6], near, "globex/map", "acmes/map"):
+        with pytest.raises(AgentError, match=f"no request '{name}' waits or was decided") as error:
+            approvals.decide(name, "approved", by="anna", below="acme/")
+        assert error.value.code is ErrorCode.INVALID_INPUT
+    assert approvals.decide("acme/map", "approved", by="anna", below="acme/").id == own
+    assert {request.id for request in approvals.list(waiting=True)} == {theirs, near}

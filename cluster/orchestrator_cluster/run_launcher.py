@@ -167,6 +167,15 @@ class AgentRunLauncher(K8sRunLauncher):
         """Return where runs may be."""
         return sorted({location.namespace for location in self.bindings.locations.values()})
 
+    def was_launched(self, run: DagsterRun) -> bool:
+        """Return whether the cluster has been asked to do a run.
+
+        Raises:
+            ClusterAway: The API server does not tell.
+            Refused: It is not known where the run would be.
+        """
+        return job_of_run(self._api_client, self.namespace_of(run), _job_name(run.run_id)) is not None
+
     def run_pods(self, namespace: str) -> list[Manifest]:
         """Return the pods of runs in a namespace that did not succeed.
 

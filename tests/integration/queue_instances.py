@@ -1,7 +1,9 @@
 """Instances of Dagster with a fair queue, whose runs only write down that they were started."""
+# Dagster is typed in part:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 import contextlib
-import os
+import shutil
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
@@ -198,9 +200,6 @@ def log(instance: DagsterInstance, run: DagsterRun) -> list[str]:
 
 def copied(folder: Path, to: Path) -> None:
     """Copy an instance in files, with its settings for the new place."""
-    import shutil
-
     shutil.copytree(folder, to)
     settings = (to / "dagster.yaml").read_text()
     (to / "dagster.yaml").write_text(settings.replace(str(folder), str(to)))
-    os.sync()

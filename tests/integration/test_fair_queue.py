@@ -1,12 +1,16 @@
 """The fair queue over Dagster's own storage, in files and in PostgreSQL: what starts, what is refused, what is told."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from dagster import DagsterInstance, DagsterRunStatus
 
+from orchestrator_defs.cli import main
 from orchestrator_resources.agent_needs import TAG, AgentNeed, need_tag
 from orchestrator_resources.gpus import GpuRequest
 from orchestrator_tenancy.queue import seam_daemon
@@ -18,6 +22,7 @@ from tests.integration.queue_instances import (
     begin,
     end,
     job_of,
+    launcher_of,
     log,
     opened,
     prepare,
@@ -155,15 +160,14 @@ def test_the_log_of_a_run_says_why_it_waits_once(
     assert len(tick(instance, daemon)) == 2
     for _ in range(3):
         assert tick(instance, daemon) == []
-    told = [line for line in log(instance, runs[2]) if line.startswith("The run waits")]
+    told = [line for line in log(instance, runs[2]) if "The run waits" in line]
     assert told == ["The run waits: the tenant 'red' has 2 of its 2 runs going."]
 
 
 def test_a_new_daemon_takes_back_what_the_last_one_did_not_start(instance: DagsterInstance) -> None:
     lost, done = submit(instance, "blue"), submit(instance, "blue")
     assert tick(instance) == [lost.run_id, done.run_id]
-    launched = instance.run_launcher.file  # type: ignore[attr-defined]
-    launched.write_text(f"{done.run_id}\n")
+    launcher_of(instance).file.write_text(f"{done.run_id}\n")
     assert tick(instance) == [lost.run_id]
 
 
@@ -177,3 +181,33 @@ def test_dagsters_own_daemon_does_not_start_over_a_fair_queue_and_ours_only_over
     assert "QueuedRunCoordinatorDaemon" not in kinds
     with DagsterInstance.local_temp() as other, pytest.raises(NoFairQueue, match="run_coordinator"):
         list(daemons(other))
+
+
+def test_the_command_line_tells_of_every_run_that_waits_why(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(home, "", runs=6)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with opened(home) as instance:
+        runs = [submit(instance, "red_one") for _ in range(3)]
+        other = submit(instance, "nobodys")
+        assert "it is about to start" in ran("queue", other.run_id[:8])
+        assert len(tick(instance)) == 3
+    shown = ran("queue")
+    assert re.search(r"^red +1 +2 of 2 +0 of 1 +1$", shown, re.MULTILINE)
+    assert re.search(r"^all +3 of 6 +0 +1$", shown, re.MULTILINE)
+    assert f"{runs[2].run_id[:8]}  red" in shown and "the tenant 'red' has 2 of its 2 runs going" in shown
+    told = json.loads(ran("queue", "--json", "--tenant", "red"))
+    assert [(row["run"], row["place"], row["location"]) for row in told["waiting"]] == [
+        (runs[2].run_id, 1, "red_one")
+    ]
+    assert "no run that waits begins with 'zzzz'" in ran("queue", "zzzz", fails=True)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    assert "the instance has no fair queue" in ran("queue", fails=True)
+    assert "the instance has no fair queue" in ran("daemon", "--empty-workspace", fails=True)
+
+
+def ran(*words: str, fails: bool = False) -> str:
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code != 0) is fails, result.output
+    return result.output

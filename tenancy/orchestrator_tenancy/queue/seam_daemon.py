@@ -155,7 +155,7 @@ class FairQueueDaemon(QueuedRunCoordinatorDaemon):
     def _write(self, instance: DagsterInstance, run_id: str, why: str) -> None:
         run = instance.get_run_by_id(run_id)
         if run is not None and run.status is DagsterRunStatus.QUEUED:
-            instance.report_engine_event(f"The run waits: {why}.", run, cls=type(self))
+            instance.report_engine_event(f"The run waits: {why}.", run)
 
 
 @functools.lru_cache(1_024)

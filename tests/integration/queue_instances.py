@@ -17,6 +17,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._daemon.controller import create_daemons_from_instance
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from orchestrator_gateway.stores import is_postgres
@@ -128,6 +129,13 @@ def job_of(location: str, pool: str | None = None, tags: Mapping[str, Any] | Non
     return job
 
 
+def origin_of(location: str) -> RemoteJobOrigin:
+    """Return where a job of a code location is."""
+    return RemoteJobOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "repository"), "job"
+    )
+
+
 def submit(
     instance: DagsterInstance,
     location: str,
@@ -145,14 +153,12 @@ def submit(
             **({} if priority is None else {PRIORITY_TAG: str(priority)}),
             **(tags or {}),
         },
-        remote_job_origin=RemoteJobOrigin(
-            RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), "repository"), "job"
-        ),
+        remote_job_origin=origin_of(location),
     )
     return instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=cast("Any", None)))
 
 
-def tick(instance: DagsterInstance, daemon: FairQueueDaemon | None = None) -> list[str]:
+def tick(instance: DagsterInstance, daemon: QueuedRunCoordinatorDaemon | None = None) -> list[str]:
     """Let a daemon, a new one by default, look once; return the runs that it started, in order."""
     before = len(launcher_of(instance).launched())
     context = cast("Any", NoCode(instance))

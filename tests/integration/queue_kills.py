@@ -1,7 +1,7 @@
 """Kills daemons in the middle of a tick: `python -m tests.integration.queue_kills FOLDER`, a process without threads.
 
-A daemon is a forked process. It ends itself with SIGKILL right before the n-th change of the database, or right before or
-after the n-th start of a run.
+A daemon is a forked process. It ends itself with SIGKILL right before the n-th change of the database, or right before
+or after the n-th start of a run.
 """
 
 import json

@@ -27,19 +27,18 @@ def queue_now() -> dict[str, Any]:
     """Return what waits and runs on the instance of DAGSTER_HOME, for programs.
 
     Raises:
-        AgentError: `invalid_input` when there is no such instance, it has no fair queue, or its tenants cannot be read.
+        AgentError: `invalid_input` when there is no such instance, or it has no fair queue.
     """
     import dagster as dg
 
     from orchestrator_tenancy.queue.seam_daemon import NoFairQueue, look
     from orchestrator_tenancy.queue.seam_runs import QueueReader
-    from orchestrator_tenancy.tenants import BadTenancy
 
     _instance_is_named()
     with dg.DagsterInstance.get() as instance:
         try:
             _, situation, decision = look(instance, QueueReader(instance), time.time())
-        except (NoFairQueue, BadTenancy) as error:
+        except NoFairQueue as error:
             raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
     starts = {run.id for run in decision.starts}
     flows = sorted(

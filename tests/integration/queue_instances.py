@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Self, cast
 
 import dagster as dg
+import pytest
 import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.launcher.base import LaunchRunContext, RunLauncher
@@ -21,7 +22,9 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import Queued
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from orchestrator_gateway.stores import is_postgres
+from orchestrator_resources.sqlite_state import SqliteState
 from orchestrator_tenancy.queue.seam_daemon import FairQueueDaemon
+from orchestrator_tenancy.tenant_store import TenantStore, applied
 
 TENANTS: Final[dict[str, Any]] = {
     "organisations": {"acme": {"title": "Acme"}},
@@ -91,13 +94,13 @@ def prepare(
 ) -> None:
     """Write the settings of an instance whose runs are in a place: a folder, or the URL of a database."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tenants.yaml").write_text(yaml.safe_dump(dict(TENANTS if tenants is None else tenants)))
+    write_tenants(folder, TENANTS if tenants is None else tenants)
     settings: dict[str, Any] = {
         "telemetry": {"enabled": False},
         "run_coordinator": {
             "module": "orchestrator_tenancy.queue.seam_coordinator",
             "class": "FairRunCoordinator",
-            "config": {"tenants_file": str(folder / "tenants.yaml"), **coordinator},
+            "config": coordinator,
         },
         "run_launcher": {
             "module": "tests.integration.queue_instances",
@@ -111,11 +114,20 @@ def prepare(
     (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))
 
 
+def write_tenants(folder: Path, tenants: Mapping[str, Any]) -> None:
+    """Make or change tenants, as `orchestrator tenants apply` does."""
+    database = SqliteState(folder / "control" / "tenants.db")
+    TenantStore(database).change(lambda stored: applied(stored, dict(tenants)))
+    database.close()
+
+
 @contextlib.contextmanager
 def opened(folder: Path) -> Generator[DagsterInstance]:
     """Open an instance, as one process does."""
-    with DagsterInstance.from_config(str(folder)) as instance:
-        yield instance
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(folder))
+        with DagsterInstance.from_config(str(folder)) as instance:
+            yield instance
 
 
 def job_of(location: str, pool: str | None = None, tags: Mapping[str, Any] | None = None) -> dg.JobDefinition:

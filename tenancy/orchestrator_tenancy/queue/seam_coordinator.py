@@ -2,11 +2,11 @@
 # Dagster's private modules are typed in part:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
+import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, Self
 
-from dagster import DagsterRun, DagsterRunStatus, Field, Int, QueuedRunCoordinator, RunsFilter, StringSource
+from dagster import DagsterRun, DagsterRunStatus, Field, Int, QueuedRunCoordinator, RunsFilter
 from dagster._core.run_coordinator.base import SubmitRunContext
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 from dagster._serdes import ConfigurableClassData
@@ -14,7 +14,7 @@ from dagster._serdes import ConfigurableClassData
 from orchestrator_tenancy.queue.runs import Capacity
 from orchestrator_tenancy.queue.seam_runs import QueueReader, location_of
 from orchestrator_tenancy.queue.shares import Shares
-from orchestrator_tenancy.tenancy_files import TenancyFile
+from orchestrator_tenancy.tenant_store import TenantStore, open_tenants
 from orchestrator_tenancy.tenants import Tenancy
 
 CODE_LOCATION: Final = "dagster/code_location"
@@ -36,8 +36,10 @@ class StockDaemon(RuntimeError):
 class FairRunCoordinator(QueuedRunCoordinator):
     """Takes runs into a queue from which `orchestrator daemon` starts them, fairly over tenants.
 
+    Tenants are those of the control plane, see `tenant_store`; they are read when the first run is submitted, so that
+    processes that submit none, such as runs, need no access to them.
+
     Args:
-        tenants_file: YAML file of organisations, plans and tenants; None means that each code location is its own flow.
         gpus: Of all nodes that runs may use; None sets no limit.
         starts_per_tick: Most runs that are started before what waits is looked at again.
         more: What `QueuedRunCoordinator` takes.
@@ -45,15 +47,15 @@ class FairRunCoordinator(QueuedRunCoordinator):
 
     def __init__(
         self,
-        tenants_file: str | None = None,
         gpus: int | None = None,
         starts_per_tick: int = _STARTS,
         **more: Any,
     ) -> None:
         """Begin with nothing read."""
-        self.directory = TenancyFile(None if tenants_file is None else Path(tenants_file))
         self.gpus = gpus
         self.starts_per_tick = starts_per_tick
+        self._open = contextlib.ExitStack()
+        self._store: TenantStore | None = None
         self._shares: tuple[Tenancy, Shares] | None = None
         self._reader: QueueReader | None = None
         super().__init__(**more)
@@ -64,7 +66,6 @@ class FairRunCoordinator(QueuedRunCoordinator):
         stock: dict[str, Any] = dict(QueuedRunCoordinator.config_type())  # type: ignore[arg-type]
         return {
             **stock,
-            "tenants_file": Field(StringSource, is_required=False),
             "gpus": Field(Int, is_required=False),
             "starts_per_tick": Field(Int, is_required=False),
         }
@@ -88,13 +89,20 @@ class FairRunCoordinator(QueuedRunCoordinator):
         """How often what waits is looked at."""
         return self._dequeue_interval_seconds
 
+    def dispose(self) -> None:
+        """Let the tenants go."""
+        self._open.close()
+        self._store = None
+
     def shares(self) -> Shares:
         """Return what every flow may have now.
 
         Raises:
-            BadTenancy: The tenants cannot be read.
+            AgentError: `invalid_input` when it is not said where tenants are, `state_unavailable` when they are away.
         """
-        tenancy = self.directory.tenancy()
+        if self._store is None:
+            self._store = self._open.enter_context(open_tenants())
+        tenancy = self._store.tenancy()
         if self._shares is None or self._shares[0] is not tenancy:
             self._shares = (tenancy, Shares(tenancy))
         return self._shares[1]
@@ -109,7 +117,7 @@ class FairRunCoordinator(QueuedRunCoordinator):
         """Take a run into the queue, or end it at once where its tenant may have no further one.
 
         Raises:
-            BadTenancy: The tenants cannot be read.
+            AgentError: As `shares`.
         """
         run = context.dagster_run
         why = self._refusal(run) if run.status is DagsterRunStatus.NOT_STARTED else None

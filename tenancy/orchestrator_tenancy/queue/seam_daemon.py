@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import re
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
@@ -198,6 +199,15 @@ def daemons(instance: DagsterInstance) -> Iterator[DagsterDaemon[Any]]:
             yield create_daemon_of_type(kind, instance)
 
 
+def _be_the_only_one(instance: DagsterInstance) -> None:
+    """Wait until no other daemon works for an instance in PostgreSQL; in files there is one machine, and no lock."""
+    url: str | None = getattr(instance.run_storage, "postgres_url", None)
+    if url is not None:
+        from orchestrator_cluster.one_daemon import end_without, locked
+
+        threading.Thread(target=end_without, args=(locked(url),), name="lock", daemon=True).start()
+
+
 def serve(workspace: WorkspaceOpts, log_level: str) -> None:
     """Run all daemons of the instance of DAGSTER_HOME until SIGINT or SIGTERM.
 
@@ -207,6 +217,7 @@ def serve(workspace: WorkspaceOpts, log_level: str) -> None:
     setup_interrupt_handlers()
     with capture_interrupts(), contextlib.suppress(KeyboardInterrupt), DagsterInstance.get() as instance:
         fair_coordinator(instance)
+        _be_the_only_one(instance)
         with daemon_controller_from_instance(
             instance,
             workspace_load_target=workspace_opts_to_load_target(workspace),

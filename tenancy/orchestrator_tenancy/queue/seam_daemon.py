@@ -32,6 +32,8 @@ from orchestrator_tenancy.queue.seam_gates import StockGates
 from orchestrator_tenancy.queue.seam_runs import QueueReader, Reading
 
 LOG: Final = logging.getLogger("orchestrator_tenancy.queue")
+LOOK_BACK_SECONDS: Final = 3_600.0
+"""How far back it is read what ended while no daemon was there: what was before counts nothing."""
 TELLS_PER_TICK: Final = 10
 """Most lines that are written in a tick to logs of runs that wait: each is a transaction."""
 TELL_AFTER_SECONDS: Final = 10.0
@@ -72,7 +74,7 @@ def look(
     """Return what waits and runs now, and what is to be done; changes nothing."""
     coordinator = fair_coordinator(instance)
     shares, turns = coordinator.shares(), reader.turns()
-    reading = reader.read(shares, turns.at)
+    reading = reader.read(shares, max(turns.at, now - LOOK_BACK_SECONDS) if turns.at else 0)
     flows = {*reading.waiting, *turns.accounts, *(run.flow for run in reading.started)}
     situation = Situation(
         now=now,

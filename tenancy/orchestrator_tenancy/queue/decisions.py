@@ -215,7 +215,9 @@ class _Deciding:
             return None
         free = self._capacity.gpus - sum(self._gpus.values())
         keeper = self._keeper
-        if keeper is not None and keeper is not run and run.gpus > free - keeper.gpus and run.gpus <= free:
+        # against who passes because it needs fewer; others have had their turns counted
+        passes = keeper is not None and run.gpus < keeper.gpus
+        if keeper is not None and passes and free - keeper.gpus < run.gpus <= free:
             return (
                 f"it needs {run.gpus} GPUs, and the {free} that are free are kept for a run that waits longer"
             )

@@ -215,15 +215,15 @@ def test_tenants_with_big_runs_take_turns_by_weight_at_gpus_that_are_kept() -> N
     world = World(
         Capacity(runs=20, gpus=8),
         {flow: share(flow, weight=weight) for flow, weight in weights.items()},
-        lasts=lambda run: 150.0,
+        lasts=lambda run: 60.0,
     )
-    for _ in range(40):
+    for _ in range(30):
         world.arrive("red", gpus=8)
         world.arrive("blue", gpus=8)
-    for _ in range(6_000):
+    for _ in range(1_600):
         world.tick()
     done = {flow: sum(name.startswith(flow) for name in world.waits) for flow in weights}
-    assert done["blue"] >= 8 and 2 <= done["red"] / done["blue"] <= 4
+    assert done["blue"] >= 4 and 2 <= done["red"] / done["blue"] <= 4
 
 
 def test_gpus_are_not_kept_for_a_run_whose_tenant_may_not_have_them_now() -> None:

@@ -45,7 +45,7 @@ class RecordingLauncher(RunLauncher[Any], ConfigurableClass):
     def __init__(self, file: str, inst_data: ConfigurableClassData | None = None) -> None:
         self.file: Final = Path(file)
         self._inst_data = inst_data
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:

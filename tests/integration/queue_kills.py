@@ -52,7 +52,7 @@ def lay(fuse: Fuse) -> None:
         launch(self, context)
         fuse.boundary()
 
-    RecordingLauncher.launch_run = launched
+    RecordingLauncher.launch_run = launched  # type: ignore[method-assign]
 
 
 def in_a_daemon(folder: Path, at: int | None, ticks: int) -> tuple[bool, int]:

@@ -115,9 +115,9 @@ class World:
         decision = decide(self.situation(), OpenGates(), most)
         self.store = written(decision.turns)
         self.ended.clear()
-        for run in decision.starts:
-            self.waits[run.id] = self.now - run.since
-            self.queue.remove(run)
-            started = StartedRun(id=run.id, flow=run.flow, gpus=run.gpus, begin=self.now)
-            self.going[run.id] = (started, self.now + self.lasts(run))
+        for chosen in decision.starts:
+            self.waits[chosen.id] = self.now - chosen.since
+            self.queue.remove(chosen)
+            started = StartedRun(id=chosen.id, flow=chosen.flow, gpus=chosen.gpus, begin=self.now)
+            self.going[chosen.id] = (started, self.now + self.lasts(chosen))
         return decision

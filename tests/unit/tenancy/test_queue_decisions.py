@@ -52,13 +52,16 @@ situations = st.builds(
 )
 
 
+def everything(given: Situation, decision: Decision) -> list[StartedRun | WaitingRun]:
+    return [*given.started, *decision.starts]
+
+
 def gpus_of(given: Situation, decision: Decision, flow: str | None = None) -> int:
-    everything = [*given.started, *decision.starts]
-    return sum(run.gpus for run in everything if flow in (None, run.flow))
+    return sum(run.gpus for run in everything(given, decision) if flow in (None, run.flow))
 
 
 def runs_of(given: Situation, decision: Decision, flow: str | None = None) -> int:
-    return sum(flow in (None, run.flow) for run in [*given.started, *decision.starts])
+    return sum(flow in (None, run.flow) for run in everything(given, decision))
 
 
 @given(situations)

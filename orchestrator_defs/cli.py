@@ -13,6 +13,7 @@ from orchestrator_defs.deploy_command import deploy
 from orchestrator_defs.doctor_command import doctor
 from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.images_commands import images
+from orchestrator_defs.queue_commands import daemon, queue
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
 from orchestrator_defs.sign_in_commands import audit, sessions, sign_in, tokens
 from orchestrator_defs.spend_command import spend
@@ -59,9 +60,11 @@ runtimes.add_command(remove)
 main.add_command(approvals)
 main.add_command(conformance)
 main.add_command(compat)
+main.add_command(daemon)
 main.add_command(deploy)
 main.add_command(gateway)
 main.add_command(images)
+main.add_command(queue)
 main.add_command(spend)
 main.add_command(sign_in)
 main.add_command(tokens)

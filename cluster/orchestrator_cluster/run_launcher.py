@@ -239,6 +239,19 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         make_job(self._api_client, namespace, job)
 
+    def was_launched(self, run: DagsterRun) -> bool:
+        """Return whether the cluster has been asked to do a run.
+
+        Raises:
+            ClusterAway: The API server does not tell.
+            Refused: It is not known where the run would be.
+        """
+        namespace, job = self.namespace_of(run), self._job_of(run)
+        return (
+            self.is_job_of(run, namespace, job)
+            and job_of_run(self._api_client, namespace, job) is not None
+        )
+
     def run_pods(self, namespace: str) -> list[Manifest]:
         """Return the pods of runs in a namespace that did not succeed.
 

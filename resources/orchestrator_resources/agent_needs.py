@@ -62,6 +62,15 @@ def needs_of(steps: Iterable[tuple[str, Mapping[str, str]]]) -> list[AgentNeed]:
     return sorted(found, key=need_tag)
 
 
+def gpus_of(needs: Iterable[AgentNeed]) -> int:
+    """Return how many GPUs agents need together: those of one environment share the GPUs of its guests."""
+    most = dict[tuple[str, str], int]()
+    for need in needs:
+        environment = need.framework, need.environment
+        most[environment] = max(most.get(environment, 0), 0 if need.gpu is None else need.gpu.count)
+    return sum(most.values())
+
+
 def read_need(text: str) -> AgentNeed:
     """Return what a tag says.
 

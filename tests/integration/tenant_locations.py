@@ -9,8 +9,11 @@ SECRETS: Final = {"alpha": "canary-3f9a1c", "beta": "canary-b7e204"}
 LOCATIONS: Final = {"alpha": "alpha-orders", "beta": "beta-orders"}
 
 _LOCATION: Final = '''
+import os
+
 import dagster as dg
 
+os.environ["{variable}"] = "{secret}"
 SECRET = "{secret}"
 people = dg.DynamicPartitionsDefinition(name="{prefix}people")
 letters = dg.StaticPartitionsDefinition(["a", "b", SECRET])
@@ -77,7 +80,7 @@ defs = dg.Definitions(
 )
 '''
 
-_LIES: Final = '''
+_LIES: Final = """
 stolen = dg.DynamicPartitionsDefinition(name="{other}__people")
 
 
@@ -95,7 +98,7 @@ def with_stolen_partitions(): ...
 
 @dg.asset(key=["{tenant}", "follower"], deps=[["{other}", "letters"]])
 def follower(): ...
-'''
+"""
 
 _STOLEN: Final = ", not_mine, nor_these, with_stolen_partitions, follower"
 

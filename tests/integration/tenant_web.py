@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import warnings
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any, Final
 
 from dagster import DagsterInstance
 from dagster._core.workspace.load_target import CompositeTarget, PythonFileTarget
-from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator_tenancy.identities import SCOPE_KEY, Identity, Role
@@ -17,6 +17,11 @@ from orchestrator_tenancy.tenants import Tenancy, read_tenancy
 from orchestrator_tenancy.web.contexts import TenantProcessContext
 from orchestrator_tenancy.web.servers import TenantWebserver
 from tests.integration.tenant_locations import LOCATIONS, write_location
+
+with warnings.catch_warnings():
+    # it says to install the successor of httpx, which nothing here needs
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from starlette.testclient import TestClient
 
 _WHO: Final = "x-who"
 JSON: Final = {"content-type": "application/json"}
@@ -55,7 +60,11 @@ class _SignedIn:
         if who:
             tenant, _, role = who.decode().partition("/")
             scope[SCOPE_KEY] = Identity(
-                subject="user:x#1", name=f"{tenant or 'an'} {role}", role=Role(role), tenant=tenant or None, session="1"
+                subject="user:x#1",
+                name=f"{tenant or 'an'} {role}",
+                role=Role(role),
+                tenant=tenant or None,
+                session="1",
             )
         await self._app(scope, receive, send)
 
@@ -69,6 +78,7 @@ class Web:
     process: TenantProcessContext
     instance: DagsterInstance
     directory: Directory
+    database: str
 
     def post(self, who: str, query: str, variables: Mapping[str, Any] | None = None) -> Any:
         """Ask GraphQL and return the response."""
@@ -102,7 +112,8 @@ def tenant_web(folder: Path, database: str) -> Generator[Web]:
         "config": {
             "max_concurrent_runs": 7,
             "tag_concurrency_limits": [
-                {"key": "dagster/code_location", "value": location, "limit": 3} for location in LOCATIONS.values()
+                {"key": "dagster/code_location", "value": location, "limit": 3}
+                for location in LOCATIONS.values()
             ],
         },
     }
@@ -130,6 +141,15 @@ def tenant_web(folder: Path, database: str) -> Generator[Web]:
         TenantProcessContext(instance, directory, workspace_load_target=target, version="0") as process,
     ):
         server = TenantWebserver(process)
+        # the tests' operations are large, and validating them is none of what is tested
+        server.__dict__["_graphql_validation_rules"] = ()
         app = _SignedIn(server.create_asgi_app())
         with TestClient(app, base_url="http://web.test", raise_server_exceptions=False) as client:
-            yield Web(client=client, server=server, process=process, instance=instance, directory=directory)
+            yield Web(
+                client=client,
+                server=server,
+                process=process,
+                instance=instance,
+                directory=directory,
+                database=database,
+            )

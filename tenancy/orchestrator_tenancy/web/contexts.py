@@ -138,7 +138,12 @@ class TenantProcessContext(WorkspaceProcessContext):
         identity = None if source is None else source.scope.get(SCOPE_KEY)
         if not isinstance(identity, Identity):
             raise HTTPException(401, "sign in first")
-        stock = {"process_context": self, "version": self.version, "source": source, "read_only": self.read_only}
+        stock = {
+            "process_context": self,
+            "version": self.version,
+            "source": source,
+            "read_only": self.read_only,
+        }
         if identity.tenant is None:
             return OperatorRequestContext(
                 instance=self._instance, current_workspace=self.get_current_workspace(), **stock
@@ -180,7 +185,12 @@ class _TenantWorkspace:
 
     def _repositories(self) -> list[Any]:
         locations = (entry.code_location for entry in self.own.code_location_entries.values())
-        return [repository for location in locations if location for repository in location.get_repositories().values()]
+        return [
+            repository
+            for location in locations
+            if location
+            for repository in location.get_repositories().values()
+        ]
 
     @functools.cached_property
     def _snapshot_ids(self) -> frozenset[str]:

@@ -7,7 +7,15 @@ tenant writes under this tenant's names is seen by this tenant, and never the ot
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-from dagster import AssetCheckKey, AssetKey, AssetRecordsFilter, DagsterEvent, DagsterEventType, EventLogEntry
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    AssetRecordsFilter,
+    DagsterEvent,
+    DagsterEventType,
+    EventLogEntry,
+    RunsFilter,
+)
 from dagster._core.storage.event_log.base import EventLogStorage
 
 from orchestrator_tenancy.web.allowed import Allowed, Rule, given, passed, refused, told
@@ -42,6 +50,10 @@ class TenantEvents(Allowed):
 
     def _must_run(self, run: str) -> str:
         return self._runs.must_own_run(run)
+
+    def _runs_of(self, runs: Iterable[str]) -> set[str]:
+        some = list(runs)
+        return set(self._runs.get_run_ids(RunsFilter(run_ids=some))) if some else set()
 
     def _key(self, key: AssetKey) -> AssetKey:
         return key if self._scope.owns_key(key) else ABSENT_KEY
@@ -169,7 +181,8 @@ class TenantEvents(Allowed):
             given(_run),
         ),
         **dict.fromkeys(
-            ("delete_events", "free_concurrency_slot_for_step", "free_concurrency_slots_for_run"), given(_must_run)
+            ("delete_events", "free_concurrency_slot_for_step", "free_concurrency_slots_for_run"),
+            given(_must_run),
         ),
         # of assets
         **dict.fromkeys(
@@ -186,7 +199,11 @@ class TenantEvents(Allowed):
             given(_key),
         ),
         **dict.fromkeys(
-            ("get_freshness_state_records", "get_latest_materialization_events", "get_latest_materialization_storage_ids"),
+            (
+                "get_freshness_state_records",
+                "get_latest_materialization_events",
+                "get_latest_materialization_storage_ids",
+            ),
             given(_keys),
         ),
         **dict.fromkeys(
@@ -224,6 +241,7 @@ class TenantEvents(Allowed):
         "get_concurrency_info": given(_name),
         "get_concurrency_infos": given(_names),
         "get_concurrency_keys": told(_names),
+        "get_concurrency_run_ids": told(_runs_of),
         "get_pool_limits": told(_pools),
         "initialize_concurrency_limit_to_default": given(_must_name),
         # the same for everybody
@@ -236,6 +254,7 @@ class TenantEvents(Allowed):
                 "can_write_asset_status_cache",
                 "default_run_scoped_event_tailer_offset",
                 "get_asset_tags_to_index",
+                "get_maximum_record_id",
                 "get_pool_config",
                 "handles_run_events_in_store_event",
                 "has_bounded_dynamic_partition_membership_query",
@@ -257,9 +276,7 @@ class TenantEvents(Allowed):
                 "delete_concurrency_limit",
                 "dispose",
                 "fetch_run_status_changes",
-                "get_concurrency_run_ids",
                 "get_logs_for_all_runs_by_log_id",
-                "get_maximum_record_id",
                 "optimize_for_webserver",
                 "register_instance",
                 "reindex_assets",

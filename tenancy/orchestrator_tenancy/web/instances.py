@@ -5,11 +5,12 @@ and any other is not there: what a new Dagster adds fails until it is looked at 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dagster import DagsterInstance
 from dagster._core.storage.tags import CODE_LOCATION_TAG
+from dagster_shared.record import copy
 
 from orchestrator_tenancy.web.backfills import BackfillOwners
 from orchestrator_tenancy.web.events import TenantEvents
@@ -83,7 +84,9 @@ class TenantInstance(DagsterInstance):
         self._run_storage = cast(Any, runs)
         self._schedule_storage = cast(Any, schedules)
         self._event_storage = cast(Any, TenantEvents(held["_event_storage"], scope, runs, self))
-        self._compute_log_manager = cast(Any, TenantLogs(held["_compute_log_manager"], scope, runs, schedules))
+        self._compute_log_manager = cast(
+            Any, TenantLogs(held["_compute_log_manager"], scope, runs, schedules)
+        )
         # its keys name no location, and only components that the user interface edits need it: a part of Dagster+
         self._defs_state_storage = None
 
@@ -103,7 +106,7 @@ class TenantInstance(DagsterInstance):
         if queue is None or not queue.tag_concurrency_limits:
             return config
         own = [limit for limit in queue.tag_concurrency_limits if self._is_shown(limit)]
-        return replace(config, run_queue_config=queue._replace(tag_concurrency_limits=own))
+        return copy(config, run_queue_config=queue._replace(tag_concurrency_limits=own))
 
     def _is_shown(self, limit: Any) -> bool:
         value = limit.get("value")

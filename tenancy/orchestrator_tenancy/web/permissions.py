@@ -50,4 +50,6 @@ def _may(role: Role, least: Role) -> bool:
 
 
 def _result(enabled: bool, least: Role) -> PermissionResult:
-    return PermissionResult(enabled=enabled, disabled_reason=None if enabled else f"Needs the role {least.value}")
+    return PermissionResult(
+        enabled=enabled, disabled_reason=None if enabled else f"Needs the role {least.value}"
+    )

@@ -90,7 +90,9 @@ class TenantRuns(Allowed):
 
     def _seen(self, runs: Sequence[DagsterRun]) -> None:
         self._own_runs.update(run.run_id for run in runs)
-        self._own_plans.update(run.execution_plan_snapshot_id for run in runs if run.execution_plan_snapshot_id)
+        self._own_plans.update(
+            run.execution_plan_snapshot_id for run in runs if run.execution_plan_snapshot_id
+        )
 
     # -- reading runs
 
@@ -146,7 +148,9 @@ class TenantRuns(Allowed):
     ) -> Sequence[tuple[str, set[str]]]:
         """Return the values of some tags of the tenant's runs."""
         table = RunTagsTable.c
-        query = self._tags(table.key, table.value).where(table.key.in_(tag_keys)).order_by(table.key, table.value)
+        query = (
+            self._tags(table.key, table.value).where(table.key.in_(tag_keys)).order_by(table.key, table.value)
+        )
         if value_prefix:
             query = query.where(table.value.startswith(value_prefix, autoescape=True))
         found = dict[str, set[str]]()
@@ -263,7 +267,9 @@ class TenantRuns(Allowed):
 
     def get_job_snapshot(self, job_snapshot_id: str) -> Any:
         """Return the job of a run or location of the tenant; None when it has none such."""
-        return self._inner.get_job_snapshot(job_snapshot_id if self.has_job_snapshot(job_snapshot_id) else ABSENT)
+        return self._inner.get_job_snapshot(
+            job_snapshot_id if self.has_job_snapshot(job_snapshot_id) else ABSENT
+        )
 
     def add_job_snapshot(self, job_snapshot: Any) -> str:
         """Keep a job for a run that follows."""

@@ -51,7 +51,9 @@ class TenantSchedules(Allowed):
 
     def all_instigator_state(self, *args: Any, **named: Any) -> Sequence[Any]:
         """Return the tenant's of some schedules and sensors."""
-        return [state for state in self._inner.all_instigator_state(*args, **named) if self._owns_state(state)]
+        return [
+            state for state in self._inner.all_instigator_state(*args, **named) if self._owns_state(state)
+        ]
 
     def get_instigator_state(self, origin_id: str, selector_id: str) -> Any:
         """Return a schedule or sensor of the tenant; None when there is none."""
@@ -84,7 +86,9 @@ class TenantSchedules(Allowed):
 
     def get_tick_summaries(self, origin_id: str, selector_id: str, *rest: Any, **named: Any) -> Sequence[Any]:
         """Return when a schedule or sensor of the tenant ticked; nothing of another's."""
-        found: Sequence[Any] = self._inner.get_tick_summaries(ABSENT, self._selector(selector_id), *rest, **named)
+        found: Sequence[Any] = self._inner.get_tick_summaries(
+            ABSENT, self._selector(selector_id), *rest, **named
+        )
         return found
 
     def _selector(self, selector: str) -> str:
@@ -98,14 +102,16 @@ class TenantSchedules(Allowed):
         """
         own = self.get_ticks_by_ids([tick_id])
         if not own:
-            raise NotForTenants(f"there is no tick {tick_id}")
+            raise NotForTenants("there is no such tick")
         return own[0]
 
     def get_ticks_by_ids(self, tick_ids: Sequence[int]) -> Sequence[Any]:
         """Return the tenant's of some ticks."""
         return self._own_ticks(self._inner.get_ticks_by_ids(tick_ids))
 
-    def get_batch_ticks(self, selector_ids: Sequence[str], *rest: Any, **named: Any) -> Mapping[str, Sequence[Any]]:
+    def get_batch_ticks(
+        self, selector_ids: Sequence[str], *rest: Any, **named: Any
+    ) -> Mapping[str, Sequence[Any]]:
         """Return ticks of the tenant's of some schedules and sensors."""
         own = [selector for selector in selector_ids if self.owns_selector(selector)]
         return self._inner.get_batch_ticks(own, *rest, **named) if own else {}

@@ -47,10 +47,13 @@ class Scope:
         return owns_key(self.tenant, key.path)
 
     def owns_entity(self, key: object) -> bool:
-        """Return whether an asset or a check is the tenant's; no other kind of entity is."""
+        """Return whether an asset, a check or a job that automation looks at is the tenant's."""
         if isinstance(key, AssetCheckKey):
             return self.owns_key(key.asset_key)
-        return isinstance(key, AssetKey) and self.owns_key(key)
+        if isinstance(key, AssetKey):
+            return self.owns_key(key)
+        job = getattr(key, "job_name", None)
+        return isinstance(job, str) and self.owns_name(job)
 
     def own_keys(self, keys: Iterable[AssetKey]) -> list[AssetKey]:
         """Return the tenant's of some assets, in their order."""

@@ -91,7 +91,10 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         return StreamingResponse(
             _chained(first, pieces),
             media_type="text/plain; charset=utf-8",
-            headers={"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"},
+            headers={
+                "content-disposition": f'attachment; filename="{name}"',
+                "x-content-type-options": "nosniff",
+            },
         )
 
     async def download_debug_file_endpoint(self, request: Request) -> Response:
@@ -164,7 +167,9 @@ def _may_mutate(context: Any, name: str) -> None:
 def _must(may: bool, name: str) -> None:
     if not may:
         least = MUTATIONS.get(name)
-        raise GraphQLError(f"{name} is not for you" + (f": it needs the role {least.value!r}" if least else ""))
+        raise GraphQLError(
+            f"{name} is not for you" + (f": it needs the role {least.value!r}" if least else "")
+        )
 
 
 def _pieces(logs: Any, log_key: list[str], kind: ComputeIOType) -> Iterator[bytes]:

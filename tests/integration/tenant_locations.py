@@ -1,12 +1,12 @@
-"""Code locations of two tenants, as files; one of them lies about whose its things are."""
+"""Code locations of three tenants, as files; that of beta lies about whose its things are."""
 
 from pathlib import Path
 from typing import Final
 
-SECRETS: Final = {"alpha": "canary-3f9a1c", "beta": "canary-b7e204"}
+SECRETS: Final = {"alpha": "canary-3f9a1c", "beta": "canary-b7e204", "delta": "canary-50d1c6"}
 """Stands in everything that is a tenant's; nobody else ever says it."""
 
-LOCATIONS: Final = {"alpha": "alpha-orders", "beta": "beta-orders"}
+LOCATIONS: Final = {"alpha": "alpha-orders", "beta": "beta-orders", "delta": "delta-orders"}
 
 _LOCATION: Final = '''
 import os

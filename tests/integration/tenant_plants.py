@@ -79,7 +79,7 @@ class Plants:
     @property
     def location(self) -> str:
         """Name of the code location."""
-        return LOCATIONS.get(self.tenant, "gamma-orders")
+        return LOCATIONS.get(self.tenant, "abba-orders")
 
     @property
     def secret(self) -> str:
@@ -103,7 +103,19 @@ class Plants:
             str(self.evaluation),
             str(self.evaluation + 100),
         )
-        return sorted(set(ids), key=len, reverse=True)
+        return sorted({given for given in ids if given}, key=len, reverse=True)
+
+    def key(self, name: str) -> dict[str, Any]:
+        """Return an asset's key as GraphQL takes it."""
+        return {"path": [self.tenant, name]}
+
+    def name(self, name: str) -> str:
+        """Return a name with the tenant's prefix."""
+        return f"{self.tenant}__{name}"
+
+    def of_repository(self, **more: Any) -> dict[str, Any]:
+        """Return a selector of something in the repository."""
+        return {"repositoryName": REPOSITORY, "repositoryLocationName": self.location, **more}
 
     def guessed(self) -> "Plants":
         """Return the same as somebody has it who guessed all ids, but was not told what they are of."""
@@ -121,7 +133,7 @@ class Plants:
 
 
 NOBODY: Final = Plants(
-    tenant="gamma",
+    tenant="abba",
     run="00000000-0000-4000-8000-000000000001",
     assets_run="00000000-0000-4000-8000-000000000002",
     snapshot="0" * 40,
@@ -132,7 +144,7 @@ NOBODY: Final = Plants(
     sensor_selector="0",
     repository="0:0",
     tick=999_999,
-    tick_log=("__repository__", "gamma__sensor", "999999"),
+    tick_log=("__repository__", "abba__sensor", "999999"),
     evaluation=7_700_500,
     partition="a",
 )

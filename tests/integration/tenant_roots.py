@@ -67,8 +67,8 @@ def queries(of: Plants) -> Mapping[str, Asked]:
             ask(evaluationId=str(of.evaluation)),
             ask(evaluationId=str(of.evaluation + 100)),
         ],
-        "assetNodeAdditionalRequiredKeys": [ask(assetKeys=[orders, letters])],
-        "assetNodeDefinitionCollisions": [ask(assetKeys=[orders, letters])],
+        "assetNodeAdditionalRequiredKeys": [ask(assetKeys=[orders]), ask(assetKeys=[letters])],
+        "assetNodeDefinitionCollisions": [ask(assetKeys=[orders]), ask(assetKeys=[letters])],
         "assetNodeOrError": [ask(assetKey=orders), ask(assetKey=letters), ask(assetKey=of.key("people"))],
         "assetNodes": [
             ask(),
@@ -78,7 +78,7 @@ def queries(of: Plants) -> Mapping[str, Asked]:
         ],
         "assetOrError": [ask(assetKey=orders), ask(assetKey=letters), ask(assetKey=of.key("people"))],
         "assetRecordsOrError": [ask(), ask(prefix=[of.tenant]), ask(cursor=json.dumps([of.tenant, "a"]))],
-        "assetsLatestInfo": [ask(assetKeys=[orders, letters])],
+        "assetsLatestInfo": [ask(assetKeys=[orders]), ask(assetKeys=[letters])],
         "assetsOrError": [
             ask(),
             ask(prefix=[of.tenant]),

@@ -52,8 +52,13 @@ def operation(
     return f"{kind} {{ {name}{_arguments(given)} {opened} }}"
 
 
-def reachable(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
-    """Return all types that answers may hold, by name."""
+def reachable(schema: GraphQLSchema, without: Collection[str] = ()) -> dict[str, GraphQLNamedType]:
+    """Return all types that answers may hold, by name.
+
+    Args:
+        schema: Dagster's.
+        without: Fields, `Type_field`, that nobody asks for.
+    """
     waiting: list[Any] = [schema.query_type, schema.mutation_type, schema.subscription_type]
     found = dict[str, GraphQLNamedType]()
     while waiting:
@@ -63,10 +68,9 @@ def reachable(schema: GraphQLSchema) -> dict[str, GraphQLNamedType]:
         found[named.name] = named
         if is_union_type(named) or is_interface_type(named):
             waiting += schema.get_possible_types(named)
-        if is_object_type(named) or is_interface_type(named):
-            waiting += [get_named_type(field.type) for field in named.fields.values()]
-        if is_object_type(named):
-            waiting += named.interfaces
+        elif isinstance(named, GraphQLObjectType):
+            asked = [field for name, field in named.fields.items() if f"{named.name}_{name}" not in without]
+            waiting += [get_named_type(field.type) for field in asked]
     return found
 
 

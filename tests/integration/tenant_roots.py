@@ -222,7 +222,9 @@ HOLD_NOTHING: Final = {
     "shouldShowNux",
     "test",
     "truePartitionsForAutomationConditionEvaluationNode",
+    "utilizedEnvVarsOrError",
     "version",
+    "workspaceOrError",
 }
 """Queries whose answers hold names and numbers alone: they show isolation by being the same as for what is not there."""
 
@@ -246,17 +248,27 @@ BROKEN: Final = {
 """Fields that fail for whoever owns the planted things, in stock Dagster too, and take the rest of an answer with them."""
 
 DEEP: Final = {
-    "assetNodeOrError",
-    "assetOrError",
-    "logsForRun",
-    "partitionBackfillOrError",
-    "partitionSetOrError",
-    "pipelineSnapshotOrError",
-    "repositoryOrError",
-    "runOrError",
-    "sensorOrError",
+    "autoMaterializeAssetEvaluationsOrError": 8,
+    **dict.fromkeys(
+        (
+            "assetConditionEvaluationRecordsOrError",
+            "assetNodeOrError",
+            "assetOrError",
+            "instance",
+            "isPipelineConfigValid",
+            "logsForRun",
+            "partitionBackfillOrError",
+            "partitionSetOrError",
+            "pipelineSnapshotOrError",
+            "repositoryOrError",
+            "runConfigSchemaOrError",
+            "runOrError",
+            "sensorOrError",
+        ),
+        4,
+    ),
 }
-"""Queries from which types are reached that are far from every root."""
+"""How deep an operation goes for queries from which types are reached that are far from every root."""
 
 
 def subscriptions(of: Plants) -> Mapping[str, Asked]:

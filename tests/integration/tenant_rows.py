@@ -25,3 +25,9 @@ def rows_about(database: str, of: Plants, by: Plants) -> Counter[tuple[str, str]
                 if about or not any(word in row for word in (by.secret, by.location, by.tenant, by.run)):
                     found[table, row] += 1
     return found
+
+
+def changed(before: Counter[tuple[str, str]], after: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return rows that came or went; a snapshot that came is nobody's, for it is found by the digest of what it holds."""
+    came = [row for row in after - before if row[0] != "snapshots"]
+    return [*came, *(before - after)]

@@ -177,6 +177,8 @@ class TenantRuns(Allowed):
         tags = dagster_run.tags
         if location != tags.get(LOCATION_TAG) or not self._scope.owns_location(location):
             raise NotForTenants(f"{location!r} is no code location of {self._scope.tenant!r}")
+        for key in (*(dagster_run.asset_selection or ()), *(dagster_run.asset_check_selection or ())):
+            self._must_own_entity(key)
         label = tags.get(REPOSITORY_LABEL_TAG)
         if label is not None and not self._scope.owns_location(label.partition("@")[2]):
             raise NotForTenants(f"the tag {REPOSITORY_LABEL_TAG!r} names a repository of somebody else")
@@ -194,6 +196,10 @@ class TenantRuns(Allowed):
         added: DagsterRun = self._inner.add_run(dagster_run)
         self._seen([added])
         return added
+
+    def _must_own_entity(self, key: Any) -> None:
+        if key is not None and not self._scope.owns_entity(key):
+            raise NotForTenants(f"{key.to_user_string()!r} is not the tenant's, whatever its code location says")
 
     def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:
         """Add tags to a run of the tenant; none that say whose it is."""
@@ -278,7 +284,10 @@ class TenantRuns(Allowed):
         return added
 
     def add_execution_plan_snapshot(self, execution_plan_snapshot: Any) -> str:
-        """Keep a plan for a run that follows."""
+        """Keep a plan for a run that follows; one that would make an asset of another is refused before there is a run."""
+        for step in execution_plan_snapshot.steps:
+            for output in step.outputs:
+                self._must_own_entity(output.properties.asset_key if output.properties else None)
         added: str = self._inner.add_execution_plan_snapshot(execution_plan_snapshot)
         self._own_plans.add(added)
         return added

@@ -1,7 +1,7 @@
-"""How each mutation of Dagster's GraphQL is asked to change things of one tenant; one that is not here fails the tests."""
+"""How each mutation of GraphQL is asked to change things of one tenant; one that is not here fails the tests."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from tests.integration.tenant_plants import Plants
 from tests.integration.tenant_roots import Asked, Word, ask
@@ -133,7 +133,7 @@ def mutations(of: Plants) -> Mapping[str, Asked]:
 
 
 def forged(of: Plants, by: Plants) -> Mapping[str, Asked]:
-    """Return how a tenant uses its own, lying location to change another's things, and forges whose its own things are."""
+    """Return how a tenant uses its lying location to change another's things, and forges whose its own are."""
     repository = by.of_repository()
     job = by.of_repository(jobName=by.name("job"))
     theirs = [of.key("orders")]
@@ -210,6 +210,8 @@ REACHED: Final[Mapping[str, str]] = {
     "shutdownRepositoryLocation": "does not support shutting down",
     "reloadRepositoryLocation": "WorkspaceLocationEntry",
     "setAutoMaterializePaused": "setAutoMaterializePaused",
+    "freeConcurrencySlotsForRun": '"freeConcurrencySlotsForRun":true',
+    "terminateRuns": "due to having status CANCELED",
 }
 """What the owner is told, where a mutation changes no row of theirs."""
 
@@ -221,8 +223,3 @@ NOT_ASKED: Final[Mapping[str, str]] = {
     "setNuxSeen": "writes to the machine's own files",
 }
 """Mutations that the owner is not made to ask for, and why; nobody of a tenant may."""
-
-
-def values(given: Mapping[str, Any]) -> str:
-    """Return arguments as they stand in an operation."""
-    return ", ".join(f"{name}: {value}" for name, value in given.items())

@@ -52,7 +52,8 @@ mutation ($schedule: ScheduleSelector!, $sensor: SensorSelector!) {
   startSchedule(scheduleSelector: $schedule) { ... on ScheduleStateResult { scheduleState { id selectorId } } }
   startSensor(sensorSelector: $sensor) { ... on Sensor { sensorState { id selectorId } } }
 }"""
-_REPOSITORY_ID: Final = "query ($it: RepositorySelector!) { repositoryOrError(repositorySelector: $it) { ... on Repository { id } } }"
+_REPOSITORY_ID: Final = """
+query ($it: RepositorySelector!) { repositoryOrError(repositorySelector: $it) { ... on Repository { id } } }"""
 _RUN: Final = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { pipelineSnapshotId } } }"
 
 

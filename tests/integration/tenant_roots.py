@@ -163,7 +163,7 @@ def logs(of: Plants) -> list[list[str]]:
 
 
 def nested(of: Plants) -> Mapping[str, str]:
-    """Return arguments of fields below roots that would lead to a tenant's things, by `Type.field(argument)` or name."""
+    """Return arguments of fields below roots that would lead to a tenant's things, by `Type.field(argument)`, or by name."""
     return {
         name: text(value)
         for name, value in {
@@ -226,7 +226,7 @@ HOLD_NOTHING: Final = {
     "version",
     "workspaceOrError",
 }
-"""Queries whose answers hold names and numbers alone: they show isolation by being the same as for what is not there."""
+"""Queries whose answers hold names and numbers alone: they are shown to be the same as for what is not there."""
 
 BROKEN: Final = {
     "AssetMaterializationPlannedEvent_pipelineName",
@@ -245,7 +245,7 @@ BROKEN: Final = {
     "SolidHandle_stepStats",
     "TestFields_alwaysException",
 }
-"""Fields that fail for whoever owns the planted things, in stock Dagster too, and take the rest of an answer with them."""
+"""Fields that fail for who owns the planted things, in stock Dagster too, and take the rest of an answer along."""
 
 DEEP: Final = {
     "autoMaterializeAssetEvaluationsOrError": 8,

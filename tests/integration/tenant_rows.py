@@ -28,6 +28,6 @@ def rows_about(database: str, of: Plants, by: Plants) -> Counter[tuple[str, str]
 
 
 def changed(before: Counter[tuple[str, str]], after: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return rows that came or went; a snapshot that came is nobody's, for it is found by the digest of what it holds."""
+    """Return rows that came or went; a new snapshot is nobody's, for it is found by the digest of what it holds."""
     came = [row for row in after - before if row[0] != "snapshots"]
     return [*came, *(before - after)]

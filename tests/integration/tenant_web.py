@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from starlette.testclient import TestClient
 
-_WHO: Final = "x-who"
+WHO: Final = "x-who"
 JSON: Final = {"content-type": "application/json"}
 
 TENANCY: Final = read_tenancy(
@@ -56,7 +56,7 @@ class _SignedIn:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        who = dict(scope.get("headers", ())).get(_WHO.encode())
+        who = dict(scope.get("headers", ())).get(WHO.encode())
         if who:
             tenant, _, role = who.decode().partition("/")
             scope[SCOPE_KEY] = Identity(
@@ -83,7 +83,7 @@ class Web:
     def post(self, who: str, query: str, variables: Mapping[str, Any] | None = None) -> Any:
         """Ask GraphQL and return the response."""
         body = json.dumps({"query": query, "variables": variables or {}})
-        return self.client.post("/graphql", content=body, headers={**JSON, _WHO: who})
+        return self.client.post("/graphql", content=body, headers={**JSON, WHO: who})
 
     def ask(self, who: str, query: str, **variables: Any) -> Any:
         """Return the data of an answer without errors."""
@@ -93,12 +93,12 @@ class Web:
 
     def get(self, who: str, path: str, **headers: str) -> Any:
         """Return the response to GET."""
-        return self.client.get(path, headers={_WHO: who, **headers} if who else headers)
+        return self.client.get(path, headers={WHO: who, **headers} if who else headers)
 
     def websocket(self, who: str, **headers: str) -> Any:
         """Connect for subscriptions."""
         return self.client.websocket_connect(
-            "/graphql", subprotocols=["graphql-ws"], headers={_WHO: who, **headers} if who else headers
+            "/graphql", subprotocols=["graphql-ws"], headers={WHO: who, **headers} if who else headers
         )
 
 

@@ -32,7 +32,9 @@ def test_a_query_tells_nothing_of_another_tenant(name: str, two_tenants: Tenants
             told = web.post(who, _operation(name, way, guessed, number)).text
             counts.reached("reads", told.count(alpha.secret))
             assert alpha.secret not in told
-        unknown = web.post("delta/viewer", _operation(name, queries(absent)[name][number], absent, number)).text
+        unknown = web.post(
+            "delta/viewer", _operation(name, queries(absent)[name][number], absent, number)
+        ).text
         assert _without_ids(told, guessed) == _without_ids(unknown, absent)
 
 

@@ -68,6 +68,7 @@ class Allowed:
         self._scope = scope
 
     def __getattr__(self, name: str) -> Any:
+        """Return a member as its rule gives it; refuse one that has none."""
         rule = self.RULES.get(name)
         if rule is None:
             raise NotForTenants(f"{name} is not known to be safe for tenants")

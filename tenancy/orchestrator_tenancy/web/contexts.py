@@ -25,9 +25,9 @@ from orchestrator_tenancy.web.permissions import deployment_permissions, locatio
 from orchestrator_tenancy.web.scopes import NotForTenants, Scope
 
 TENANT_TAG: Final = "orchestrator/tenant"
-"""Tag of what people of a tenant launch or report by hand: for them to read, never to decide by."""
+"""Tag of backfills and reports that people of a tenant make by hand: for them to read, never to decide by."""
 PERSON_TAG: Final = "orchestrator/by"
-"""Tag with who did."""
+"""Tag of a backfill with who made it."""
 
 
 class TenantRequestContext(WorkspaceRequestContext):
@@ -74,8 +74,8 @@ class TenantRequestContext(WorkspaceRequestContext):
         return {TENANT_TAG: self.scope.tenant, PERSON_TAG: self.identity.name}
 
     def get_reporting_user_tags(self) -> dict[str, str]:
-        """Return tags of what they report."""
-        return self.get_viewer_tags()
+        """Return tags of what they report; a tag of an event may not hold what a person's name may."""
+        return {TENANT_TAG: self.scope.tenant}
 
     def reload_code_location(self, name: str) -> WorkspaceRequestContext:
         """Reload a location of the tenant."""

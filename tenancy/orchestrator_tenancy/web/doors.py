@@ -18,8 +18,8 @@ _GRAPHQL: Final = "/graphql"
 class Doors:
     """ASGI middleware that refuses what no page of ours sends.
 
-    Stock Dagster takes mutations by GET, by forms and from pages of other sites; with a cookie that signs in, any page that
-    somebody visits could so act in their name.
+    Stock Dagster takes mutations by GET, by forms and from pages of other sites; with a cookie that signs in, any page
+    that somebody visits could so act in their name.
 
     Args:
         app: What is behind.

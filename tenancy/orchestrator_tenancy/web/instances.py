@@ -1,7 +1,7 @@
 """A Dagster instance as one tenant has it; checked against Dagster 1.13.27.
 
-All that an instance knows it reads through its attributes. Those that hold tenants' things are replaced, a few are shared,
-and any other is not there: what a new Dagster adds fails until it is looked at (a test compares the names).
+All that an instance knows it reads through its attributes. Those that hold tenants' things are replaced, a few are
+shared, and any other is not there: what a new Dagster adds fails until it is looked at (a test compares the names).
 """
 
 from collections.abc import Callable

@@ -199,7 +199,9 @@ class TenantRuns(Allowed):
 
     def _must_own_entity(self, key: Any) -> None:
         if key is not None and not self._scope.owns_entity(key):
-            raise NotForTenants(f"{key.to_user_string()!r} is not the tenant's, whatever its code location says")
+            raise NotForTenants(
+                f"{key.to_user_string()!r} is not the tenant's, whatever its code location says"
+            )
 
     def add_run_tags(self, run_id: str, new_tags: Mapping[str, str]) -> None:
         """Add tags to a run of the tenant; none that say whose it is."""
@@ -284,7 +286,7 @@ class TenantRuns(Allowed):
         return added
 
     def add_execution_plan_snapshot(self, execution_plan_snapshot: Any) -> str:
-        """Keep a plan for a run that follows; one that would make an asset of another is refused before there is a run."""
+        """Keep a plan for a run that follows; one that would make an asset of another is refused before that run."""
         for step in execution_plan_snapshot.steps:
             for output in step.outputs:
                 self._must_own_entity(output.properties.asset_key if output.properties else None)

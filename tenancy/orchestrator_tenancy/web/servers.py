@@ -1,7 +1,7 @@
 """Dagster's web server for many tenants; checked against dagster-webserver 1.13.27.
 
-The pages and GraphQL are stock. What differs: who asks decides what is there (`contexts`), each root field is looked up in
-the policy before it is resolved, and routes that read past the instance are ours.
+The pages and GraphQL are stock. What differs: who asks decides what is there (`contexts`), each root field is looked up
+in the policy before it is resolved, and routes that read past the instance are ours.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator

@@ -163,7 +163,7 @@ def logs(of: Plants) -> list[list[str]]:
 
 
 def nested(of: Plants) -> Mapping[str, str]:
-    """Return arguments of fields below roots that would lead to a tenant's things, by `Type.field(argument)`, or by name."""
+    """Return arguments of fields below roots that lead to a tenant's things, by `Type.field(argument)` or by name."""
     return {
         name: text(value)
         for name, value in {

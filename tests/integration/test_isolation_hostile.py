@@ -1,4 +1,4 @@
-"""Ways around: without a sign-in, by other methods, from other sites, over websockets, by many names at once, by paths."""
+"""Ways around: no sign-in, other methods, other sites, websockets, many names at once, paths."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

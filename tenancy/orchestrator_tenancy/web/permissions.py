@@ -1,5 +1,6 @@
 """What each role may do, in Dagster's terms; checked against Dagster 1.13.27."""
 
+import functools
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,11 +36,13 @@ ROLES: Final[Mapping[Permissions, Role]] = {
 """The least role for each permission in a location of one's tenant; `OPERATOR` is nobody's within a tenant."""
 
 
+@functools.cache
 def location_permissions(role: Role) -> Mapping[str, PermissionResult]:
     """Return what a role may do in a location of its tenant."""
     return {permission: _result(_may(role, least), least) for permission, least in ROLES.items()}
 
 
+@functools.cache
 def deployment_permissions() -> Mapping[str, PermissionResult]:
     """Return what somebody of a tenant may do with no location in particular: nothing."""
     return {permission: _result(False, least) for permission, least in ROLES.items()}

@@ -49,6 +49,7 @@ class TenantRuns(Allowed):
         self._added = set[str]()
         self._own_runs = set[str]()
         self._own_plans = set[str]()
+        self._own_backfill_ids: frozenset[str] | None = None
 
     # -- what is whose
 
@@ -229,27 +230,34 @@ class TenantRuns(Allowed):
             if filters is not None:
                 raise NotForTenants("get_backfills takes a status or filters, not both")
             filters = BulkActionsFilter(statuses=[status])
+        own = self._own_backfills(filters)
+        if own is None:
+            return []
         cursor = ABSENT if cursor and not self.owns_backfill(cursor) else cursor
         found: Sequence[PartitionBackfill] = self._inner.get_backfills(
-            filters=self._own_backfills(filters), cursor=cursor, limit=limit
+            filters=own, cursor=cursor, limit=limit
         )
         return found
 
     def get_backfills_count(self, filters: BulkActionsFilter | None = None) -> int:
         """Return how many of some backfills are the tenant's."""
-        count: int = self._inner.get_backfills_count(self._own_backfills(filters))
-        return count
+        own = self._own_backfills(filters)
+        return 0 if own is None else self._inner.get_backfills_count(own)
 
-    def _own_backfills(self, filters: BulkActionsFilter | None) -> BulkActionsFilter:
+    def _own_backfills(self, filters: BulkActionsFilter | None) -> BulkActionsFilter | None:
+        """Return what is asked of the tenant's own; None when nothing is left to ask for."""
         filters = filters or BulkActionsFilter()
-        own = set(self._owners.of(self._scope))
+        if self._own_backfill_ids is None:
+            self._own_backfill_ids = frozenset(self._owners.of(self._scope))
+        own = self._own_backfill_ids
         if filters.backfill_ids:
             own &= set(filters.backfill_ids)
-        return copy(filters, backfill_ids=_values(own))
+        return copy(filters, backfill_ids=sorted(own)) if own else None
 
     def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Keep a new backfill of the tenant."""
         self._inner.add_backfill(self._must_own(partition_backfill))
+        self._own_backfill_ids = None
 
     def update_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Change a backfill of the tenant."""

@@ -1,4 +1,4 @@
-"""The tenants' web server as one process; checked against dagster-webserver 1.13.27, whose command line names its own."""
+"""The tenants' web server as a process; checked against dagster-webserver 1.13.27, whose command line names its own."""
 
 import contextlib
 import importlib

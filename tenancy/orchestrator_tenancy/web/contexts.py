@@ -22,6 +22,7 @@ from orchestrator_tenancy.tenants import TenantDirectory
 from orchestrator_tenancy.web.backfills import BackfillOwners
 from orchestrator_tenancy.web.instances import Definitions, TenantInstance
 from orchestrator_tenancy.web.permissions import deployment_permissions, location_permissions
+from orchestrator_tenancy.web.run_queries import prepare_index
 from orchestrator_tenancy.web.scopes import NotForTenants, Scope
 
 TENANT_TAG: Final = "orchestrator/tenant"
@@ -125,7 +126,8 @@ class TenantProcessContext(WorkspaceProcessContext):
 
     def __init__(self, instance: Any, directory: TenantDirectory, **stock: Any) -> None:
         self._directory = directory
-        self._owners = BackfillOwners(instance._run_storage)
+        prepare_index(instance.run_storage)
+        self._owners = BackfillOwners(instance.run_storage)
         self._workspaces = dict[str, _TenantWorkspace]()
         super().__init__(instance, **stock)
 

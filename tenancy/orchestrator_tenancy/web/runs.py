@@ -19,11 +19,11 @@ from dagster._core.storage.tags import (
     ROOT_RUN_ID_TAG,
 )
 from dagster._core.storage.tags import CODE_LOCATION_TAG as LOCATION_TAG
-from dagster._utils.warnings import disable_dagster_warnings
 from dagster_shared.record import copy
 
 from orchestrator_tenancy.web.allowed import Allowed, Rule, given, passed, refused
 from orchestrator_tenancy.web.backfills import BackfillOwners, owns_backfill
+from orchestrator_tenancy.web.run_queries import runs_of
 from orchestrator_tenancy.web.scopes import ABSENT, NotForTenants, Scope
 
 _PAUSED_KEY: Final = "ASSET_DAEMON_PAUSED"
@@ -47,6 +47,7 @@ class TenantRuns(Allowed):
         self._owners = owners
         self._current = snapshots
         self._added = set[str]()
+        self._found = runs_of(inner, sorted(scope.locations))
         self._own_runs = set[str]()
         self._own_plans = set[str]()
         self._own_backfill_ids: frozenset[str] | None = None
@@ -77,18 +78,6 @@ class TenantRuns(Allowed):
         """Return whether a backfill is the tenant's."""
         return bool(backfill) and self.get_backfill(str(backfill)) is not None
 
-    def _narrowed(self, filters: RunsFilter | None) -> RunsFilter:
-        filters = filters or RunsFilter()
-        own = self._scope.locations
-        asked = filters.tags.get(LOCATION_TAG)
-        if asked is not None:
-            own = own & ({asked} if isinstance(asked, str) else set(asked))
-        with disable_dagster_warnings():
-            return copy(filters, tags={**filters.tags, LOCATION_TAG: _values(own)})
-
-    def _cursor(self, cursor: str | None) -> str | None:
-        return self.own_run(cursor) if cursor else cursor
-
     def _seen(self, runs: Sequence[DagsterRun]) -> None:
         self._own_runs.update(run.run_id for run in runs)
         self._own_plans.update(
@@ -101,7 +90,7 @@ class TenantRuns(Allowed):
         self, filters: RunsFilter | None = None, cursor: str | None = None, *rest: Any, **named: Any
     ) -> Sequence[DagsterRun]:
         """Return the tenant's of some runs."""
-        runs = self._inner.get_runs(self._narrowed(filters), self._cursor(cursor), *rest, **named)
+        runs = self._found.get_runs(filters, cursor, *rest, **named)
         self._seen(runs)
         return runs
 
@@ -109,7 +98,7 @@ class TenantRuns(Allowed):
         self, filters: RunsFilter | None = None, cursor: str | None = None, limit: int | None = None
     ) -> Sequence[str]:
         """Return the ids of the tenant's of some runs."""
-        runs: Sequence[str] = self._inner.get_run_ids(self._narrowed(filters), self._cursor(cursor), limit)
+        runs: Sequence[str] = self._found.get_run_ids(filters, cursor, limit)
         self._own_runs.update(runs)
         return runs
 
@@ -123,11 +112,17 @@ class TenantRuns(Allowed):
         bucket_by: Any = None,
     ) -> Sequence[Any]:
         """Return the tenant's of some runs with their times."""
-        records = self._inner.get_run_records(
-            self._narrowed(filters), limit, order_by, ascending, self._cursor(cursor), bucket_by
-        )
+        records = self._found.get_run_records(filters, limit, order_by, ascending, cursor, bucket_by)
         self._seen([record.dagster_run for record in records])
         return records
+
+    def get_runs_count(self, filters: RunsFilter | None = None) -> int:
+        """Return how many of some runs are the tenant's."""
+        return self._found.get_runs_count(filters)
+
+    def get_run_partition_data(self, runs_filter: RunsFilter) -> Sequence[Any]:
+        """Return the latest of the tenant's runs of each partition of some."""
+        return self._found.get_run_partition_data(runs_filter)
 
     def get_run_group(self, run_id: str) -> tuple[str, Sequence[DagsterRun]] | None:
         """Return the tenant's of a run's tries; whoever says that a run is another's try does not make it one."""
@@ -326,8 +321,6 @@ class TenantRuns(Allowed):
         return values
 
     RULES: ClassVar[Mapping[str, Rule]] = {
-        "get_runs_count": given(_narrowed),
-        "get_run_partition_data": given(_narrowed),
         "has_run": given(own_run),
         "handle_run_event": given(must_own_run),
         "delete_run": given(must_own_run),

@@ -29,9 +29,9 @@ JSON: Final = {"content-type": "application/json"}
 TENANCY: Final = read_tenancy(
     {
         "organisations": {"shops": {"title": "Shops"}},
-        "plans": {"team": {"custom_locations": True}},
+        "plans": {"team": {}},
         "tenants": {
-            tenant: {"organisation": "shops", "plan": "team", "locations": {location: {"kind": "custom"}}}
+            tenant: {"organisation": "shops", "plan": "team", "locations": {location: {}}}
             for tenant, location in LOCATIONS.items()
         },
     }

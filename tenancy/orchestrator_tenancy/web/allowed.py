@@ -47,7 +47,10 @@ def told(change: Callable[[Any, Any], Any]) -> Rule:
     """Change the answer before the tenant sees it."""
 
     def rule(own: Any, _name: str, member: Any) -> Any:
-        return lambda *args, **named: change(own, member(*args, **named))
+        def answered(*args: Any, **named: Any) -> Any:
+            return change(own, member(*args, **named))
+
+        return answered
 
     return rule
 

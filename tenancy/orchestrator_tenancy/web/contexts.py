@@ -6,7 +6,7 @@ websocket, and everything that GraphQL resolves is read through that.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dagster._core.remote_representation.grpc_server_state_subscriber import (
     LocationStateChangeEvent,
@@ -35,7 +35,8 @@ class TenantRequestContext(WorkspaceRequestContext):
     """One request of somebody of a tenant."""
 
     def __init__(self, *, identity: Identity, role: Role, scope: Scope, **stock: Any) -> None:
-        super().__init__(**stock)
+        of_dagster: Any = super()
+        of_dagster.__init__(**stock)
         self.identity = identity
         self.role = role
         self.scope = scope
@@ -50,9 +51,7 @@ class TenantRequestContext(WorkspaceRequestContext):
         return _TenantProcess(self._process(), self.scope)
 
     def _process(self) -> "TenantProcessContext":
-        process = self._process_context
-        assert isinstance(process, TenantProcessContext)
-        return process
+        return cast(TenantProcessContext, self._process_context)
 
     @property
     def permissions(self) -> Mapping[str, PermissionResult]:
@@ -104,15 +103,18 @@ class TenantRequestContext(WorkspaceRequestContext):
 class OperatorRequestContext(WorkspaceRequestContext):
     """One request of an operator who looks at no tenant in particular."""
 
+    def _again(self) -> WorkspaceRequestContext:
+        return cast(TenantProcessContext, self._process_context).create_request_context(self.source)
+
     def reload_code_location(self, name: str) -> WorkspaceRequestContext:
         """Reload a location."""
-        self.process_context.reload_code_location(name)
-        return self.process_context.create_request_context(self.source)
+        cast(TenantProcessContext, self._process_context).reload_code_location(name)
+        return self._again()
 
     def reload_workspace(self) -> WorkspaceRequestContext:
         """Reload all locations."""
-        self.process_context.reload_workspace()
-        return self.process_context.create_request_context(self.source)
+        cast(TenantProcessContext, self._process_context).reload_workspace()
+        return self._again()
 
 
 class TenantProcessContext(WorkspaceProcessContext):
@@ -140,7 +142,7 @@ class TenantProcessContext(WorkspaceProcessContext):
         identity = None if source is None else source.scope.get(SCOPE_KEY)
         if not isinstance(identity, Identity):
             raise HTTPException(401, "sign in first")
-        stock = {
+        stock: dict[str, Any] = {
             "process_context": self,
             "version": self.version,
             "source": source,

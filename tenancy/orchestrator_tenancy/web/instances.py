@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 
 from dagster import DagsterInstance
 from dagster._core.storage.tags import CODE_LOCATION_TAG
-from dagster_shared.record import copy
 
 from orchestrator_tenancy.web.backfills import BackfillOwners
 from orchestrator_tenancy.web.events import TenantEvents
 from orchestrator_tenancy.web.logs import TenantLogs
+from orchestrator_tenancy.web.records import changed
 from orchestrator_tenancy.web.runs import TenantRuns
 from orchestrator_tenancy.web.schedules import TenantSchedules
 from orchestrator_tenancy.web.scopes import NotForTenants, Scope
@@ -106,7 +106,7 @@ class TenantInstance(DagsterInstance):
         if queue is None or not queue.tag_concurrency_limits:
             return config
         own = [limit for limit in queue.tag_concurrency_limits if self._is_shown(limit)]
-        return copy(config, run_queue_config=queue._replace(tag_concurrency_limits=own))
+        return changed(config, run_queue_config=queue._replace(tag_concurrency_limits=own))
 
     def _is_shown(self, limit: Any) -> bool:
         value = limit.get("value")

@@ -6,9 +6,9 @@ whose a run is are walked instead, by an index of their own, in their order, whi
 them with the run. Runs that two processes make at the same instant may be in either order, the same one on every page.
 """
 
-import copy
+import functools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import sqlalchemy
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
@@ -49,20 +49,16 @@ def runs_of(storage: SqlRunStorage, locations: Sequence[str]) -> SqlRunStorage:
         storage: The shared one.
         locations: Names; none means no runs.
     """
-    narrowed = copy.copy(storage)
-    narrowed.__class__ = _narrowed_class(type(storage))
-    vars(narrowed)["_own"] = RunTagsTable.alias("own_runs")
-    vars(narrowed)["_own_locations"] = list(locations)
+    kind = _narrowed(type(storage))
+    narrowed = cast(SqlRunStorage, object.__new__(kind))
+    own = {"_own": RunTagsTable.alias("own_runs"), "_own_locations": list(locations)}
+    vars(narrowed).update(vars(storage), **own)
     return narrowed
 
 
-_CLASSES: Final = dict[type, type]()
-
-
-def _narrowed_class(of: type) -> type:
-    if of not in _CLASSES:
-        _CLASSES[of] = type(f"Narrowed{of.__name__}", (_Narrowed, of), {})
-    return _CLASSES[of]
+@functools.cache
+def _narrowed(of: type[Any]) -> type[Any]:
+    return type(f"Narrowed{of.__name__}", (_Narrowed, of), {})
 
 
 class _Narrowed:
@@ -72,7 +68,8 @@ class _Narrowed:
     _own_locations: list[str]
 
     def _add_filters_to_table(self, table: Any, filters: Any) -> Any:
-        joined = super()._add_filters_to_table(table, filters)  # type: ignore[misc] # of Dagster's class
+        of_dagster: Any = super()
+        joined = of_dagster._add_filters_to_table(table, filters)
         own = self._own.c
         return joined.join(
             self._own,

@@ -19,10 +19,10 @@ from dagster._core.storage.tags import (
     ROOT_RUN_ID_TAG,
 )
 from dagster._core.storage.tags import CODE_LOCATION_TAG as LOCATION_TAG
-from dagster_shared.record import copy
 
 from orchestrator_tenancy.web.allowed import Allowed, Rule, given, passed, refused
 from orchestrator_tenancy.web.backfills import BackfillOwners, owns_backfill
+from orchestrator_tenancy.web.records import changed
 from orchestrator_tenancy.web.run_queries import runs_of
 from orchestrator_tenancy.web.scopes import ABSENT, NotForTenants, Scope
 
@@ -127,11 +127,11 @@ class TenantRuns(Allowed):
     def get_run_group(self, run_id: str) -> tuple[str, Sequence[DagsterRun]] | None:
         """Return the tenant's of a run's tries; whoever says that a run is another's try does not make it one."""
         if not self.owns_run(run_id):
-            raise DagsterRunNotFoundError(f"Run {run_id} was not found in instance.", invalid_run_id=run_id)
+            raise _not_found(run_id)
         root, runs = self._inner.get_run_group(run_id)
         own = set(self.get_run_ids(RunsFilter(run_ids=[run.run_id for run in runs])))
         if root not in own:
-            raise DagsterRunNotFoundError(f"Run {root} was not found in instance.", invalid_run_id=root)
+            raise _not_found(root)
         return root, [run for run in runs if run.run_id in own]
 
     def get_run_tag_keys(self) -> Sequence[str]:
@@ -247,7 +247,7 @@ class TenantRuns(Allowed):
         own = self._own_backfill_ids
         if filters.backfill_ids:
             own &= set(filters.backfill_ids)
-        return copy(filters, backfill_ids=sorted(own)) if own else None
+        return changed(filters, backfill_ids=sorted(own)) if own else None
 
     def add_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Keep a new backfill of the tenant."""
@@ -348,3 +348,10 @@ class TenantRuns(Allowed):
 def _values(names: frozenset[str] | set[str]) -> list[str]:
     """Return what a filter asks for: an empty one would ask for nothing in particular."""
     return sorted(names) or [ABSENT]
+
+
+def _not_found(run: str) -> Exception:
+    """Return what Dagster raises for a run that is not there."""
+    error: Any = DagsterRunNotFoundError
+    found: Exception = error(f"Run {run} was not found in instance.", invalid_run_id=run)
+    return found

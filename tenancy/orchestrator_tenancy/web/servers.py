@@ -5,16 +5,15 @@ in the policy before it is resolved, and routes that read past the instance are 
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster_webserver.webserver import DagsterWebserver
-from graphene import Schema
 from graphql import GraphQLError, GraphQLObjectType
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from orchestrator_tenancy.web.contexts import TenantProcessContext, TenantRequestContext
 from orchestrator_tenancy.web.doors import Doors
@@ -48,9 +47,9 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         self._origins = tuple(origins)
         super().__init__(process_context, app_path_prefix, **stock)
 
-    def build_graphql_schema(self) -> Schema:
+    def build_graphql_schema(self) -> Any:
         """Return Dagster's schema, each root field of which asks the policy first."""
-        schema = super().build_graphql_schema()
+        schema: Any = super().build_graphql_schema()
         graphql = schema.graphql_schema
         _guard(graphql.query_type, _may_query)
         _guard(graphql.mutation_type, _may_mutate)
@@ -62,25 +61,24 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         doors = Middleware(Doors, origins=self._origins, prefix=self._app_path_prefix)
         return [doors, *super().build_middleware()]
 
-    async def graphql_http_endpoint(self, request: Request) -> Response:
+    async def graphql_http_endpoint(self, request: Request) -> Any:
         """Answer one operation; several in one request are refused, as stock fails on them."""
         if request.method == "POST":
             try:
-                asked = await request.json()
+                asked: Any = await request.json()
             except ValueError:
                 return PlainTextResponse("the body is no JSON", status_code=400)
-            if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
+            if not _is_operation(asked):
                 return PlainTextResponse("the body is not one GraphQL operation: {query: …}", status_code=400)
-        answer: Response = await super().graphql_http_endpoint(request)
-        return answer
+        return await super().graphql_http_endpoint(request)
 
-    async def download_captured_logs_endpoint(self, request: Request) -> Response:
+    async def download_captured_logs_endpoint(self, request: Request) -> Any:
         """Send a log of the tenant from whatever keeps logs; an absent one and another's are the same 404."""
         *log_key, kind = request.path_params["path"].split("/")
         with self.request_context(request) as context:
             if not isinstance(context, TenantRequestContext):
                 return await super().download_captured_logs_endpoint(request)
-            logs = context.instance.compute_log_manager
+            logs: Any = context.instance.compute_log_manager
             if kind not in _KINDS or not logs.owns(log_key):
                 raise HTTPException(404, "no such log")
             pieces = _pieces(logs, log_key, _KINDS[kind])
@@ -97,21 +95,19 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
             },
         )
 
-    async def download_debug_file_endpoint(self, request: Request) -> Response:
+    async def download_debug_file_endpoint(self, request: Request) -> Any:
         """Send all of one run; an absent one and another's are the same 404."""
         with self.request_context(request) as context:
             if not context.instance.has_run(request.path_params["run_id"]):
                 raise HTTPException(404, "no such run")
-        answer: Response = await super().download_debug_file_endpoint(request)
-        return answer
+        return await super().download_debug_file_endpoint(request)
 
-    async def download_notebook(self, request: Request) -> Response:
+    async def download_notebook(self, request: Request) -> Any:
         """Send a notebook of a location of the tenant; an absent one and another's are the same 404."""
         with self.request_context(request) as context:
             if not context.has_code_location(request.query_params.get("repoLocName", "")):
                 raise HTTPException(404, "no such code location")
-        answer: Response = await super().download_notebook(request)
-        return answer
+        return await super().download_notebook(request)
 
     async def report_asset_materialization_endpoint(self, request: Request) -> JSONResponse:
         """Keep a report on an asset of the tenant."""
@@ -124,6 +120,10 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
     async def report_asset_observation_endpoint(self, request: Request) -> JSONResponse:
         """Keep a report on an asset of the tenant."""
         return await _reported(super().report_asset_observation_endpoint(request))
+
+
+def _is_operation(asked: Any) -> bool:
+    return isinstance(asked, dict) and isinstance(cast(dict[str, Any], asked).get("query"), str)
 
 
 async def _reported(report: Any) -> JSONResponse:

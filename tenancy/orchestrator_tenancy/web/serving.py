@@ -5,7 +5,7 @@ import importlib
 import logging
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import uvicorn
 from dagster import DagsterInstance
@@ -52,7 +52,8 @@ def tenant_app(
     with TenantProcessContext(
         instance, directory, workspace_load_target=target, version=dagster_version
     ) as process:
-        yield TenantWebserver(process, prefix, origins).create_asgi_app()
+        server: Any = TenantWebserver(process, prefix, origins)
+        yield server.create_asgi_app()
 
 
 def serve(

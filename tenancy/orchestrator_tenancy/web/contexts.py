@@ -51,7 +51,7 @@ class TenantRequestContext(WorkspaceRequestContext):
         return _TenantProcess(self._process(), self.scope)
 
     def _process(self) -> "TenantProcessContext":
-        return cast(TenantProcessContext, self._process_context)
+        return _process_of(self)
 
     @property
     def permissions(self) -> Mapping[str, PermissionResult]:
@@ -104,16 +104,16 @@ class OperatorRequestContext(WorkspaceRequestContext):
     """One request of an operator who looks at no tenant in particular."""
 
     def _again(self) -> WorkspaceRequestContext:
-        return cast(TenantProcessContext, self._process_context).create_request_context(self.source)
+        return _process_of(self).create_request_context(self.source)
 
     def reload_code_location(self, name: str) -> WorkspaceRequestContext:
         """Reload a location."""
-        cast(TenantProcessContext, self._process_context).reload_code_location(name)
+        _process_of(self).reload_code_location(name)
         return self._again()
 
     def reload_workspace(self) -> WorkspaceRequestContext:
         """Reload all locations."""
-        cast(TenantProcessContext, self._process_context).reload_workspace()
+        _process_of(self).reload_workspace()
         return self._again()
 
 
@@ -174,6 +174,10 @@ class TenantProcessContext(WorkspaceProcessContext):
         if known is None or known.whole is not current or known.scope != scope:
             known = self._workspaces[scope.tenant] = _TenantWorkspace(current, scope)
         return known
+
+
+def _process_of(context: Any) -> TenantProcessContext:
+    return cast(TenantProcessContext, context._process_context)
 
 
 class _TenantWorkspace:

@@ -26,7 +26,11 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
+<<<<<<< HEAD
 .PHONY: help demo up test check chart bench kill cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
+=======
+.PHONY: help demo up test check chart bench isolation kill cluster-up cluster-down e2e conformance compat runtimes example-runtimes locks format clean
+>>>>>>> tweb
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +52,9 @@ chart: $(VENV)/.ready ## Tests of the Helm chart, with a Helm that is built from
 
 bench: $(VENV)/.ready runtimes ## Benchmarks; prints ratios to the bare frameworks
 	@$(BIN)/python -m benchmarks
+
+isolation: $(VENV)/.ready ## All that Dagster can be asked for, asked by another tenant; counts what it reached (ten minutes)
+	@$(TOOLS).isolation
 
 kill: $(VENV)/.ready runtimes ## Kills guests, hosts, gateways and databases at every boundary and at SEEDS random moments (FRAMEWORK=name for one)
 	@$(BIN)/python -m kills --seeds $(SEEDS) $(if $(FRAMEWORK),--framework $(FRAMEWORK))

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.isolation_counts import Counts
 from tests.integration.otlp_receiver import Receiver, receiving
 from tests.integration.postgres_servers import PostgresServer, postgres_server
+from tests.integration.tenant_plants import Plants, plant
+from tests.integration.tenant_web import Web, tenant_web
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +41,20 @@ def place(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def stored(request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path) -> str:
     """Where run state may be kept: the path of a file, or the URL of a database."""
     return postgres.database() if request.param == "postgres" else str(tmp_path / "deep" / "state.db")
+
+
+@pytest.fixture(scope="session")
+def counts() -> Iterator[Counts]:
+    """What the tests of isolation count."""
+    counted = Counts()
+    yield counted
+    counted.write()
+
+
+@pytest.fixture(scope="session")
+def two_tenants(
+    postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Web, Plants, Plants]]:
+    """A server of two tenants, and what is planted of each: alpha's, and beta's, who tries to reach alpha's."""
+    with tenant_web(tmp_path_factory.mktemp("tenants"), postgres.database()) as web:
+        yield web, plant(web, "alpha", 7_700_100), plant(web, "beta", 7_700_300)

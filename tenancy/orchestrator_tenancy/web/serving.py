@@ -1,0 +1,91 @@
+"""The tenants' web server as a process; checked against dagster-webserver 1.13.27, whose command line names its own."""
+
+import contextlib
+import importlib
+import logging
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import uvicorn
+from dagster import DagsterInstance
+from dagster import __version__ as dagster_version
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from starlette.types import ASGIApp
+
+from orchestrator_tenancy.tenants import TenantDirectory
+from orchestrator_tenancy.web.contexts import TenantProcessContext
+from orchestrator_tenancy.web.servers import TenantWebserver
+
+SignIn = Callable[[ASGIApp], ASGIApp]
+"""From an application to one that leaves who asks in its scope (`identities.SCOPE_KEY`), and nobody else does."""
+
+_STATEMENT_MILLISECONDS: Final = 15_000
+_RECYCLE_SECONDS: Final = 3_600
+_FURTHER_CONNECTIONS: Final = 20
+
+
+class BadServer(ValueError):
+    """The server cannot be started so; the text says what to change."""
+
+
+@contextlib.contextmanager
+def tenant_app(
+    instance: DagsterInstance,
+    directory: TenantDirectory,
+    workspace: Sequence[Path],
+    *,
+    prefix: str = "",
+    origins: Sequence[str] = (),
+) -> Generator[ASGIApp]:
+    """Load all locations and give the application, behind which nobody is who did not sign in.
+
+    Args:
+        instance: Of all tenants.
+        directory: Whose locations are whose.
+        workspace: Dagster's workspace files.
+        prefix: Of all paths; empty, or begins with a slash.
+        origins: Origins whose pages may ask, besides that of the request's own host: those of a proxy in front.
+    """
+    instance.optimize_for_webserver(_STATEMENT_MILLISECONDS, _RECYCLE_SECONDS, _FURTHER_CONNECTIONS)
+    target = WorkspaceFileTarget(paths=[str(path) for path in workspace])
+    with TenantProcessContext(
+        instance, directory, workspace_load_target=target, version=dagster_version
+    ) as process:
+        server: Any = TenantWebserver(process, prefix, origins)
+        yield server.create_asgi_app()
+
+
+def serve(
+    directory: TenantDirectory,
+    workspace: Sequence[Path],
+    sign_in: SignIn,
+    *,
+    host: str,
+    port: int,
+    prefix: str = "",
+    origins: Sequence[str] = (),
+) -> None:
+    """Serve until a signal ends it, over the instance of `DAGSTER_HOME`."""
+    with (
+        DagsterInstance.get() as instance,
+        tenant_app(instance, directory, workspace, prefix=prefix, origins=origins) as app,
+    ):
+        logging.getLogger(__name__).info("serving %d tenants", len(directory.tenancy().tenants))
+        uvicorn.run(sign_in(app), host=host, port=port, log_level="warning")
+
+
+def sign_in_of(name: str) -> SignIn:
+    """Return the sign-in that `MODULE:NAME` names.
+
+    Raises:
+        BadServer: There is none.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadServer(f"--sign-in {name}: {error}") from error
+    if not callable(found):
+        raise BadServer(f"--sign-in {name}: it is no function of an application")
+    return cast(SignIn, found)

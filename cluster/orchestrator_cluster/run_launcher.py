@@ -248,8 +248,7 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         namespace, job = self.namespace_of(run), self._job_of(run)
         return (
-            self.is_job_of(run, namespace, job)
-            and job_of_run(self._api_client, namespace, job) is not None
+            self.is_job_of(run, namespace, job) and job_of_run(self._api_client, namespace, job) is not None
         )
 
     def run_pods(self, namespace: str) -> list[Manifest]:

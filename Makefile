@@ -26,11 +26,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-<<<<<<< HEAD
-.PHONY: help demo up test check chart bench kill cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
-=======
-.PHONY: help demo up test check chart bench isolation kill cluster-up cluster-down e2e conformance compat runtimes example-runtimes locks format clean
->>>>>>> tweb
+.PHONY: help demo up test check chart bench isolation kill cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -146,7 +146,7 @@ def _instance(server: PostgresServer, tenants: int, runs: int) -> Generator[Dags
         yield instance
 
 
-def _asked(client: TestClient, query: str, variables: Mapping[str, Any]) -> tuple[float, Any]:
+def _asked(client: Any, query: str, variables: Mapping[str, Any]) -> tuple[float, Any]:
     """Return the milliseconds of an answer, and it."""
     began = time.perf_counter()
     answer = client.post("/graphql", json={"query": query, "variables": variables})
@@ -167,9 +167,12 @@ def measure_pages(tenants: int, runs: int, times: int) -> Outcome:
         WorkspaceProcessContext(alone, workspace_load_target=None, version="0") as stock,
         TenantProcessContext(shared, _Everybody(names), workspace_load_target=None, version="0") as ours,
     ):
-        app = TenantWebserver(ours).create_asgi_app()
+        served: Any = TenantWebserver(ours)
+        of_dagster: Any = DagsterWebserver
+        stock_server = of_dagster(stock)
+        app = served.create_asgi_app()
         sides = {
-            "stock, one tenant's data": TestClient(DagsterWebserver(stock).create_asgi_app()),
+            "stock, one tenant's data": TestClient(stock_server.create_asgi_app()),
             "a busy tenant": TestClient(_As(app, names[-1])),
             "an idle tenant": TestClient(_As(app, names[0])),
         }

@@ -2,9 +2,10 @@
 
 from collections import deque
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from graphql import (
+    GraphQLAbstractType,
     GraphQLField,
     GraphQLNamedType,
     GraphQLObjectType,
@@ -48,7 +49,7 @@ def operation(
     }[kind]
     assert root is not None
     field = root.fields[name]
-    opened = _opened(schema, get_named_type(field.type), nested, without, deep)
+    opened = _opened(schema, cast(GraphQLNamedType, get_named_type(field.type)), nested, without, deep)
     return f"{kind} {{ {name}{_arguments(given)} {opened} }}"
 
 
@@ -96,7 +97,7 @@ def _opened(
     while waiting:
         node, depth = waiting.popleft()
         if is_union_type(node.named) or is_interface_type(node.named):
-            for possible in schema.get_possible_types(node.named):
+            for possible in schema.get_possible_types(cast(GraphQLAbstractType, node.named)):
                 child = _Node(possible)
                 node.parts.append((f"... on {possible.name}", child))
                 waiting.append((child, depth))
@@ -107,14 +108,14 @@ def _opened(
             for name, field in node.named.fields.items():
                 if f"{node.named.name}_{name}" in without:
                     continue
-                leads = get_named_type(field.type)
+                leads = cast(GraphQLNamedType, get_named_type(field.type))
                 asked = f"{node.named.name}_{name}: {name}{_needed(node.named.name, name, field, nested)}"
-                child = _Node(leads) if hasattr(leads, "fields") or is_union_type(leads) else None
-                if child is not None and depth == deep:
+                below = _Node(leads) if hasattr(leads, "fields") or is_union_type(leads) else None
+                if below is not None and depth == deep:
                     continue
-                node.parts.append((asked, child))
-                if child is not None:
-                    waiting.append((child, depth + 1))
+                node.parts.append((asked, below))
+                if below is not None:
+                    waiting.append((below, depth + 1))
     return _written(root)
 
 

@@ -6,13 +6,17 @@ from typing import Final
 from tests.integration.tenant_plants import Plants
 from tests.integration.tenant_roots import Asked, Word, ask
 
-_TAGS_OF_OTHERS: Final = (
-    ("dagster/code_location", lambda of: of.location),
-    (".dagster/repository", lambda of: f"__repository__@{of.location}"),
-    ("dagster/backfill", lambda of: of.backfill),
-    ("dagster/parent_run_id", lambda of: of.run),
-    ("dagster/root_run_id", lambda of: of.run),
-)
+
+def _tags_of(of: Plants) -> list[dict[str, str]]:
+    """Return tags that would make a run another tenant's, or part of what is another's."""
+    tags = {
+        "dagster/code_location": of.location,
+        ".dagster/repository": f"__repository__@{of.location}",
+        "dagster/backfill": of.backfill,
+        "dagster/parent_run_id": of.run,
+        "dagster/root_run_id": of.run,
+    }
+    return [{"key": key, "value": value} for key, value in tags.items()]
 
 
 def mutations(of: Plants) -> Mapping[str, Asked]:
@@ -157,10 +161,10 @@ def forged(of: Plants, by: Plants) -> Mapping[str, Asked]:
                 ask(
                     executionParams={
                         "selector": job,
-                        "executionMetadata": {"tags": [{"key": tag, "value": value(of)}]},
+                        "executionMetadata": {"tags": [tag]},
                     }
                 )
-                for tag, value in _TAGS_OF_OTHERS
+                for tag in _tags_of(of)
             ),
             ask(
                 executionParams={

@@ -25,7 +25,7 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, 
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster._daemon.types import DaemonHeartbeat
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 from tests.integration.tenant_locations import LOCATIONS, SECRETS
 from tests.integration.tenant_web import Web
@@ -277,9 +277,10 @@ def _events(instance: DagsterInstance, tenant: str, secret: str, run: str, asset
             description=secret,
         )
     )
+    entry: Any = EventLogEntry
     for of in (run, assets_run):
         instance.handle_new_event(
-            EventLogEntry(
+            entry(
                 error_info=SerializableErrorInfo(secret, [secret], None),
                 level=40,
                 user_message=secret,

@@ -18,10 +18,11 @@ def text(value: Any) -> str:
     """Return a value as GraphQL writes it."""
     if isinstance(value, Word):
         return str(value)
+    given: Any = value
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {text(part)}" for name, part in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {text(part)}" for name, part in given.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(text(part) for part in value) + "]"
+        return "[" + ", ".join(text(part) for part in given) + "]"
     return json.dumps(value)
 
 

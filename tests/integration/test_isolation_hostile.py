@@ -172,7 +172,7 @@ def test_a_root_that_nobody_classified_is_refused(
 ) -> None:
     web, alpha, _ = two_tenants
     for table, name in ((policy.QUERIES, "runOrError"), (policy.MUTATIONS, "terminateRun")):
-        monkeypatch.delitem(table, name)  # type: ignore[arg-type] # it is a dict
+        monkeypatch.delitem(table, name)
     assert "runOrError is not for you" in web.post("alpha/tenant-admin", _RUN, {"id": alpha.run}).text
     assert "terminateRun is not for you" in web.post("alpha/tenant-admin", _TERMINATE, {"id": alpha.run}).text
     assert alpha.secret in web.post("/operator", _RUN, {"id": alpha.run}).text

@@ -142,7 +142,8 @@ def _heard(web: Web, who: str, name: str, of: Plants) -> str:
         ears.start()
         threading.Event().wait(_SECONDS / 2)
         for location in LOCATIONS.values():
-            web.process._send_state_event_to_subscribers(
+            process: Any = web.process
+            process._send_state_event_to_subscribers(
                 LocationStateChangeEvent(
                     LocationStateChangeEventType.LOCATION_DISCONNECTED,
                     location_name=location,

@@ -27,7 +27,7 @@ _REACHED: Final = ("reads", "writes")
 
 def told(counts: Path) -> str:
     """Return the line that says what was tried and reached; what was not counted is none."""
-    counted = json.loads(counts.read_text()) if counts.exists() else {}
+    counted: dict[str, int] = json.loads(counts.read_text()) if counts.exists() else {}
     tried = ", ".join(f"{counted.get(kind, 0)} {kind}" for kind in _TRIED)
     reached = ", ".join(f"{counted.get(kind, 0)} foreign {kind}" for kind in _REACHED)
     return f"isolation: {tried}; {reached}"

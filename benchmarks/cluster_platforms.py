@@ -216,6 +216,8 @@ def figures_platform(
     try:
         platform = FiguresPlatform(*namespaces, images, changes, there=kept is not None)
         with contextlib.closing(platform):
+            if kept is not None:
+                platform.end_all()
             yield platform
     finally:
         if not keep:

@@ -3,7 +3,7 @@
 `python -m benchmarks.cluster_queue` needs the `KUBECONFIG` of a cluster, such as that of `make cluster-up`, and rights
 to make nodes. API server, scheduler, daemon, queue, launchers and database are real. The pods are placed on nodes that
 exist by word only, and their time is simulated: a pod that imports Dagster takes seconds of a processor, so that a
-small machine would measure itself. `--real` has them run all the same.
+small machine would measure itself. `--only real` has them run all the same.
 """
 # the Kubernetes client is typed in part:
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
@@ -40,6 +40,8 @@ from tests.e2e.charts import RELEASE
 
 NODES: Final = 4
 RUNS: Final = 100
+KINDS: Final = ("burst", "steady", "real")
+"""Queues: no limit below the number of runs, the chart's limit, and pods that are no simulation."""
 TARGET: Final = 3.0
 
 _KIND: Final = "simulated-queue"
@@ -72,8 +74,9 @@ class Trial:
     @property
     def name(self) -> str:
         """For people."""
-        length = "real pods" if self.seconds is None else f"runs of {self.seconds:.0f} s"
-        return f"{'stock' if self.stock else 'ours'}, {length}, at most {self.limit}"
+        length = "real pods" if self.seconds is None else f"pods of {self.seconds:.0f} s"
+        bound = "without a limit" if self.limit >= self.runs else f"{length}, at most {self.limit} at once"
+        return f"{'stock' if self.stock else 'ours'}, {bound}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +173,7 @@ class Queue:
                 )
             time.sleep(0.2)
         if nodes is not None:
-            nodes.seconds = min(nodes.seconds, 10.0)  # all are launched: nothing is measured any more
+            nodes.seconds = min(nodes.seconds, 1.0)  # all are launched: nothing is measured any more
         return self._platform.all_end(runs, _SECONDS)
 
     def _stays(self, runs: Sequence[str]) -> list[Stayed]:
@@ -264,36 +267,38 @@ def _unix(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-def trials(real: int) -> list[Trial]:
-    """Return the queues: ours and stock in turns; with `real` also that many runs that really run."""
-    lengths: list[tuple[int, float | None, int]] = [(100, 120.0, RUNS), (25, 10.0, RUNS)]
-    if real:
-        lengths.append((10, None, real))
+def trials(kinds: Sequence[str], runs: int) -> list[Trial]:
+    """Return the queues of these kinds, with so many runs each: stock and ours in turns."""
+    lengths: dict[str, tuple[int, float | None]] = {
+        "burst": (runs, _SECONDS),  # none ends before all are launched
+        "steady": (25, 10.0),
+        "real": (10, None),
+    }
     return [
-        Trial(stock=side, limit=limit, seconds=seconds, runs=runs)
-        for limit, seconds, runs in lengths
+        Trial(stock=side, limit=lengths[kind][0], seconds=lengths[kind][1], runs=runs)
+        for kind in kinds
         for side in (True, False)
     ]
 
 
-def measure(real: int, keep: bool) -> Outcome:
+def measure(kinds: Sequence[str], runs: int, keep: bool) -> Outcome:
     """Drain every queue."""
-    changes = {"tenants": {"acme": {"quota": {"pods": 2 * RUNS}}}, "runs": {"keepSeconds": 600}}
+    changes = {"tenants": {"acme": {"quota": {"pods": 2 * runs}}}, "runs": {"keepSeconds": 600}}
     drained = list[Drained]()
     with figures_platform(changes, keep=keep) as platform:
-        with simulation(platform) as nodes:
-            queue = Queue(platform, nodes)
-            for trial in trials(0):
-                drained.append(queue.drain(trial))
-                say(f"  {trial.name}: {drained[-1].rate:.0f} a minute, {drained[-1].full:.0%} of the limit")
-        for trial in trials(real)[len(drained) :]:
-            drained.append(Queue(platform, None).drain(trial))
-            say(f"  {trial.name}: {drained[-1].rate:.0f} a minute, {drained[-1].full:.0%} of the limit")
+        for kind in kinds:
+            with contextlib.nullcontext() if kind == "real" else simulation(platform) as nodes:
+                queue = Queue(platform, nodes)
+                for trial in trials([kind], runs):
+                    drained.append(queue.drain(trial))
+                    say(
+                        f"  {trial.name}: {drained[-1].rate:.0f} a minute, {drained[-1].full:.0%} of the limit"
+                    )
     pairs = zip(drained[::2], drained[1::2], strict=True)
     return Outcome(
         name="cluster-queue",
         title="A queue of runs",
-        how=f"{RUNS} runs of a job without agents are queued; then the daemon starts. Stock: Dagster's own launcher and"
+        how=f"{runs} runs of a job without agents are queued; then the daemon starts. Stock: Dagster's own launcher and"
         " queue as they come. Ours: what the chart sets. Runs of some seconds are simulated: their pods are placed on"
         f" {NODES} nodes that exist by word only. Rate: pods a minute, from the first to the last. Used: mean share of"
         " the limit meanwhile.",
@@ -319,13 +324,12 @@ def _row(one: Drained) -> dict[str, Cell]:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.cluster_queue", description=__doc__)
-    parser.add_argument(
-        "--real", type=int, default=0, help="how many runs really run, beside those simulated"
-    )
+    parser.add_argument("--runs", type=int, default=RUNS, help="of each queue")
+    parser.add_argument("--only", action="append", choices=KINDS, help="default: burst and steady")
     parser.add_argument("--keep", action="store_true", help=KEEP_HELP)
     options = parser.parse_args()
     machine = describe_machine()
-    print(markdown(measure(options.real, options.keep)))
+    print(markdown(measure(options.only or KINDS[:2], options.runs, options.keep)))
     print(machine)
     return 0
 

@@ -65,7 +65,7 @@ class LostStarts:
         run_id: str,
         place_of: PlaceOf,
         job_of: Callable[[str, str], Manifest | None],
-        forget: Callable[[str], None],
+        take_back: Callable[[str], bool],
     ) -> None:
         """Queue a run again, or end it.
 
@@ -73,7 +73,7 @@ class LostStarts:
             run_id: Of one that is overdue.
             place_of: Says where a run's job is to be.
             job_of: Asks for one job, by namespace and name.
-            forget: Forgets that somebody began to launch it, by its id.
+            take_back: Lets no pod that waits take it up any more, by its id; returns False where one has.
 
         Raises:
             ClusterAway: The API server does not tell of the job.
@@ -89,6 +89,8 @@ class LostStarts:
                     run, f"The run cannot go on: its job {name!r} is over, and the run never began."
                 )
             return
+        if not take_back(run_id):
+            return
         queued = list(self._instance.all_logs(run_id, of_type=DagsterEventType.RUN_ENQUEUED))
         if len(queued) >= TRIES or not isinstance(self._instance.run_coordinator, QueuedRunCoordinator):
             self._instance.report_run_failed(
@@ -101,5 +103,4 @@ class LostStarts:
             run,
             cls=type(self),
         )
-        forget(run_id)
         self._instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id)

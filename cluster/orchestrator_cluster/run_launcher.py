@@ -36,7 +36,7 @@ from orchestrator_cluster.run_jobs import (
     run_jobs,
     run_pods,
 )
-from orchestrator_cluster.run_tags import JOB_TAG, NAMESPACE_TAG, location_of
+from orchestrator_cluster.run_tags import NAMESPACE_TAG, location_of
 from orchestrator_cluster.warm_jobs import WARM_LABEL, WarmJob, warm_job
 from orchestrator_cluster.warm_launches import WarmLaunches
 from orchestrator_cluster.warm_shapes import WarmShape
@@ -82,29 +82,24 @@ class AgentRunLauncher(K8sRunLauncher):
         """
         run: DagsterRun = context.dagster_run
         binding = self._binding(run)
-        if not binding.warm.size:
-            with self._launching(run, binding, _job_name(run.run_id)):
-                super().launch_run(context)
-        elif self.warm.claims.begin(run.run_id):
-            try:
-                if not self._take_warm(run, binding):
-                    with self._launching(run, binding, _job_name(run.run_id)):
-                        super().launch_run(context)
-            except BaseException:
-                self.warm.claims.abandon(run.run_id)
-                raise
+        _refuse_own_wishes(run)
+        if binding.warm.size and not self.warm.needs_pod(run, binding, self._needs(run)):
+            return
+        with self._launching(run, binding):
+            super().launch_run(context)
 
     def resume_run(self, context: Any) -> None:
         """Start a run again, in a pod that is made; see `launch_run`."""
         run: DagsterRun = context.dagster_run
-        name = _job_name(run.run_id, context.resume_attempt_number)
-        with self._launching(run, self._binding(run), name):
+        _refuse_own_wishes(run)
+        self.warm.starts.forget(run.run_id)
+        with self._launching(run, self._binding(run)):
             super().resume_run(context)
 
     @functools.cached_property
     def warm(self) -> WarmLaunches:
         """What gives runs to pods that wait."""
-        return WarmLaunches(self._instance, self._api_client, self.warm_job)
+        return WarmLaunches(self._instance, self._api_client, self.warm_job, self._tell_where)
 
     def warm_job(self, location: str, shape: WarmShape) -> WarmJob:
         """Return the kind of pods that could serve runs of a location with a shape.
@@ -128,14 +123,6 @@ class AgentRunLauncher(K8sRunLauncher):
         kind = warm_job(self, self._context(shape.needs, binding, named), named, spec)
         self._kinds[location, shape] = kind
         return kind
-
-    def _take_warm(self, run: DagsterRun, binding: LocationBinding) -> bool:
-        _refuse_own_wishes(run)
-
-        def tell(job: str) -> None:
-            self._instance.add_run_tags(run.run_id, _where(binding, job))
-
-        return self.warm.take(run, binding, self._needs(run), tell) is not None
 
     def get_container_context_for_run(self, dagster_run: DagsterRun) -> K8sContainerContext:
         """Return how the pod of a run that starts is made; of any other run, only where it is.
@@ -178,17 +165,19 @@ class AgentRunLauncher(K8sRunLauncher):
         start_job(make, is_there=is_there, is_wanted=is_wanted, tell=tell)
 
     @contextlib.contextmanager
-    def _launching(self, run: DagsterRun, binding: LocationBinding, job: str) -> Generator[None]:
-        _refuse_own_wishes(run)
+    def _launching(self, run: DagsterRun, binding: LocationBinding) -> Generator[None]:
         origin = run.job_code_origin
         named = None if origin is None else origin.repository_origin.container_image
         self._contexts[run.run_id] = self._context(self._needs(run), binding, named)
         try:
-            # also where whoever asked for the run set it: only here is it known
-            self._instance.add_run_tags(run.run_id, _where(binding, job))
+            self._tell_where(run, binding)
             yield
         finally:
             del self._contexts[run.run_id]
+
+    def _tell_where(self, run: DagsterRun, binding: LocationBinding) -> None:
+        """Tag a run with where it is, also where whoever asked for it did: only here is it known."""
+        self._instance.add_run_tags(run.run_id, {NAMESPACE_TAG: binding.namespace})
 
     def _context(
         self, needs: Sequence[AgentNeed], binding: LocationBinding, named: str | None
@@ -300,8 +289,11 @@ class AgentRunLauncher(K8sRunLauncher):
         if job is None or namespace != self.namespace_of(run):
             return False
         own = re.fullmatch(rf"{re.escape(_job_name(run.run_id))}(-[0-9]+)?", job) is not None
-        # the tag alone says which pod it was to have: another run may have been first
-        return own or (job == run.tags.get(JOB_TAG) and self.warm.claims.run_of(namespace, job) == run.run_id)
+        return own or self.warm.starts.job_of(run.run_id) == job
+
+    def take_back(self, run_id: str) -> bool:
+        """Let no pod that waits take a run up any more; return False where one has."""
+        return self.warm.starts.take_back(run_id)
 
     def remove_job(self, namespace: str, job: str) -> None:
         """Remove a job with its pods, if it is there.
@@ -329,8 +321,7 @@ class AgentRunLauncher(K8sRunLauncher):
         began = any(has_begun(pod) for pod in pods if job_of(pod) == job)
         self._instance.report_run_canceling(run)
         try:
-            if self.is_job_of(run, namespace, job):
-                self.remove_job(namespace, job)
+            self.remove_job(namespace, job)
         except ClusterAway as error:
             self._instance.report_engine_event(f"The run was not ended: {error}.", run, cls=type(self))
             return False
@@ -360,9 +351,9 @@ class AgentRunLauncher(K8sRunLauncher):
         return "\n".join(map(str, told))
 
     def _job_of(self, run: DagsterRun) -> str:
-        """Return the job that made the pod of a run; runs of older versions do not say."""
-        told = run.tags.get(JOB_TAG)
-        return told or _job_name(run.run_id, self._instance.count_resume_run_attempts(run.run_id))
+        """Return the job whose pod has a run, or is to."""
+        own = _job_name(run.run_id, self._instance.count_resume_run_attempts(run.run_id))
+        return self.warm.starts.job_of(run.run_id) or own
 
     def _binding(self, run: DagsterRun) -> LocationBinding:
         return self._bound(location_of(run))
@@ -395,12 +386,7 @@ class AgentRunLauncher(K8sRunLauncher):
             raise Refused(str(error)) from error
 
 
-def _where(binding: LocationBinding, job: str) -> dict[str, str]:
-    """Return the tags of a run that say where it is."""
-    return {NAMESPACE_TAG: binding.namespace, JOB_TAG: job}
-
-
-def _job_name(run_id: str, resumed: int | None = 0) -> str:
+def _job_name(run_id: str, resumed: int = 0) -> str:
     return str(get_job_name_from_run_id(run_id, resumed))  # type: ignore[no-untyped-call]
 
 

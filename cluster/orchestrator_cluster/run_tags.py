@@ -7,9 +7,6 @@ from dagster import DagsterRun
 NAMESPACE_TAG: Final = "orchestrator/namespace"
 """Where its pod was made. The run launcher sets it, whatever stood there."""
 
-JOB_TAG: Final = "orchestrator/job"
-"""The job that made its pod. The run launcher sets it, whatever stood there."""
-
 
 def location_of(run: DagsterRun) -> str | None:
     """Return the name of a run's code location; None where it has none."""

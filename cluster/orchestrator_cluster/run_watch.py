@@ -106,8 +106,7 @@ class RunWatch:
         for run_id in overdue:
             with self._bearing(f"the start of run {run_id}"):
                 launcher = self._launcher
-                forget = launcher.warm.claims.abandon
-                self._lost_starts.settle(run_id, launcher.place_of, launcher.job_of_run, forget)
+                self._lost_starts.settle(run_id, launcher.place_of, launcher.job_of_run, launcher.take_back)
         self._seen = {
             uid: seen for uid, seen in self._seen.items() if uid in there or seen.namespace in unseen
         }

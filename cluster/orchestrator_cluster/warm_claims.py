@@ -2,7 +2,7 @@
 
 A pod offers itself when it can begin a run. A run launcher claims it for a run, and thereby hands the run over: there
 is nothing that could fail between the two. The keeper closes it before it removes it. Of several who want the same pod
-at once, one has it. Before either, a launcher claims the run itself: two that launch one run must not give it two pods.
+at once, one has it. Which launcher may claim for a run is another matter: see `run_starts.py`.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
 _PREFIX: Final = "orchestrator/warm/"
-_RUNS: Final = "orchestrator/warm-runs/"
 _WAITING: Final = "waiting"
 _CLOSED: Final = "closed"
 _RUN: Final = "run "
@@ -105,18 +104,6 @@ class WarmClaims:
     def forget(self, namespace: str, job: str) -> None:
         """Forget a pod that is gone."""
         self._values.remove(_key(namespace, job))
-
-    def begin(self, run_id: str) -> bool:
-        """Begin to launch a run; return False where somebody else has."""
-        return self._values.add(_RUNS + run_id, "")
-
-    def abandon(self, run_id: str) -> None:
-        """Forget that a run was begun: its launch failed, or it is over."""
-        self._values.remove(_RUNS + run_id)
-
-    def begun(self) -> list[str]:
-        """Return the runs that were begun, and not abandoned."""
-        return list(self._values.below(_RUNS))
 
     @contextlib.contextmanager
     def reading(self, namespace: str, job: str) -> Generator[Callable[[], Claim]]:

@@ -176,15 +176,15 @@ class WarmKeeper:
 
     def _clean(self) -> None:
         """Forget the launches of runs that are over, or gone."""
-        claims = self._launcher.warm.claims
-        begun = claims.begun()
-        if not begun:
+        starts = self._launcher.warm.starts
+        known = starts.known()
+        if not known:
             return
         works = {
-            run.run_id for run in self._instance.get_runs(RunsFilter(run_ids=begun)) if not run.is_finished
+            run.run_id for run in self._instance.get_runs(RunsFilter(run_ids=known)) if not run.is_finished
         }
-        for run_id in set(begun) - works:
-            claims.abandon(run_id)
+        for run_id in set(known) - works:
+            starts.forget(run_id)
 
     def _tell(self, about: str, words: str, *, exc_info: bool = False) -> None:
         """Say something once until it changes."""

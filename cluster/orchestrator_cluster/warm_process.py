@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator_cluster.instance_values import InstanceValues
 from orchestrator_cluster.run_internals import execute, open_instance, same_repository
-from orchestrator_cluster.run_tags import JOB_TAG, location_of
+from orchestrator_cluster.run_starts import RunStarts
+from orchestrator_cluster.run_tags import location_of
 from orchestrator_cluster.step_forks import fork_steps, forks_begin, load_definitions
 from orchestrator_cluster.warm_claims import WarmClaims
 from orchestrator_cluster.warm_specs import WarmSpec
@@ -47,7 +48,8 @@ class WarmProcess:
     def __init__(self, spec: WarmSpec, instance: DagsterInstance) -> None:
         """Begin to listen to SIGTERM, which the first process of a container else ignores."""
         self._spec, self._instance = spec, instance
-        self._claims = WarmClaims(InstanceValues(instance))
+        values = InstanceValues(instance)
+        self._claims, self._starts = WarmClaims(values), RunStarts(values)
         self._began = time.monotonic()
         self._told_to_end = False
         signal.signal(signal.SIGTERM, self._end)
@@ -99,6 +101,9 @@ class WarmProcess:
         if run is None:
             LOG.error("the run %s is not there", run_id)
             return 1
+        if not self._starts.take_up(run_id, self._spec.job):
+            LOG.warning("the run %s is launched elsewhere by now", run_id)
+            return 0
         if wrong := not_for(run, self._spec):
             self._instance.report_run_failed(run, f"The run was given to a pod that is not for it: {wrong}.")
             return 1
@@ -119,8 +124,6 @@ def not_for(run: DagsterRun, spec: WarmSpec) -> str | None:
     location = location_of(run)
     if location != spec.location:
         return f"it is of the code location {location!r}, and the pod is for {spec.location!r}"
-    if run.tags.get(JOB_TAG) != spec.job:
-        return f"it is launched in the job {run.tags.get(JOB_TAG)!r}, and the pod is of {spec.job!r}"
     if not same_repository(run, spec.repository):
         return "its definitions are other ones than those that the pod has loaded"
     return None

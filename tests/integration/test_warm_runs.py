@@ -14,13 +14,14 @@ import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster_shared.record import as_dict  # pyright: ignore[reportUnknownVariableType]
 
+from orchestrator_cluster.lost_starts import LOST_SECONDS
 from orchestrator_cluster.run_launcher import AgentRunLauncher
-from orchestrator_cluster.run_tags import JOB_TAG
 from orchestrator_cluster.run_watch import RunWatch
 from orchestrator_cluster.warm_keeper import REST_SECONDS, YIELD_SECONDS, Waiting, WarmKeeper
 from tests.integration.api_servers import BINDINGS, LOCATION, ApiServer, Platform, api_server
 
 SECONDS = 120.0
+JOBS = "/apis/batch/v1/namespaces/acme-runs/jobs"
 WARM = {**LOCATION, "warm": {"size": 1, "seconds": 600}}
 
 
@@ -40,6 +41,10 @@ class Pool:
     def jobs(self) -> list[Any]:
         """The jobs of warm pods that there are."""
         return [job for _, job in self.api.jobs if "orchestrator/warm" in job["metadata"]["labels"]]
+
+    def job_of(self, run: DagsterRun) -> str | None:
+        """Return the job of the warm pod that executes a run; None where none does."""
+        return self.launcher.warm.starts.job_of(run.run_id)
 
     @property
     def run(self) -> DagsterRun:
@@ -131,7 +136,7 @@ def pool(tmp_path: Path) -> Iterator[Pool]:
 
 
 def test_a_run_is_executed_by_the_process_that_waited_for_it(pool: Pool) -> None:
-    assert pool.run.tags[JOB_TAG] == f"dagster-run-{pool.run.run_id}", "nothing waited for the first"
+    assert pool.job_of(pool.run) is None, "nothing waited for the first"
     pool.look()
     (job,) = pool.jobs
     assert job["metadata"]["labels"]["app.kubernetes.io/component"] == "run_worker"
@@ -143,7 +148,7 @@ def test_a_run_is_executed_by_the_process_that_waited_for_it(pool: Pool) -> None
     pool.launch()
     status, said = pool.ended(pool.processes[0])
     assert status == 0, said
-    assert pool.run.tags[JOB_TAG] == job["metadata"]["name"], said
+    assert pool.job_of(pool.run) == job["metadata"]["name"], said
     assert len(pool.api.jobs) == posted, "no further pod is made for it"
     assert pool.run.status is DagsterRunStatus.SUCCESS, said
     ((path, labels),) = pool.api.labelled
@@ -172,7 +177,7 @@ def test_a_run_is_executed_by_the_process_that_waited_for_it(pool: Pool) -> None
     pool.api.pods = []
     pool.look()
     assert job["metadata"]["name"] not in pool.launcher.warm.claims.of("acme-runs")
-    assert pool.launcher.warm.claims.begun() != []  # of the first run, which is not over
+    assert pool.launcher.warm.starts.known() == [pool.instance.get_runs()[-1].run_id], "the first is not over"
 
 
 def test_a_pod_of_another_manifest_serves_no_run_and_is_replaced(pool: Pool) -> None:
@@ -182,7 +187,7 @@ def test_a_pod_of_another_manifest_serves_no_run_and_is_replaced(pool: Pool) -> 
     pool.platform.bind({**BINDINGS, "locations": {"definitions.py": {**WARM, "image": "acme:2"}}})
     with DagsterInstance.from_config(str(pool.platform.home)) as instance:
         run = pool.launch(instance)
-        assert run.tags[JOB_TAG] == f"dagster-run-{run.run_id}"
+        assert pool.job_of(run) is None and pool.api.job(f"{JOBS}/dagster-run-{run.run_id}")
         launcher = instance.run_launcher
         assert isinstance(launcher, AgentRunLauncher)
         WarmKeeper(instance, launcher).look({})
@@ -208,17 +213,15 @@ def test_a_pod_ends_when_it_is_too_old_or_told_to(pool: Pool) -> None:
     assert not pool.launcher.warm.claims.claim("acme-runs", new["metadata"]["name"], "any")
 
 
-def test_a_run_is_not_executed_by_a_pod_that_is_not_for_it(pool: Pool) -> None:
-    run, claims = pool.run, pool.launcher.warm.claims
+def test_a_run_that_was_taken_back_is_not_executed_by_the_pod_that_was_to_have_it(pool: Pool) -> None:
+    run, warm = pool.run, pool.launcher.warm
     pool.look()
     (job,) = pool.jobs
     pool.waits(job)
-    assert claims.claim("acme-runs", job["metadata"]["name"], run.run_id)
+    assert warm.claims.claim("acme-runs", job["metadata"]["name"], run.run_id)
     status, said = pool.ended(pool.processes[0])
-    assert status == 1, said
-    told = [entry.message for entry in pool.instance.all_logs(run.run_id)]
-    assert any("given to a pod that is not for it" in message for message in told)
-    assert pool.run.status is DagsterRunStatus.FAILURE
+    assert status == 0 and "is launched elsewhere by now" in said
+    assert pool.run.status is DagsterRunStatus.STARTING
 
 
 def test_runs_that_wait_have_the_room_of_warm_pods(pool: Pool) -> None:
@@ -256,11 +259,11 @@ def test_a_run_in_a_warm_pod_that_is_lost_fails_with_the_reason_and_is_ended_by_
     (job,) = pool.jobs
     name = job["metadata"]["name"]
     pool.serve(job)
-    claims = pool.launcher.warm.claims
-    assert claims.offer("acme-runs", name)
-    pool.launch()
-    run = pool.run
-    assert run.tags[JOB_TAG] == name and claims.run_of("acme-runs", name) == run.run_id
+    warm = pool.launcher.warm
+    assert warm.claims.offer("acme-runs", name)
+    run = pool.launch()
+    assert warm.claims.run_of("acme-runs", name) == run.run_id
+    assert warm.starts.take_up(run.run_id, name)
     assert pool.launcher.check_run_worker_health(run).status.value == "RUNNING"
     pool.api.pods = []
     pool.serve(job, "terminated")
@@ -270,28 +273,50 @@ def test_a_run_in_a_warm_pod_that_is_lost_fails_with_the_reason_and_is_ended_by_
     assert any(path.endswith(f"/jobs/{name}") for path in pool.api.deleted)
 
 
+def test_a_pod_that_is_lost_before_it_takes_its_run_up_costs_the_run_nothing_but_time(pool: Pool) -> None:
+    pool.look()
+    (job,) = pool.jobs
+    name = job["metadata"]["name"]
+    pool.serve(job)
+    warm = pool.launcher.warm
+    assert warm.claims.offer("acme-runs", name)
+    run = pool.launch()
+    pool.api.pods = []
+    pool.serve(job, "terminated")
+    now = 1_000.0
+    watching = RunWatch(pool.instance, pool.launcher, lambda: now)
+    watching.look()
+    assert pool.run.status is DagsterRunStatus.STARTING
+    now += LOST_SECONDS
+    watching.look()
+    told = [entry.message for entry in pool.instance.all_logs(run.run_id)]
+    assert any("its job was not made" in message for message in told), "there is no queue here"
+    assert not warm.starts.take_up(run.run_id, name)
+
+
 def test_a_run_that_is_terminated_removes_the_job_that_it_has_and_no_other(pool: Pool) -> None:
     pool.look()
     (job,) = pool.jobs
     name = job["metadata"]["name"]
     pool.serve(job)
-    assert pool.launcher.warm.claims.offer("acme-runs", name)
-    pool.launch()
-    second, first = pool.instance.get_runs()
-    pool.instance.add_run_tags(first.run_id, {JOB_TAG: name})  # it was to have it, and another one was first
-    assert pool.launcher.terminate(first.run_id)
-    assert pool.api.deleted == []
-    assert pool.launcher.terminate(second.run_id)
-    assert [path.rsplit("/", 1)[1] for path in pool.api.deleted] == [name]
+    warm = pool.launcher.warm
+    assert warm.claims.offer("acme-runs", name)
+    run = pool.launch()
+    assert warm.starts.take_up(run.run_id, name)
+    first = pool.instance.get_runs()[-1]
+    for one, removed in ((first, f"dagster-run-{first.run_id}"), (run, name)):
+        assert pool.launcher.terminate(one.run_id)
+        assert pool.api.deleted[-1].rsplit("/", 1)[1] == removed
 
 
 def test_two_launchers_of_one_run_give_it_one_pod(pool: Pool) -> None:
     pool.look()
     (job,) = pool.jobs
     pool.serve(job)
-    assert pool.launcher.warm.claims.offer("acme-runs", job["metadata"]["name"])
-    (first,) = pool.instance.get_runs()
+    warm = pool.launcher.warm
+    assert warm.claims.offer("acme-runs", job["metadata"]["name"])
+    run = pool.launch()
     posted = len(pool.api.jobs)
-    pool.instance.launch_run(first.run_id, None)  # type: ignore[arg-type]  # by a second daemon
-    assert len(pool.api.jobs) == posted and pool.run.tags[JOB_TAG] == f"dagster-run-{first.run_id}"
-    assert pool.launcher.warm.claims.of("acme-runs")[job["metadata"]["name"]].state == "waiting"
+    pool.instance.launch_run(run.run_id, None)  # type: ignore[arg-type]  # by a second daemon
+    assert len(pool.api.jobs) == posted
+    assert warm.claims.run_of("acme-runs", job["metadata"]["name"]) == run.run_id

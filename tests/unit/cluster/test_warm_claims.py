@@ -63,14 +63,6 @@ Claims.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestClaims = Claims.TestCase
 
 
-def test_a_run_is_begun_once_until_its_launch_is_given_up() -> None:
-    claims = WarmClaims(KnownValues())
-    assert claims.begin("r1") and not claims.begin("r1")
-    assert claims.begun() == ["r1"]
-    claims.abandon("r1")
-    assert claims.begun() == [] and claims.begin("r1")
-
-
 def test_who_is_between_two_steps_of_another_closes_all_the_same() -> None:
     """A pod that offers itself after the first look of who closes it is closed by the second."""
 

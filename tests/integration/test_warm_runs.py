@@ -175,6 +175,7 @@ def test_a_run_is_executed_by_the_process_that_waited_for_it(pool: Pool) -> None
     }
     pool.api.jobs = [(path, one) for path, one in pool.api.jobs if one is not job]
     pool.api.pods = []
+    pool.clock = 61  # what is over is forgotten once a minute
     pool.look()
     assert job["metadata"]["name"] not in pool.launcher.warm.claims.of("acme-runs")
     assert pool.launcher.warm.starts.known() == [pool.instance.get_runs()[-1].run_id], "the first is not over"

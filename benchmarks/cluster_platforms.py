@@ -179,9 +179,9 @@ class FiguresPlatform(ChartPlatform):
             f"--script={name}={Script(latency=seconds, echo=MARKER).to_json()}"
             for name, seconds in MODELS.items()
         ]
-        words = ["python", "-m", "orchestrator_runtimes.conformance.model_endpoint", "--host=0.0.0.0"]
+        serving = ["python", "-m", "orchestrator_runtimes.conformance.model_endpoint", "--host=0.0.0.0"]
         self.namespace.create(
-            deployment("scripted", self.images["gateway"], [*words, "--port=8080", *scripts], port=8080),
+            deployment("scripted", self.images["gateway"], [*serving, "--port=8080", *scripts], port=8080),
             service_of("scripted", 8080),
         )
         self.namespace.wait("deployment/scripted", "condition=Available", WAIT_SECONDS)

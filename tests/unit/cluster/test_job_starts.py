@@ -39,7 +39,8 @@ class Start:
 
 
 def refusal(status: int) -> Exception:
-    return ApiException(status=status, reason="no")
+    error: Exception = ApiException(status=status, reason="no")
+    return error
 
 
 def no_answer() -> Exception:

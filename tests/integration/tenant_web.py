@@ -20,7 +20,7 @@ from tests.integration.tenant_locations import LOCATIONS, write_location
 
 with warnings.catch_warnings():
     # it says to install the successor of httpx, which nothing here needs
-    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
 WHO: Final = "x-who"

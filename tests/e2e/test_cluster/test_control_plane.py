@@ -49,8 +49,10 @@ def test_a_drained_node_ends_a_run_with_the_reason_and_a_retry_repeats_no_model_
     run_id = platform.launch("trials", "run_slow_again_twice")
     platform.asked("slow_again", before + 2)
     with drained(run_id):
-        run = platform.ends(run_id, "FAILURE", 90)
-        platform.says(run_id, "the pod is taken away (EvictionByEvictionAPI)", TOLD_SECONDS)
+        platform.ends(run_id, "FAILURE", 90)
+        platform.says(
+            run_id, "the pod is taken away", TOLD_SECONDS
+        )  # by its pod or, once that is gone, its job
         gone(platform, run_id)
         platform.until(lambda: bool(platform.retries_of(run_id)), 90, f"run {run_id} is tried again")
         (retry,) = platform.retries_of(run_id)
@@ -59,7 +61,6 @@ def test_a_drained_node_ends_a_run_with_the_reason_and_a_retry_repeats_no_model_
     platform.ends(retry, "SUCCESS", 200)
     once(platform, retry)
     in_turn(platform.calls("slow_again")[before:], 1)
-    assert run.status == "FAILURE"
 
 
 def test_a_full_disk_ends_the_run_that_fills_it_and_others_wait_until_there_is_room(
@@ -68,10 +69,9 @@ def test_a_full_disk_ends_the_run_that_fills_it_and_others_wait_until_there_is_r
     quick = len(platform.calls("quick"))
     with little_disk(LITTLE_BYTES):
         filling = platform.launch("trials", "run_filling")
-        run = platform.ends(filling, "FAILURE", 180)
-        assert "The node was low on resource: ephemeral-storage" in run.saying("The run cannot go on: "), (
-            run.text
-        )
+        platform.ends(filling, "FAILURE", 180)
+        # where the run was faster to say that it was interrupted, the reason follows
+        platform.says(filling, "The node was low on resource: ephemeral-storage", TOLD_SECONDS)
         waiting = platform.launch("trials", "run_quick")
         platform.says(waiting, "had untolerated taint(s)", 60)
         platform.says(waiting, "node.kubernetes.io/disk-pressure", 10)

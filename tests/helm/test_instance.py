@@ -13,6 +13,7 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 from dagster_postgres import PostgresRunStorage
+from pydantic import BaseModel
 
 from orchestrator_cluster.bindings import GpuType, LocationBinding, WarmPods, read_bindings
 from orchestrator_cluster.run_launcher import AgentRunLauncher
@@ -152,7 +153,13 @@ def test_the_values_of_a_location_are_those_of_a_binding() -> None:
     assert set(Gpu.model_fields) == set(GpuType.model_fields)
     for values, binding in ((Location, LocationBinding), (Gpu, GpuType)):
         for name in set(values.model_fields) & set(binding.model_fields) - {"service_account", "image"}:
-            assert values.model_fields[name].default == binding.model_fields[name].default, name
+            assert _plain(values.model_fields[name].default) == _plain(binding.model_fields[name].default), (
+                name
+            )
+
+
+def _plain(default: Any) -> Any:
+    return default.model_dump() if isinstance(default, BaseModel) else default
 
 
 def test_the_state_of_runs_is_in_a_database() -> None:

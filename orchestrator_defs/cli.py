@@ -19,6 +19,7 @@ from orchestrator_defs.sign_in_commands import audit, sessions, sign_in, tokens
 from orchestrator_defs.spend_command import spend
 from orchestrator_defs.tenants_commands import tenants
 from orchestrator_runtimes.errors import AgentError
+from orchestrator_tenancy.web.command import web
 
 
 class _Commands(click.Group):
@@ -71,3 +72,4 @@ main.add_command(tokens)
 main.add_command(sessions)
 main.add_command(audit)
 main.add_command(tenants)
+main.add_command(web)

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 
 import httpx
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator_tenancy.audit.events import AuditRecord, verify
 from orchestrator_tenancy.audit.recording import RECORDER_KEY
@@ -104,9 +104,10 @@ class Site:
     Args:
         folder: Gets the settings.
         place: Where its state is kept: a path, or the URL of a PostgreSQL database.
+        app: What is behind the sign-in.
     """
 
-    def __init__(self, folder: Path, place: str) -> None:
+    def __init__(self, folder: Path, place: str, app: ASGIApp = application) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: Final[int] = free.getsockname()[1]
@@ -115,6 +116,7 @@ class Site:
         self.file: Final = folder / "sign-in.yaml"
         self.directory: Final = Directory()
         self.place = place
+        self.app = app
         self._folder = folder
 
     def configure(self, issuer: str, **sections: Any) -> None:
@@ -136,7 +138,7 @@ class Site:
     def served(self) -> Generator[SignIn]:
         """Serve it until the end."""
         with opened(self.place) as database:
-            wrapped = sign_in(application, self.file, self.directory, database)
+            wrapped = sign_in(self.app, self.file, self.directory, database)
             server = uvicorn.Server(
                 uvicorn.Config(wrapped, "127.0.0.1", self.port, log_level="error", ws="websockets-sansio")
             )

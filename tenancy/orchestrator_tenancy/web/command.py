@@ -1,9 +1,11 @@
-"""`python -m orchestrator_tenancy.web`."""
+"""`orchestrator web`: Dagster's pages for many tenants, behind the sign-in."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+
+from orchestrator_gateway.settings_files import BadConfiguration
 
 
 @click.command()
@@ -17,8 +19,10 @@ import click
 )
 @click.option(
     "--sign-in",
+    "sign_in_file",
     required=True,
-    help="MODULE:NAME of a function that puts a sign-in before an ASGI application; without one nobody gets in.",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings of the sign-in, without which nobody gets in; `orchestrator sign-in check` looks at them.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
@@ -27,25 +31,33 @@ import click
     "--origin", multiple=True, help="Origin whose pages may ask, as a proxy in front has it; again for more."
 )
 def web(
-    workspace: Sequence[Path], sign_in: str, host: str, port: int, path_prefix: str, origin: Sequence[str]
+    workspace: Sequence[Path],
+    sign_in_file: Path,
+    host: str,
+    port: int,
+    path_prefix: str,
+    origin: Sequence[str],
 ) -> None:
     """Serve Dagster's pages to many tenants, each of which sees its own alone."""
     # Dagster's server is slow to import, and --help needs none of it
+    from orchestrator_tenancy.control_databases import control_database
+    from orchestrator_tenancy.sign_in.stores import FILE
+    from orchestrator_tenancy.sign_in.wrapper import sign_in
     from orchestrator_tenancy.tenant_store import open_tenants
-    from orchestrator_tenancy.web.serving import BadServer, serve, sign_in_of
+    from orchestrator_tenancy.web.serving import serve
 
     if path_prefix and (not path_prefix.startswith("/") or path_prefix.endswith("/")):
         raise click.UsageError(f"--path-prefix begins with a slash and ends with none: {path_prefix!r}")
     try:
-        with open_tenants() as directory:
+        with open_tenants() as directory, control_database(FILE) as database:
             serve(
                 directory,
                 workspace,
-                sign_in_of(sign_in),
+                lambda app: sign_in(app, sign_in_file, directory, database),
                 host=host,
                 port=port,
                 prefix=path_prefix,
                 origins=origin,
             )
-    except BadServer as error:
+    except BadConfiguration as error:
         raise click.ClickException(str(error)) from error

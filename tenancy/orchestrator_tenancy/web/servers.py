@@ -15,6 +15,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
+from orchestrator_tenancy.audit.recording import RECORDER_KEY, Recorder
+from orchestrator_tenancy.identities import SCOPE_KEY, Identity
+from orchestrator_tenancy.web.asked_mutations import asked_mutations
 from orchestrator_tenancy.web.contexts import TenantProcessContext, TenantRequestContext
 from orchestrator_tenancy.web.doors import Doors
 from orchestrator_tenancy.web.policy import MUTATIONS, QUERIES, SUBSCRIPTIONS, may_mutate
@@ -70,6 +73,7 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
                 return PlainTextResponse("the body is no JSON", status_code=400)
             if not _is_operation(asked):
                 return PlainTextResponse("the body is not one GraphQL operation: {query: …}", status_code=400)
+            await _write_down(request, asked_mutations(asked["query"]))
         return await super().graphql_http_endpoint(request)
 
     async def download_captured_logs_endpoint(self, request: Request) -> Any:
@@ -120,6 +124,21 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
     async def report_asset_observation_endpoint(self, request: Request) -> JSONResponse:
         """Keep a report on an asset of the tenant."""
         return await _reported(super().report_asset_observation_endpoint(request))
+
+
+async def _write_down(request: Request, mutations: Collection[str]) -> None:
+    """Write into the audit log who asks for which mutations, before they are done; where there is one.
+
+    Raises:
+        AgentError: `state_unavailable` when it cannot be written down; nothing is done then.
+    """
+    recorder: Recorder | None = request.scope.get(RECORDER_KEY)
+    identity: Identity = request.scope[SCOPE_KEY]
+    if recorder is None:
+        return
+    for mutation in mutations:
+        allowed = identity.tenant is None or may_mutate(identity.role, mutation)
+        await recorder.record(f"graphql.{mutation}", allowed=allowed)
 
 
 def _is_operation(asked: Any) -> bool:

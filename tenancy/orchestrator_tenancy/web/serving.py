@@ -1,11 +1,10 @@
 """The tenants' web server as a process; checked against dagster-webserver 1.13.27, whose command line names its own."""
 
 import contextlib
-import importlib
 import logging
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import uvicorn
 from dagster import DagsterInstance
@@ -23,10 +22,6 @@ SignIn = Callable[[ASGIApp], ASGIApp]
 _STATEMENT_MILLISECONDS: Final = 15_000
 _RECYCLE_SECONDS: Final = 3_600
 _FURTHER_CONNECTIONS: Final = 20
-
-
-class BadServer(ValueError):
-    """The server cannot be started so; the text says what to change."""
 
 
 @contextlib.contextmanager
@@ -73,19 +68,3 @@ def serve(
     ):
         logging.getLogger(__name__).info("serving %d tenants", len(directory.tenancy().tenants))
         uvicorn.run(sign_in(app), host=host, port=port, log_level="warning")
-
-
-def sign_in_of(name: str) -> SignIn:
-    """Return the sign-in that `MODULE:NAME` names.
-
-    Raises:
-        BadServer: There is none.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BadServer(f"--sign-in {name}: {error}") from error
-    if not callable(found):
-        raise BadServer(f"--sign-in {name}: it is no function of an application")
-    return cast(SignIn, found)

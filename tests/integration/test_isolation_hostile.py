@@ -12,6 +12,9 @@ from tests.integration.tenant_plants import Plants
 from tests.integration.tenant_rows import changed, rows_about
 from tests.integration.tenant_web import JSON, TENANCY, WHO, Web
 
+# Dagster warns of much, such as the location that lies about whose its assets are; its server goes on
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 Tenants = tuple[Web, Plants, Plants]
 
 _RUN = "query ($id: ID!) { runOrError(runId: $id) { __typename ... on Run { tags { value } } } }"

@@ -15,6 +15,9 @@ from tests.integration.tenant_plants import Plants
 from tests.integration.tenant_roots import BROKEN, DEEP, HOLD_NOTHING, nested, queries, subscriptions
 from tests.integration.tenant_web import Web
 
+# Dagster warns of much, such as the location that lies about whose its assets are; its server goes on
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 _SCHEMA: GraphQLSchema = create_schema().graphql_schema
 _SCHEMA_ROOTS = _SCHEMA.query_type, _SCHEMA.mutation_type, _SCHEMA.subscription_type
 

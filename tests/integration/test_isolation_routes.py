@@ -25,6 +25,9 @@ from tests.integration.tenant_roots import BROKEN, logs, nested, subscriptions
 from tests.integration.tenant_rows import changed, rows_about
 from tests.integration.tenant_web import JSON, WHO, Web
 
+# Dagster warns of much, such as the location that lies about whose its assets are; its server goes on
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 Tenants = tuple[Web, Plants, Plants]
 
 _SCHEMA: GraphQLSchema = create_schema().graphql_schema

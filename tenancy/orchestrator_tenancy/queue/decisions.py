@@ -112,8 +112,12 @@ class _Deciding:
         self._virtual = {flow: self._turns.virtual(flow) for flow in may}
         together = sum(weights[flow] for flow, runs in self._runs.items() if runs or flow in self._virtual)
         self._parts = {flow: weights[flow] / together for flow in may}
+        # nobody catches up while one waits with nothing, whose part is less than one place: it would wait for all of it
+        place = 0.0 if not self._capacity.runs else 1.0 / self._capacity.runs
+        little = any(part < place and not self._runs[flow] for flow, part in self._parts.items())
+        catching_up = 0.0 if little else _CATCHING_UP
         self._most = {
-            flow: part + _CATCHING_UP * max(0.0, part - self._turns.lately(flow))
+            flow: part + catching_up * max(0.0, part - self._turns.lately(flow))
             for flow, part in self._parts.items()
         }
         self._kept = dict[str, int]()

@@ -243,7 +243,7 @@ def test_what_cannot_be_made_is_told_once_and_tried_again_after_a_rest(
         pool.look()
         if number == 0:
             (job,) = pool.jobs
-            pool.api.podless = [{**job, "status": {}}]
+            job["status"] = {}  # it is to have a pod, and has none
             message = 'Error creating: pods "x" is forbidden: exceeded quota'
             event = {"uid": job["metadata"]["uid"]}
             pool.api.events = [{"involvedObject": event, "message": message, "lastTimestamp": "1"}]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator_cluster.bindings import Name
 from orchestrator_tenancy.chart_values import ManagedLocations, Values, chart_values, own_releases
-from orchestrator_tenancy.tenants import BadTenancy, Tenancy
+from orchestrator_tenancy.tenants import BadTenancy, Tenancy, first_fault
 
 
 class _Strict(BaseModel):
@@ -87,9 +87,7 @@ def read_platform(file: Path) -> PlatformFile:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadTenancy(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadTenancy(f"{file}: {where}: {first['msg']}") from error
+        raise BadTenancy(f"{file}: {first_fault(error)}") from error
 
 
 def releases(platform: PlatformFile, tenancy: Tenancy) -> list[Release]:

@@ -219,7 +219,12 @@ def read_tenancy(written: Any) -> Tenancy:
     try:
         return Tenancy.model_validate(written)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        told = first["msg"].removeprefix("Value error, ")
-        raise BadTenancy(f"{where}: {told}" if where else told) from error
+        raise BadTenancy(first_fault(error)) from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the first thing that is wrong with what was written, and where, in a line."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    told = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {told}" if where else told

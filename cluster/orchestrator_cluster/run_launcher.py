@@ -317,7 +317,7 @@ class AgentRunLauncher(K8sRunLauncher):
         if run is None or run.is_finished:
             return False
         namespace, job = self.namespace_of(run), self._job_of(run)
-        pods = run_pods(self._api_client, namespace)
+        pods = run_pods(self._api_client, namespace, f"job-name={job}")  # the cluster gives pods this label
         began = any(has_begun(pod) for pod in pods if job_of(pod) == job)
         self._instance.report_run_canceling(run)
         try:

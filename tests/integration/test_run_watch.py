@@ -62,7 +62,9 @@ class Watched:
             "containerStatuses": own_status,
             **status,
         }
-        self.api.pods = [{"metadata": self.metadata(), "spec": {}, "status": told}]
+        metadata = self.metadata()
+        metadata["labels"]["job-name"] = self.name  # as the cluster labels a job's pods
+        self.api.pods = [{"metadata": metadata, "spec": {}, "status": told}]
 
     def told(self, words: str = "") -> list[str]:
         """Return what the run's log says with some words in it."""

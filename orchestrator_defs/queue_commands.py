@@ -154,12 +154,15 @@ def _of(used: int, most: int | None) -> str:
 def daemon(log_level: str, **options: Any) -> None:
     """Run the daemons of the instance of DAGSTER_HOME, with its fair queue, until Ctrl-C.
 
-    In place of `dagster-daemon run`, with the same options for code locations.
+    In place of `dagster-daemon run`, with the same options for code locations. Each location is a gRPC server that one
+    of the tenants has (`orchestrator tenants apply`); what it tells is looked at.
     """
-    from orchestrator_tenancy.queue.seam_daemon import NoFairQueue, serve
+    from orchestrator_tenancy.checked_locations import LocationRefused
+    from orchestrator_tenancy.daemon import serve
+    from orchestrator_tenancy.queue.seam_daemon import NoFairQueue
 
     _instance_is_named()
     try:
         serve(WorkspaceOpts.extract_from_cli_options(options), log_level)
-    except NoFairQueue as error:
+    except (NoFairQueue, LocationRefused) as error:
         raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error

@@ -1,42 +1,62 @@
-"""`python -m orchestrator_tenancy.daemon`: Dagster's daemon over code locations that are looked at.
+"""Seam with Dagster: `orchestrator daemon`, its daemons over the tenants' locations. Checked against Dagster 1.13.27.
 
-It is Dagster's own in all else. `dagster-daemon run` takes what locations tell as it comes.
-
-Checked against Dagster 1.13.27; `tests/integration/test_tenant_daemon.py` fails when it moves.
+In place of `dagster-daemon run`: what locations tell is looked at, what waits starts in the order of the fair queue,
+and one daemon works at a time. `tests/integration/test_tenant_daemon.py` fails when Dagster moves.
 """
-# Dagster's own types are partly unknown:
+# Dagster's private modules are typed in part:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import argparse
-import sys
+import contextlib
+import threading
 
 from dagster import DagsterInstance
-from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._cli.workspace.cli_target import workspace_opts_to_load_target
 from dagster._daemon.controller import daemon_controller_from_instance
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
+from dagster_shared.cli import WorkspaceOpts
 
 from orchestrator_tenancy.checked_locations import CheckedLocations, bound_messages
+from orchestrator_tenancy.queue.seam_daemon import daemons, fair_coordinator
 from orchestrator_tenancy.tenant_store import open_tenants
 
 
-def main() -> int:
-    """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(prog="orchestrator_tenancy.daemon", description=__doc__)
-    parser.add_argument(
-        "--workspace", required=True, help="file of the code locations: gRPC servers, as of Dagster"
-    )
-    options = parser.parse_args()
+def serve(workspace: WorkspaceOpts, log_level: str) -> None:
+    """Run all daemons of the instance of DAGSTER_HOME until SIGINT or SIGTERM.
+
+    Args:
+        workspace: Where the code locations are: gRPC servers, each of a tenant; others have an error of their own.
+        log_level: Least level that is told.
+
+    Raises:
+        NoFairQueue: The instance has another run coordinator.
+        LocationRefused: The workspace has a location that this process would have to start itself.
+        AgentError: `invalid_input` when it is not said where tenants are.
+    """
     bound_messages()
     setup_interrupt_handlers()
-    try:
-        with capture_interrupts(), DagsterInstance.get() as instance, open_tenants() as tenants:
-            locations = CheckedLocations(WorkspaceFileTarget([options.workspace]), tenants, instance)
-            with daemon_controller_from_instance(instance, workspace_load_target=locations) as controller:
-                controller.check_daemon_loop()
-    except KeyboardInterrupt:
-        return 0
-    return 0
+    with (
+        capture_interrupts(),
+        contextlib.suppress(KeyboardInterrupt),
+        DagsterInstance.get() as instance,
+        open_tenants() as tenants,
+    ):
+        fair_coordinator(instance)
+        _be_the_only_one(instance)
+        locations = CheckedLocations(workspace_opts_to_load_target(workspace), tenants, instance)
+        with daemon_controller_from_instance(
+            instance,
+            workspace_load_target=locations,
+            gen_daemons=daemons,
+            log_level=log_level,
+            code_server_log_level="warning",
+        ) as controller:
+            controller.check_daemon_loop()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _be_the_only_one(instance: DagsterInstance) -> None:
+    """Wait until no other daemon works for an instance in PostgreSQL; in files there is one machine, and no lock."""
+    url: str | None = getattr(instance.run_storage, "postgres_url", None)
+    if url is not None:
+        from orchestrator_cluster.one_daemon import end_without, locked
+
+        threading.Thread(target=end_without, args=(locked(url),), name="lock", daemon=True).start()

@@ -9,8 +9,8 @@ import pytest
 from tests.integration.isolation_counts import Counts
 from tests.integration.otlp_receiver import Receiver, receiving
 from tests.integration.postgres_servers import PostgresServer, postgres_server
-from tests.integration.tenant_plants import Plants, plant
-from tests.integration.tenant_web import Web, tenant_web
+from tests.integration.tenant_plants import Plants, planted_tenants
+from tests.integration.tenant_web import Web
 
 
 @pytest.fixture(scope="session")
@@ -56,5 +56,5 @@ def two_tenants(
     postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Web, Plants, Plants]]:
     """A server of two tenants, and what is planted of each: alpha's, and beta's, who tries to reach alpha's."""
-    with tenant_web(tmp_path_factory.mktemp("tenants"), postgres.database()) as web:
-        yield web, plant(web, "alpha", 7_700_100), plant(web, "beta", 7_700_300)
+    with planted_tenants(tmp_path_factory.mktemp("tenants"), postgres.database()) as planted:
+        yield planted

@@ -1,7 +1,10 @@
 """One of everything that Dagster keeps, of a tenant, with the tenant's secret in it."""
 
+import contextlib
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from dagster import (
@@ -28,7 +31,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from tests.integration.tenant_locations import LOCATIONS, SECRETS
-from tests.integration.tenant_web import Web
+from tests.integration.tenant_web import Web, tenant_web
 
 REPOSITORY: Final = "__repository__"
 
@@ -154,6 +157,13 @@ NOBODY: Final = Plants(
 
 def _shuffled(digests: str) -> str:
     return "".join("0" if sign in "123456789abcdef" else sign for sign in digests)
+
+
+@contextlib.contextmanager
+def planted_tenants(folder: Path, database: str) -> Generator[tuple[Web, Plants, Plants]]:
+    """Serve two tenants with one of everything planted of each: alpha's, and beta's."""
+    with tenant_web(folder, database) as web:
+        yield web, plant(web, "alpha", 7_700_100), plant(web, "beta", 7_700_300)
 
 
 def plant(web: Web, tenant: str, number: int) -> Plants:

@@ -1,9 +1,9 @@
 """No mutation changes anything of another tenant; each is shown to change what is its owner's.
 
-The owner's turn comes last: it uses up what is planted.
+The owner's turn comes last: it uses up what is planted, so these tests have tenants of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
 from dagster_graphql.schema import create_schema
@@ -13,8 +13,9 @@ from orchestrator_tenancy.identities import Role
 from orchestrator_tenancy.web.policy import MUTATIONS
 from tests.integration.graphql_selections import operation
 from tests.integration.isolation_counts import Counts
+from tests.integration.postgres_servers import PostgresServer
 from tests.integration.tenant_changes import NOT_ASKED, REACHED, forged, mutations
-from tests.integration.tenant_plants import NOBODY, Plants
+from tests.integration.tenant_plants import NOBODY, Plants, planted_tenants
 from tests.integration.tenant_roots import BROKEN, nested
 from tests.integration.tenant_rows import changed, rows_about
 from tests.integration.tenant_web import Web
@@ -28,6 +29,13 @@ _SCHEMA: GraphQLSchema = create_schema().graphql_schema
 
 _ORDER = [name for name in mutations(NOBODY) if name not in NOT_ASKED]
 """In which each mutation finds what it changes."""
+
+
+@pytest.fixture(scope="module")
+def two_tenants(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenants]:
+    """Tenants that other tests do not ask for anything: these use them up."""
+    with planted_tenants(tmp_path_factory.mktemp("changed"), postgres.database()) as planted:
+        yield planted
 
 
 @pytest.mark.parametrize("name", sorted(MUTATIONS))

@@ -2,27 +2,22 @@
 
 # pyright: reportUnknownMemberType=false
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import httpx
 import pytest
 from dagster import DagsterInstance
 
 from orchestrator_tenancy.web.serving import tenant_app
+from tests.integration.hostile_code_servers import CodeServer, serving
 from tests.integration.openid_providers import openid_provider
 from tests.integration.sign_in_sites import Browser, Site, browser, decisions
 
-LOCATION = """
-import dagster as dg
-
-@dg.asset(key=["{tenant}", "orders"])
-def orders(): ...
-
-defs = dg.Definitions(assets=[orders])
-"""
 TENANTS = ("blue", "green")
 NAMES = (
     "{ workspaceOrError { ... on Workspace { locationEntries { name } } } assetNodes { assetKey { path } } }"
@@ -30,14 +25,16 @@ NAMES = (
 TERMINATE = 'mutation { ...all } fragment all on Mutation { terminateRun(runId: "x") { __typename } }'
 
 
+def definitions(tenant: str) -> dg.Definitions:
+    # the location of green lies about whose an asset is
+    @dg.asset(key=["blue", "secrets"] if tenant == "green" else ["blue", "orders"])
+    def orders() -> None: ...
+
+    return dg.Definitions(assets=[orders])
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    workspace: list[Any] = []
-    for tenant in TENANTS:
-        (tmp_path / f"{tenant}.py").write_text(LOCATION.format(tenant=tenant))
-        file = {"relative_path": f"{tenant}.py", "location_name": f"{tenant}-agents"}
-        workspace.append({"python_file": file})
-    (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": workspace}))
     site = Site(tmp_path, str(tmp_path / "sign_in.db"))
     members = {"bob@acme.example": {"role": "viewer"}}
     usual = {"organisation": "acme", "plan": "free"}
@@ -45,11 +42,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
         blue={**usual, "members": members, "locations": {"blue-agents": {}}},
         green={**usual, "locations": {"green-agents": {}}},
     )
-    with (
-        openid_provider(site.redirect_uri, f"{site.url}/sign-in") as provider,
-        DagsterInstance.local_temp(str(tmp_path)) as instance,
-        tenant_app(instance, site.directory, [tmp_path / "workspace.yaml"]) as site.app,
-    ):
+    with contextlib.ExitStack() as open_:
+        workspace: list[Any] = []
+        for tenant in TENANTS:
+            server = open_.enter_context(serving(CodeServer(definitions(tenant), {})))
+            where = {"host": "127.0.0.1", "port": server.port, "location_name": f"{tenant}-agents"}
+            workspace.append({"grpc_server": where})
+        (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": workspace}))
+        provider = open_.enter_context(openid_provider(site.redirect_uri, f"{site.url}/sign-in"))
+        instance = open_.enter_context(DagsterInstance.local_temp(str(tmp_path)))
+        site.app = open_.enter_context(tenant_app(instance, site.directory, [tmp_path / "workspace.yaml"]))
         site.configure(provider.issuer)
         yield site
 
@@ -59,6 +61,7 @@ def asked(visitor: Browser, site: Site, query: str) -> httpx.Response:
     return visitor.client.post(f"{site.url}/graphql", json={"query": query}, headers=headers)
 
 
+@pytest.mark.filterwarnings("ignore:Error loading repository location green-agents")
 def test_who_signed_in_sees_their_tenant_and_what_they_ask_to_change_is_written_down(site: Site) -> None:
     with site.served() as wrapped, browser(site) as visitor, browser(site) as nobody:
         page = visitor.sign_in("bob", "/runs")

@@ -5,7 +5,6 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,17 @@ import dagster as dg
 import pytest
 
 from orchestrator_tenancy.tenant_store import open_tenants
+from tests.integration.command_lines import BIN
 from tests.integration.hostile_code_servers import CodeServer, Lie, sensor_told, serving, telling
 from tests.integration.processes import wait_until
 
 REFUSED = "not of the tenant 'acme': dynamic partitions globex__customers"
+INSTANCE = """
+telemetry: {enabled: false}
+run_coordinator:
+  module: orchestrator_tenancy.queue.seam_coordinator
+  class: FairRunCoordinator
+"""
 CUSTOM = {"kind": "custom", "image": "theirs:1", "module": "theirs"}
 TENANTS: dict[str, Any] = {
     "organisations": {"all": {"title": "All"}},
@@ -54,7 +60,7 @@ def test_the_daemon_adds_partitions_for_whose_they_are_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (tmp_path / "dagster.yaml").write_text(INSTANCE)
     with open_tenants() as tenants:
         tenants.change(lambda written: written.update(TENANTS))
     liar = CodeServer(definitions("acme"), {"ExternalSensorExecution": adding("of acme")})
@@ -65,7 +71,7 @@ def test_the_daemon_adds_partitions_for_whose_they_are_alone(
             for name, server in (("acme", liar), ("globex", honest))
         ]
         (tmp_path / "workspace.yaml").write_text("load_from:\n" + "".join(servers))
-        command = [sys.executable, "-m", "orchestrator_tenancy.daemon", "--workspace", "workspace.yaml"]
+        command = [str(BIN / "orchestrator"), "daemon", "--workspace", "workspace.yaml"]
         log = (tmp_path / "log").open("w+")
         daemon = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, env={**os.environ})
         try:

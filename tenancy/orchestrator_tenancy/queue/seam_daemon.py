@@ -1,4 +1,4 @@
-"""Seam with Dagster: its daemon, with the queue's order in place of its own. Checked against Dagster 1.13.27.
+"""Seam with Dagster: the daemon of its queue, with our order in place of its own. Checked against Dagster 1.13.27.
 
 Of `QueuedRunCoordinatorDaemon`, only what picks the runs is replaced; launching them, and what follows from errors of
 code locations, is Dagster's own.
@@ -6,24 +6,19 @@ code locations, is Dagster's own.
 # Dagster's private modules are typed in part:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import contextlib
 import functools
 import logging
 import re
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final
 
 from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._cli.workspace.cli_target import workspace_opts_to_load_target
 from dagster._core.instance.config import ConcurrencyConfig
 from dagster._core.workspace.context import IWorkspaceProcessContext
-from dagster._daemon.controller import create_daemon_of_type, daemon_controller_from_instance
+from dagster._daemon.controller import create_daemon_of_type
 from dagster._daemon.daemon import DagsterDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
-from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
-from dagster_shared.cli import WorkspaceOpts
 
 from orchestrator_tenancy.queue.decisions import Decision, Situation, decide
 from orchestrator_tenancy.queue.launches import KnowsLaunches
@@ -199,32 +194,3 @@ def daemons(instance: DagsterInstance) -> Iterator[DagsterDaemon[Any]]:
             yield FairQueueDaemon(seconds)
         else:
             yield create_daemon_of_type(kind, instance)
-
-
-def _be_the_only_one(instance: DagsterInstance) -> None:
-    """Wait until no other daemon works for an instance in PostgreSQL; in files there is one machine, and no lock."""
-    url: str | None = getattr(instance.run_storage, "postgres_url", None)
-    if url is not None:
-        from orchestrator_cluster.one_daemon import end_without, locked
-
-        threading.Thread(target=end_without, args=(locked(url),), name="lock", daemon=True).start()
-
-
-def serve(workspace: WorkspaceOpts, log_level: str) -> None:
-    """Run all daemons of the instance of DAGSTER_HOME until SIGINT or SIGTERM.
-
-    Raises:
-        NoFairQueue: It has another coordinator.
-    """
-    setup_interrupt_handlers()
-    with capture_interrupts(), contextlib.suppress(KeyboardInterrupt), DagsterInstance.get() as instance:
-        fair_coordinator(instance)
-        _be_the_only_one(instance)
-        with daemon_controller_from_instance(
-            instance,
-            workspace_load_target=workspace_opts_to_load_target(workspace),
-            gen_daemons=daemons,
-            log_level=log_level,
-            code_server_log_level="warning",
-        ) as controller:
-            controller.check_daemon_loop()

@@ -40,6 +40,7 @@ def web(
 ) -> None:
     """Serve Dagster's pages to many tenants, each of which sees its own alone."""
     # Dagster's server is slow to import, and --help needs none of it
+    from orchestrator_tenancy.checked_locations import LocationRefused
     from orchestrator_tenancy.control_databases import control_database
     from orchestrator_tenancy.sign_in.stores import FILE
     from orchestrator_tenancy.sign_in.wrapper import sign_in
@@ -59,5 +60,5 @@ def web(
                 prefix=path_prefix,
                 origins=origin,
             )
-    except BadConfiguration as error:
+    except (BadConfiguration, LocationRefused) as error:
         raise click.ClickException(str(error)) from error

@@ -12,6 +12,7 @@ from dagster import __version__ as dagster_version
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from starlette.types import ASGIApp
 
+from orchestrator_tenancy.checked_locations import CheckedLocations, bound_messages
 from orchestrator_tenancy.tenants import TenantDirectory
 from orchestrator_tenancy.web.contexts import TenantProcessContext
 from orchestrator_tenancy.web.servers import TenantWebserver
@@ -38,12 +39,17 @@ def tenant_app(
     Args:
         instance: Of all tenants.
         directory: Whose locations are whose.
-        workspace: Dagster's workspace files.
+        workspace: Dagster's workspace files; of gRPC servers, each of a tenant.
         prefix: Of all paths; empty, or begins with a slash.
         origins: Origins whose pages may ask, besides that of the request's own host: those of a proxy in front.
+
+    Raises:
+        LocationRefused: The workspace has a location that this process would have to start itself.
     """
     instance.optimize_for_webserver(_STATEMENT_MILLISECONDS, _RECYCLE_SECONDS, _FURTHER_CONNECTIONS)
-    target = WorkspaceFileTarget(paths=[str(path) for path in workspace])
+    bound_messages()
+    stock = WorkspaceFileTarget(paths=[str(path) for path in workspace])
+    target = CheckedLocations(stock, directory, instance)
     with TenantProcessContext(
         instance, directory, workspace_load_target=target, version=dagster_version
     ) as process:

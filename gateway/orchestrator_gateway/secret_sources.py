@@ -16,7 +16,7 @@ class SecretSource:
     """A place of one secret: exactly one of the two.
 
     Attributes:
-        env: Name of an environment variable of the gateway.
+        env: Name of an environment variable of the process that reads it.
         file: Path of a file, such as a mounted Kubernetes secret; space around its text does not count.
     """
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.helm.charts import TEAMS, render
+from tests.helm.charts import ONE_TEAM, TEAMS, render
 
 
 def deployment(*more: dict[str, Any]) -> Any:
@@ -16,8 +16,16 @@ def test_there_is_never_a_second_one() -> None:
 
 
 def test_one_that_is_there_all_the_same_waits() -> None:
-    main, _ = deployment()["template"]["spec"]["containers"]
+    main, _ = deployment(ONE_TEAM)["template"]["spec"]["containers"]
     assert main["command"][:4] == ["python", "-m", "orchestrator_cluster.one_daemon", "run"]
+
+
+def test_that_of_many_teams_knows_them() -> None:
+    main, watch = deployment()["template"]["spec"]["containers"]
+    assert main["command"] == ["orchestrator", "daemon", "--workspace=/etc/orchestrator/workspace.yaml"]
+    (url,) = [one for one in main["env"] if one not in watch["env"]]
+    control = {"secretKeyRef": {"name": "control", "key": "url"}}
+    assert url == {"name": "ORCHESTRATOR_CONTROL_URL", "valueFrom": control}
 
 
 def test_it_has_the_instance_and_the_workspace() -> None:
@@ -30,7 +38,7 @@ def test_it_has_the_instance_and_the_workspace() -> None:
     assert mounts["/etc/orchestrator"]["name"] == mounts[f"{home}/dagster.yaml"]["name"] == "instance"
     assert {"name": "instance", "configMap": {"name": "agents-instance"}} in pod["volumes"]
     assert mounts[home]["name"] == "home" and mounts["/tmp"]["name"] == "scratch"
-    assert watch["env"] == main["env"]
+    assert all(one in main["env"] for one in watch["env"])
     assert {mount["mountPath"] for mount in watch["volumeMounts"]} == mounts.keys() - {"/etc/orchestrator"}
 
 

@@ -17,8 +17,9 @@ from pydantic import BaseModel
 
 from orchestrator_cluster.bindings import GpuType, LocationBinding, WarmPods, read_bindings
 from orchestrator_cluster.run_launcher import AgentRunLauncher
+from orchestrator_tenancy.queue.seam_coordinator import FairRunCoordinator
 from orchestrator_tools.chart.tenant_values import Gpu, Location
-from tests.helm.charts import LEAST, TEAMS, merged, render
+from tests.helm.charts import LEAST, ONE_TEAM, TEAMS, merged, render
 from tests.integration.postgres_servers import postgres_server
 
 KUBECONFIG = {
@@ -79,6 +80,16 @@ def test_dagster_takes_all_of_it(database: dict[str, Any], tmp_path: Path) -> No
         assert read.run_retries_enabled and read.run_retries_max_retries == 2
         assert read.telemetry_enabled is False
         assert read.get_runs_count() == 0
+
+
+def test_many_teams_wait_in_a_fair_queue_and_runs_know_none(database: dict[str, Any], tmp_path: Path) -> None:
+    values = merged(TEAMS, database)
+    with opened(values, "platform", tmp_path) as read:
+        coordinator = read.run_coordinator
+        assert isinstance(coordinator, FairRunCoordinator)
+        assert coordinator.gpus == 8 and coordinator.seconds_between_ticks == 1
+    assert instance(values, "agents-acme")["run_coordinator"]["class"] == "QueuedRunCoordinator"
+    assert instance(merged(TEAMS, ONE_TEAM))["run_coordinator"]["class"] == "QueuedRunCoordinator"
 
 
 def test_runs_read_an_instance_that_knows_no_other_tenant(database: dict[str, Any], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ DNS = End(namespace="kube-system", labels={"k8s-app": "kube-dns"})
 MODELS = End(namespace="models", labels={"app": "vllm"})
 ELSEWHERE = End(address="203.0.113.7")
 API_SERVER = End(address="10.96.0.1")
+CONTROL = End(namespace="control", labels={"app": "postgresql"})
 STRANGER = End(namespace="other", labels={"app": "other"})
 
 
@@ -39,6 +40,8 @@ def manifests(*more: dict[str, Any]) -> list[Manifest]:
         (WEB, POSTGRESQL, 5_432, "TCP"),
         (WEB, API_SERVER, 443, "TCP"),
         (WEB, CODE, 4_000, "TCP"),
+        (DAEMON, CONTROL, 5_432, "TCP"),
+        (WEB, CONTROL, 443, "TCP"),
         (RUN, GATEWAY, 8_900, "TCP"),
         (End(namespace="ingress"), WEB, 3_000, "TCP"),
         (End(namespace="monitoring"), GATEWAY, 9_464, "TCP"),
@@ -52,6 +55,9 @@ def test_what_is_needed_is_allowed(source: End, target: End, port: int, protocol
     ("source", "target", "port"),
     [
         (GATEWAY, API_SERVER, 6_443),
+        (GATEWAY, CONTROL, 5_432),
+        (CODE, CONTROL, 5_432),
+        (RUN, CONTROL, 5_432),
         (GATEWAY, ELSEWHERE, 80),
         (GATEWAY, MODELS, 22),
         (GATEWAY, DAEMON, 3_000),

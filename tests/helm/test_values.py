@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator_tools.chart.files import CHART
 from orchestrator_tools.chart.schema import Value, values, values_schema
-from tests.helm.charts import LEAST, TEAMS, Refused, merged, render, rendered_text
+from tests.helm.charts import LEAST, ONE_TEAM, TEAMS, Refused, merged, render, rendered_text
 from tests.helm.samples import Samples
 
 SCHEMA: Final = values_schema()
@@ -20,6 +20,7 @@ PORTS: Final = {"tenants": {"acme": {"calls": [{"ports": [443]}]}}}
 BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {
     "postgresql.host": {"postgresql": {"own": None}},
     "postgresql.peers": {"postgresql": {"own": None, "host": "postgresql.example"}},
+    "webServer.readOnly": ONE_TEAM,
     "gpus": CLOSED,
     "tenants.NAME.calls": PORTS,
 }

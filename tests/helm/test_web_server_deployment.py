@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.charts import TEAMS, Refused, render
+from tests.helm.charts import ONE_TEAM, TEAMS, Refused, render
 
 
 def container(*more: dict[str, Any]) -> Any:
@@ -13,24 +13,44 @@ def container(*more: dict[str, Any]) -> Any:
     return main
 
 
+MOUNTS = {"/opt/dagster/home", "/opt/dagster/home/dagster.yaml", "/etc/orchestrator", "/tmp"}
+
+
 def test_it_serves_the_instance() -> None:
-    main = container()
+    main = container(ONE_TEAM)
     assert main["command"] == [
         "dagster-webserver",
         "--host=0.0.0.0",
         "--port=3000",
         "--workspace=/etc/orchestrator/workspace.yaml",
     ]
-    mounts = {mount["mountPath"] for mount in main["volumeMounts"]}
-    assert {"/opt/dagster/home", "/opt/dagster/home/dagster.yaml", "/etc/orchestrator", "/tmp"} == mounts
+    assert {mount["mountPath"] for mount in main["volumeMounts"]} == MOUNTS
     assert main["readinessProbe"]["httpGet"] == {"path": "/server_info", "port": "http"}
 
 
-def test_below_another_path() -> None:
-    main = container({"webServer": {"pathPrefix": "/agents/dagster"}})
+def test_many_teams_sign_in() -> None:
+    main = container()
+    assert main["command"] == [
+        "orchestrator",
+        "web",
+        "--sign-in=/etc/orchestrator-sign-in/sign-in.yaml",
+        "--host=0.0.0.0",
+        "--port=3000",
+        "--workspace=/etc/orchestrator/workspace.yaml",
+    ]
+    assert {mount["mountPath"] for mount in main["volumeMounts"]} == {*MOUNTS, "/etc/orchestrator-sign-in"}
+    assert main["readinessProbe"]["httpGet"] == {"path": "/sign-in/ready", "port": "http"}
+    assert main["envFrom"] == [{"secretRef": {"name": "sign-in"}}]
+    (url,) = [one for one in main["env"] if one["name"] == "ORCHESTRATOR_CONTROL_URL"]
+    assert url["valueFrom"] == {"secretKeyRef": {"name": "control", "key": "url"}}
+
+
+@pytest.mark.parametrize(("values", "ready"), [(ONE_TEAM, "/server_info"), ({}, "/sign-in/ready")])
+def test_below_another_path(values: dict[str, Any], ready: str) -> None:
+    main = container({"webServer": {"pathPrefix": "/agents/dagster"}}, values)
     assert "--path-prefix=/agents/dagster" in main["command"]
     for probe in ("startupProbe", "readinessProbe"):
-        assert main[probe]["httpGet"]["path"] == "/agents/dagster/server_info"
+        assert main[probe]["httpGet"]["path"] == f"/agents/dagster{ready}"
 
 
 @pytest.mark.parametrize("wrong", ["agents", "/agents/", "/a b"])
@@ -40,7 +60,9 @@ def test_a_path_that_is_none(wrong: str) -> None:
 
 
 def test_read_only() -> None:
-    assert "--read-only" in container({"webServer": {"readOnly": True}})["command"]
+    assert "--read-only" in container(ONE_TEAM, {"webServer": {"readOnly": True}})["command"]
+    with pytest.raises(Refused, match="follows from people's roles"):
+        container({"webServer": {"readOnly": True}})
 
 
 def test_several() -> None:

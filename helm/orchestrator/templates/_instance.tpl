@@ -21,7 +21,19 @@
 
 {{- /* dagster.yaml of everything that is no run. */ -}}
 {{- define "orchestrator.instance" -}}
-{{ include "orchestrator.runInstance" . }}
+{{ include "orchestrator.commonInstance" . }}
+run_coordinator:
+  {{- with .Values.control }}
+  module: orchestrator_tenancy.queue.seam_coordinator
+  class: FairRunCoordinator
+  config:
+    {{- include "orchestrator.dequeue" . | nindent 4 }}
+    {{- if not (kindIs "invalid" .gpus) }}
+    gpus: {{ int .gpus }}
+    {{- end }}
+  {{- else }}
+  {{- include "orchestrator.stockCoordinator" . | nindent 2 }}
+  {{- end }}
 run_launcher:
   module: orchestrator_cluster.run_launcher
   class: AgentRunLauncher
@@ -47,6 +59,26 @@ run_launcher:
 
 {{- /* dagster.yaml of runs, which launch none and need to know nothing of other tenants. */ -}}
 {{- define "orchestrator.runInstance" -}}
+{{ include "orchestrator.commonInstance" . }}
+run_coordinator:
+  {{- include "orchestrator.stockCoordinator" . | nindent 2 }}
+{{- end -}}
+
+{{- define "orchestrator.stockCoordinator" -}}
+module: dagster.core.run_coordinator
+class: QueuedRunCoordinator
+config:
+  {{- include "orchestrator.dequeue" . | nindent 2 }}
+{{- end -}}
+
+{{- define "orchestrator.dequeue" -}}
+# one at a time would hold up the queue while each pod is asked for
+dequeue_use_threads: true
+dequeue_num_workers: 4
+dequeue_interval_seconds: 1
+{{- end -}}
+
+{{- define "orchestrator.commonInstance" -}}
 storage:
   custom:
     module: orchestrator_cluster.patient_storage
@@ -71,14 +103,6 @@ compute_logs:
   module: dagster.core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 {{- end }}
-run_coordinator:
-  module: dagster.core.run_coordinator
-  class: QueuedRunCoordinator
-  config:
-    # one at a time would hold up the queue while each pod is asked for
-    dequeue_use_threads: true
-    dequeue_num_workers: 4
-    dequeue_interval_seconds: 1
 concurrency:
   runs:
     max_concurrent_runs: {{ .Values.runs.maxConcurrent }}

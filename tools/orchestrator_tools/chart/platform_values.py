@@ -23,7 +23,7 @@ class Daemon(Pods):
 
 
 class WebServer(Pods):
-    """Dagster's web server. Whoever can call it may do everything: it knows no users.
+    """Dagster's web server. Without a control plane, whoever can call it may do everything: it knows no users then.
 
     Attributes:
         replicas: How many there are.

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from orchestrator_cluster.bindings import Name
+from orchestrator_tools.chart.control_values import Control
 from orchestrator_tools.chart.documented import ChartValues
 from orchestrator_tools.chart.gateway_values import Gateway
 from orchestrator_tools.chart.platform_values import Daemon, Postgresql, Runs, WebServer
@@ -40,6 +41,8 @@ class Values(ChartValues):
         web_server: Dagster's web server.
         runs: How runs are started and watched.
         postgresql: The database.
+        control: The control plane, with which many teams share the platform; null means one team, whose web server
+            lets whoever can call it do everything.
         tenants: Teams by name.
         locations: Code locations by name.
         gpus: Kinds of GPUs that the cluster has.
@@ -53,6 +56,7 @@ class Values(ChartValues):
     web_server: WebServer
     runs: Runs = Runs()
     postgresql: Postgresql
+    control: Control | None = None
     tenants: Mapping[Name, Tenant] = {}
     locations: Mapping[Name, Location] = {}
     gpus: Sequence[Gpu] = ()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from orchestrator_runtimes.conformance.target import (
 from orchestrator_runtimes.json_values import Json
 from orchestrator_runtimes.messages import AgentSource, Limits
 
-EXECUTIONS = 200
+EXECUTIONS = int(os.environ.get("ATTRIBUTION_EXECUTIONS", "40"))
+"""At once, in one process."""
 SECONDS = 500.0
 WITNESS = "witness"
 """Name of the script that the gateway's endpoint follows."""
@@ -52,7 +54,8 @@ class Tally:
     Attributes:
         executions: That ended well, and whose output holds their own marker.
         calls: That the witness saw.
-        missing: Calls that executions made by their own count, and that the witness did not see as theirs.
+        missing: Calls that executions had to make by their own count, and that the witness did not see as theirs. All
+            have to make the same; a framework that calls again, as nobody answered in time, counts more.
         wrong: Calls whose prompt holds another execution's marker than the gateway says, or none.
     """
 
@@ -102,13 +105,13 @@ def run_at_once(target: Target, gateway: LocalGateway, shape: Shape) -> Tally:
         return await asyncio.gather(*map(run, names))
 
     outcomes = target.call(run_all(), timeout=2 * SECONDS)
-    made = {name: outcome.ok.usage.model_calls for name, outcome in zip(names, outcomes, strict=True)}
+    each = min(outcome.ok.usage.model_calls for outcome in outcomes)
     calls = target.endpoint.calls
     seen = Counter(call.execution for call in calls)
     return Tally(
         executions=sum(name in str(o.ok.output) for name, o in zip(names, outcomes, strict=True)),
         calls=len(calls),
-        missing=sum(max(0, count - seen[name]) for name, count in made.items()),
+        missing=sum(max(0, each - seen[name]) for name in names),
         wrong=sum(markers_of(call) != {call.execution} for call in calls),
     )
 

@@ -118,19 +118,25 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("framework", ["langgraph", "agno", "n8n"])
-def test_a_scaffolded_agent_is_valid_and_runs_at_once(
-    project: Project, endpoint: ModelEndpoint, framework: str
-) -> None:
-    url = endpoint.script(f"scaffold-{framework}", Script(text="It is noon."))
-    endpoint.reset()
-    project.apart("scaffold", "defs", "orchestrator_assets.AgentComponent", "clock", "--framework", framework)
+SCAFFOLD = ("scaffold", "defs", "orchestrator_assets.AgentComponent", "clock", "--framework")
+
+
+def test_a_scaffolded_agent_is_valid_as_its_users_see_it(project: Project) -> None:
+    project.apart(*SCAFFOLD, "langgraph")
     assert "All component YAML validated" in project.apart("check", "yaml")
     assert "All definitions loaded successfully" in project.apart("check", "defs")
     said = project.apart("list", "defs", "--json")
     (asset,) = json.loads(said[said.index("{") :])["assets"]
     assert asset["asset_key"] == "clock"
-    assert asset["kinds"] == ["agent", framework]
+    assert asset["kinds"] == ["agent", "langgraph"]
+
+
+@pytest.mark.parametrize("framework", ["langgraph", "agno", "n8n"])
+def test_a_scaffolded_agent_runs_at_once(project: Project, endpoint: ModelEndpoint, framework: str) -> None:
+    url = endpoint.script(f"scaffold-{framework}", Script(text="It is noon."))
+    endpoint.reset()
+    assert project.here(*SCAFFOLD, framework)[0] == 0
+    assert project.here("check", "yaml")[0] == 0
     said = project.apart("launch", "--assets", "clock", url=url)
     assert "RUN_SUCCESS" in said
     assert endpoint.count == 2, "the template's agent calls its tool, then answers"

@@ -136,11 +136,17 @@ def values(file: Path, tenant: str | None) -> None:
 def reconcile(file: Path) -> None:
     """Make on the cluster what the tenants have: namespaces, quotas, policies, accounts, code servers, budgets.
 
-    Helm does it, on the cluster of KUBECONFIG. What somebody changed there by hand is as it was afterwards.
+    Helm does it, on the cluster of KUBECONFIG. What somebody changed there by hand is as it was afterwards. Secrets
+    that tenants' pods read are beside the release; each tenant's namespace is given its own.
     """
     from orchestrator_tenancy.releases import install
+    from orchestrator_tenancy.tenant_secrets import hand_out
 
     for one in _releases(file):
+        try:
+            hand_out(one)
+        except ClusterAway as error:
+            raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
         install(one)
         print(f"release {one.name} in {one.namespace}: is as it should be")
 

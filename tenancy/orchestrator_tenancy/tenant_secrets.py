@@ -1,0 +1,159 @@
+"""Secrets that a tenant's pods read: those beside the release, given to the tenant's namespace.
+
+The chart makes none, and pods read those of their own namespace alone. An operator makes each once, beside the
+release; of what is there, a tenant is given the entries that its pods are told to read, and no other.
+"""
+# the Kubernetes client is typed in part:
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from kubernetes import client  # type: ignore[import-untyped]
+
+from orchestrator_cluster.api_answers import ASK_SECONDS, answer, asking, status_of
+from orchestrator_cluster.cluster_errors import ClusterAway
+from orchestrator_cluster.kube_configurations import configure
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_tenancy.platform_files import Release
+
+_FOUND: Final = 409
+_NOT_FOUND: Final = 404
+
+Wanted = dict[str, set[str] | None]
+"""Keys of entries by the name of their Secret; None means all entries."""
+
+
+def tenant_namespaces(release: Release) -> dict[str, bool]:
+    """Return the namespaces of a release's tenants, and whether the chart makes them."""
+    tenants: Mapping[str, Any] = release.values.get("tenants") or {}
+    return {
+        how.get("namespace") or f"{release.name}-{name}": how.get("createNamespace", True)
+        for name, how in tenants.items()
+    }
+
+
+def wanted_secrets(values: Mapping[str, Any]) -> Wanted:
+    """Return what a tenant's pods read, by the values of the chart."""
+    postgresql: Mapping[str, Any] = values.get("postgresql") or {}
+    entries = [
+        (values.get("gateway") or {}).get("secret"),
+        postgresql.get("passwordSecret"),
+        postgresql.get("stateUrlSecret"),
+    ]
+    whole: list[str] = [
+        *((values.get("runs") or {}).get("environmentSecrets") or ()),
+        *(values.get("imagePullSecrets") or ()),
+    ]
+    wanted: Wanted = dict.fromkeys(whole)
+    for entry in filter(None, entries):
+        keys = wanted.setdefault(entry["name"], set())
+        if keys is not None:
+            keys.add(entry["key"])
+    return wanted
+
+
+def given(found: Mapping[str, Any], keys: set[str] | None, release: str) -> dict[str, Any]:
+    """Return the Secret that a tenant is given of one that was found.
+
+    Args:
+        found: As the API server has it.
+        keys: Of its entries; None for all.
+        release: Whose tenant it is.
+
+    Raises:
+        AgentError: `invalid_input` when it has no such entry.
+    """
+    name, data = found["metadata"]["name"], found.get("data") or {}
+    if missing := sorted((keys or set()) - data.keys()):
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            f"the Secret {name!r} in {found['metadata']['namespace']} has no entry {missing[0]!r}, which the values"
+            " name",
+        )
+    labels = {
+        "app.kubernetes.io/instance": release,
+        "app.kubernetes.io/managed-by": "orchestrator",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": labels},
+        "type": found.get("type", "Opaque"),
+        "data": {key: value for key, value in data.items() if keys is None or key in keys},
+    }
+
+
+def hand_out(release: Release) -> None:
+    """Give each tenant of a release the Secrets of its pods, as they are now; namespaces that Helm would make are made.
+
+    Raises:
+        AgentError: `invalid_input` when the release's namespace lacks one.
+        ClusterAway: The API server does not do it.
+    """
+    namespaces = tenant_namespaces(release)
+    if not namespaces:
+        return
+    configure()
+    core = client.CoreV1Api()
+    wanted = wanted_secrets(release.values)
+    secrets = [given(_found(core, name, release), keys, release.name) for name, keys in wanted.items()]
+    for namespace, made in namespaces.items():
+        if made:
+            _make_namespace(core, namespace, release)
+        _put(core, namespace, secrets)
+
+
+def _found(core: Any, name: str, release: Release) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = answer(core.read_namespaced_secret, name, release.namespace)
+    except ClusterAway as error:
+        if status_of(error) == _NOT_FOUND:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                f"there is no Secret {name!r} in the namespace {release.namespace}: make it there, and every tenant"
+                " gets its own",
+            ) from error
+        raise
+    return found
+
+
+def _make_namespace(core: Any, name: str, release: Release) -> None:
+    """Make a namespace that Helm takes for its own, where there is none."""
+    body = {
+        "metadata": {
+            "name": name,
+            "labels": {
+                "app.kubernetes.io/managed-by": "Helm",
+                "pod-security.kubernetes.io/enforce": "restricted",
+            },
+            "annotations": {
+                "meta.helm.sh/release-name": release.name,
+                "meta.helm.sh/release-namespace": release.namespace,
+                "helm.sh/resource-policy": "keep",
+            },
+        }
+    }
+    _made(core.create_namespace, body)
+
+
+def _put(core: Any, namespace: str, secrets: Sequence[Mapping[str, Any]]) -> None:
+    for secret in secrets:
+        if not _made(core.create_namespaced_secret, namespace, secret):
+            with asking():
+                core.replace_namespaced_secret(
+                    secret["metadata"]["name"], namespace, secret, _request_timeout=ASK_SECONDS
+                )
+
+
+def _made(make: Any, *words: Any) -> bool:
+    """Make an object, and return whether it was not there."""
+    try:
+        with asking():
+            make(*words, _request_timeout=ASK_SECONDS)
+    except ClusterAway as error:
+        if status_of(error) == _FOUND:
+            return False
+        raise
+    return True

@@ -1,12 +1,15 @@
 """An API server that takes jobs and tells of them, of pods and events; a Dagster instance whose runs go to it."""
 
 import contextlib
+import copy
 import json
 import os
+import shutil
 import subprocess
 import threading
 import urllib.parse
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -189,10 +192,41 @@ def api_server() -> Generator[ApiServer]:
         thread.join()
 
 
-class Platform:
-    """An instance whose runs go to a cluster."""
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A launch, whose outcome many tests begin with: it takes ten seconds.
 
-    def __init__(self, folder: Path, api: ApiServer, bindings: Mapping[str, Any]) -> None:
+    Attributes:
+        home: Folder of the instance.
+        jobs: Path and body of each job that the API server got.
+    """
+
+    home: Path
+    jobs: Sequence[tuple[str, Any]]
+
+
+def launched(folder: Path, job: str, bindings: Mapping[str, Any]) -> Launch:
+    """Launch a job."""
+    with api_server() as api:
+        platform = Platform(folder, api, bindings)
+        status, said = platform.launch(job)
+        assert status == 0, said
+        return Launch(home=platform.home, jobs=api.jobs)
+
+
+class Platform:
+    """An instance whose runs go to a cluster.
+
+    Args:
+        folder: Where it is; empty.
+        api: The cluster.
+        bindings: What locations may have.
+        after: What was launched there; None for nothing.
+    """
+
+    def __init__(
+        self, folder: Path, api: ApiServer, bindings: Mapping[str, Any], after: Launch | None = None
+    ) -> None:
         self._folder, self._api, self.home = folder, api, folder / "home"
         (folder / "definitions.py").write_text(DEFINITIONS)
         cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{api.server_address[1]}"}}
@@ -209,7 +243,13 @@ class Platform:
                 }
             )
         )
-        (folder / "home").mkdir()
+        if after is None:
+            self.home.mkdir()
+        else:
+            shutil.copytree(after.home, self.home)
+            api.jobs = copy.deepcopy(list(after.jobs))
+            for _, job in api.jobs:
+                job["metadata"]["creationTimestamp"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.bind(bindings)
 
     def bind(self, bindings: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_starts import LOST_SECONDS, TRIES
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_cluster.run_watch import RunWatch
-from tests.integration.api_servers import BINDINGS, ApiServer, Platform, api_server
+from tests.integration.api_servers import BINDINGS, ApiServer, Launch, Platform, api_server, launched
 
 
 @dataclasses.dataclass
@@ -59,13 +59,16 @@ class Started:
         return [entry.message for entry in self.instance.all_logs(self.run.run_id) if words in entry.message]
 
 
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    return launched(tmp_path_factory.mktemp("launched"), "one_agent", BINDINGS)
+
+
 @pytest.fixture
-def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
+def started(tmp_path: Path, launch: Launch, monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
     monkeypatch.setattr(job_starts, "_PAUSE_SECONDS", 0.05)
     with api_server() as api:
-        platform = Platform(tmp_path, api, BINDINGS)
-        status, said = platform.launch("one_agent")
-        assert status == 0, said
+        platform = Platform(tmp_path, api, BINDINGS, launch)
         queued = platform.home / "dagster.yaml"
         settings: dict[str, Any] = yaml.safe_load(queued.read_text())
         settings["run_coordinator"]["class"] = "QueuedRunCoordinator"

@@ -12,7 +12,15 @@ from orchestrator_cluster import run_jobs
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_cluster.run_tags import NAMESPACE_TAG
 from orchestrator_cluster.run_watch import TELL_SECONDS, RunWatch, watch
-from tests.integration.api_servers import BINDINGS, LOCATION, ApiServer, Platform, api_server
+from tests.integration.api_servers import (
+    BINDINGS,
+    LOCATION,
+    ApiServer,
+    Launch,
+    Platform,
+    api_server,
+    launched,
+)
 
 LOST: Any = {
     "name": "guests-0-langgraph",
@@ -81,12 +89,15 @@ def unschedulable(message: str) -> dict[str, Any]:
     return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
 
 
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    return launched(tmp_path_factory.mktemp("launched"), "one_agent", BINDINGS)
+
+
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Watched]:
+def watched(tmp_path: Path, launch: Launch) -> Iterator[Watched]:
     with api_server() as api:
-        platform = Platform(tmp_path, api, BINDINGS)
-        status, said = platform.launch("one_agent")
-        assert status == 0, said
+        platform = Platform(tmp_path, api, BINDINGS, launch)
         with DagsterInstance.from_config(str(platform.home)) as instance:
             yield Watched(platform, instance, api)
 

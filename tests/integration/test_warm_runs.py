@@ -18,11 +18,20 @@ from orchestrator_cluster.lost_starts import LOST_SECONDS
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_cluster.run_watch import RunWatch
 from orchestrator_cluster.warm_keeper import REST_SECONDS, YIELD_SECONDS, Waiting, WarmKeeper
-from tests.integration.api_servers import BINDINGS, LOCATION, ApiServer, Platform, api_server
+from tests.integration.api_servers import (
+    BINDINGS,
+    LOCATION,
+    ApiServer,
+    Launch,
+    Platform,
+    api_server,
+    launched,
+)
 
 SECONDS = 120.0
 JOBS = "/apis/batch/v1/namespaces/acme-runs/jobs"
 WARM = {**LOCATION, "warm": {"size": 1, "seconds": 600}}
+KEPT_WARM = {**BINDINGS, "locations": {"definitions.py": WARM}}
 
 
 class Pool:
@@ -121,12 +130,15 @@ def until(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.fixture(scope="module")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Launch:
+    return launched(tmp_path_factory.mktemp("launched"), "plain_job", KEPT_WARM)
+
+
 @pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Pool]:
+def pool(tmp_path: Path, launch: Launch) -> Iterator[Pool]:
     with api_server() as api:
-        platform = Platform(tmp_path, api, {**BINDINGS, "locations": {"definitions.py": WARM}})
-        status, said = platform.launch("plain_job")
-        assert status == 0, said
+        platform = Platform(tmp_path, api, KEPT_WARM, launch)
         with DagsterInstance.from_config(str(platform.home)) as instance:
             made = Pool(platform, instance, api)
             yield made

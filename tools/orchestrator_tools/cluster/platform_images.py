@@ -51,6 +51,8 @@ COPY . /opt/project
 ENV PYTHONPATH=/opt/project
 WORKDIR /opt/project
 """
+_MANAGED_FILE: Final = "COPY managed /opt/location\n"
+"""Where a folder of definitions has one of a managed location."""
 _MADE: Final = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
@@ -128,10 +130,11 @@ class Images:
         files = {
             str(path.relative_to(context)): path.read_bytes() for path in context.rglob("*") if path.is_file()
         }
-        made_from = digest_of({**files, " base": dagster.encode(), " file": _LOCATION_FILE.encode()})
+        file = _LOCATION_FILE + (_MANAGED_FILE if (context / "managed").is_dir() else "")
+        made_from = digest_of({**files, " base": dagster.encode(), " file": file.encode()})
         name = f"localhost/orchestrator-{what}-location:{made_from}"
         if not self._archive(name).exists():
-            self._build(context, name, _LOCATION_FILE, dagster)
+            self._build(context, name, file, dagster)
         return name
 
     def archive(self, name: str) -> Path:

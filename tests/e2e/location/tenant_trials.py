@@ -1,0 +1,23 @@
+"""A tenant's own definitions, whose names are the tenant's; what lies about that is refused."""
+
+# pyright: reportUnknownMemberType=false
+# Dagster leaves some of its arguments without complete types.
+
+import os
+
+import dagster as dg
+from trials import agent
+
+from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
+from orchestrator_tenancy.custom_locations import tenant_definitions
+
+_TENANT = os.environ["ORCHESTRATOR_TENANT"]
+_AGENT = agent([_TENANT, "quick"], "agno", "quick")
+
+defs = tenant_definitions(
+    dg.Definitions(
+        assets=[_AGENT],
+        jobs=[dg.define_asset_job(f"{_TENANT}__run_quick", [_AGENT])],
+        resources={"agent_runtimes": AGENT_RUNTIMES},
+    )
+)

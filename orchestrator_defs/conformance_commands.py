@@ -1,9 +1,11 @@
 """`orchestrator conformance`: what each runtime here is proved to do."""
 
+import contextlib
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,9 +48,20 @@ class SuiteRun:
     "--matrix", type=click.Path(dir_okay=False, path_type=Path), help="Gets a line of JSON for each runtime."
 )
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="Gets the matrix as Markdown.")
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Runtimes at once; with several, what each says is shown when it is done.",
+)
 @click.argument("pytest_arguments", nargs=-1)
 def conformance(
-    names: tuple[str, ...], matrix: Path | None, page: Path | None, pytest_arguments: tuple[str, ...]
+    names: tuple[str, ...],
+    matrix: Path | None,
+    page: Path | None,
+    jobs: int,
+    pytest_arguments: tuple[str, ...],
 ) -> None:
     """Run the conformance suite against installed runtimes and print the matrix.
 
@@ -57,7 +70,12 @@ def conformance(
     """
     profiles = [framework(name) for name in names] if names else [FAKE, *installed_frameworks().values()]
     pythons = _pythons(profiles)
-    runs = [run_suite(profile, pythons[profile.name], pytest_arguments) for profile in profiles]
+
+    def run(profile: FrameworkProfile) -> SuiteRun:
+        return run_suite(profile, pythons[profile.name], pytest_arguments, shown=jobs == 1)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = list(pool.map(run, profiles))
     rows = [run.row for run in runs if run.row is not None]
     if matrix is not None:
         matrix.parent.mkdir(parents=True, exist_ok=True)
@@ -79,11 +97,22 @@ def _pythons(profiles: Sequence[FrameworkProfile]) -> dict[str, Path]:
     return found
 
 
-def run_suite(profile: FrameworkProfile, python: Path, pytest_arguments: Sequence[str] = ()) -> SuiteRun:
-    """Run the suite in a process of its own, with its output shown as it comes, and return what it found."""
+def run_suite(
+    profile: FrameworkProfile, python: Path, pytest_arguments: Sequence[str] = (), *, shown: bool = True
+) -> SuiteRun:
+    """Run the suite in a process of its own, and return what it found.
+
+    Args:
+        profile: Of the runtime.
+        python: Of its environment.
+        pytest_arguments: Further ones.
+        shown: Whether its output is shown as it comes, else when it is done.
+    """
     if find_spec("pytest") is None:
         raise click.ClickException("the suite needs pytest: install agent-orchestrator[conformance]")
-    click.echo(f"\n{profile.title}: {python}", color=False)
+    title = f"\n{profile.title}: {python}"
+    if shown:
+        click.echo(title, color=False)
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         results, matrix = Path(folder, "results.xml"), Path(folder, "matrix.jsonl")
         words = [sys.executable, "-m", "orchestrator_runtimes.conformance", f"--framework={profile.name}"]
@@ -93,13 +122,22 @@ def run_suite(profile: FrameworkProfile, python: Path, pytest_arguments: Sequenc
             f"--matrix={matrix}",
             *pytest_arguments,
         ]
-        try:
-            status = subprocess.run(
-                words, stdin=subprocess.DEVNULL, timeout=SUITE_SECONDS, check=False
-            ).returncode
-        except subprocess.TimeoutExpired:
-            click.echo(f"{profile.name}: the suite took longer than {SUITE_SECONDS:.0f} s")
-            status = 124
+        said = Path(folder, "said")
+        with contextlib.nullcontext() if shown else said.open("wb") as output:
+            try:
+                status = subprocess.run(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    timeout=SUITE_SECONDS,
+                    check=False,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                click.echo(f"{profile.name}: the suite took longer than {SUITE_SECONDS:.0f} s")
+                status = 124
+        if not shown:
+            click.echo(f"{title}\n{said.read_text(errors='replace')}", color=False)
         passed, failed = count_results(results)
         row = next(iter(read_matrix(matrix)), None)
     return SuiteRun(passed=passed, failed=max(failed, 1) if status else failed, row=row)

@@ -58,7 +58,7 @@ def test_each_sees_and_runs_its_own_alone(
         assert runs(platform) == {run_id}
     (pod,) = platform.pods(run_id)
     assert pod["metadata"]["namespace"] == f"{RELEASE}-{tenant}"
-    assert ((pod["spec"].get("nodeSelector") or {}).get(POOL) == "blue") is (tenant == "blue")
+    assert (pod["spec"].get("nodeSelector") == {POOL: "blue"}) is (tenant == "blue")
 
 
 def test_from_a_guest_and_a_run_of_one_nothing_of_another_answers(

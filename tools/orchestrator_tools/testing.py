@@ -21,8 +21,10 @@ from orchestrator_tools.steps import BIN, CHECKOUT, say
 
 RESULTS: Final = CHECKOUT / "var" / "results"
 
-_SPREAD: Final = (f"--numprocesses={min(len(os.sched_getaffinity(0)), 4)}", "--dist=loadfile")
-"""All tests run in a few processes; those of one file in one, as they share what is slow to start."""
+_CORES: Final = min(len(os.sched_getaffinity(0)), 4)
+_SPREAD: Final = (f"--numprocesses={_CORES + 1}", "--dist=loadfile")
+"""All tests run in a few processes, one of which usually waits; those of one file in one, as they share what is slow to
+start."""
 
 _COUNTS: Final = re.compile(r"(\d+) passed, (\d+) failed")
 _ENVIRONMENT: Final = {
@@ -64,7 +66,8 @@ def run_tests(arguments: list[str]) -> tuple[int, int]:
 def run_conformance() -> tuple[int, int]:
     """Run the suite against every runtime and return how many tests passed and failed."""
     matrix = CHECKOUT / "var" / "conformance.jsonl"
-    status, last = show(*_measured(str(BIN / "orchestrator")), "conformance", f"--matrix={matrix}")
+    words = ("conformance", f"--matrix={matrix}", f"--jobs={_CORES}")
+    status, last = show(*_measured(str(BIN / "orchestrator")), *words)
     counts = _COUNTS.fullmatch(last)
     passed, failed = (int(counts[1]), int(counts[2])) if counts else (0, 0)
     return passed, max(failed, 1) if status else failed

@@ -18,6 +18,13 @@ def test_they_are_rendered() -> None:
     assert not [one for one in rendered.manifests if one["kind"] == "Namespace"]
 
 
+def test_many_teams_besides() -> None:
+    (text,) = re.findall(r"```yaml\n# values\.yaml\n(.*?)```", PAGE, re.DOTALL)
+    (more,) = re.findall(r"```yaml\n# values\.yaml, besides\n(.*?)```", PAGE, re.DOTALL)
+    rendered = render(yaml.safe_load(text), yaml.safe_load(more))
+    assert rendered.of("sign-in.yaml")
+
+
 def test_the_secrets_that_it_makes_are_those_that_the_values_name() -> None:
     (text,) = re.findall(r"```yaml\n# values\.yaml\n(.*?)```", PAGE, re.DOTALL)
     values = yaml.safe_load(text)

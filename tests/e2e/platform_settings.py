@@ -112,8 +112,7 @@ def gateway() -> dict[str, Any]:
         upstreams["smollm2"] = {"base_url": "http://model:8080/v1", "api_key": {"env": "MODEL_KEY"}}
     return {
         "secret": {"env": "GATEWAY_SECRET"},
-        "journal": {"postgresql": {"env": "JOURNAL_URL"}},
-        "limits": {"patience_seconds": 60},
+        "journal": {"postgresql": {"env": "JOURNAL_URL"}, "limits": {"patience_seconds": 60}},
         "upstreams": upstreams,
         "models": {name: {"targets": [{"upstream": name, "model": name}]} for name in upstreams},
     }

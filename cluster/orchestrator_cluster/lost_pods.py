@@ -12,6 +12,8 @@ RUN_CONTAINER: Final = "dagster"
 
 TAKEN_AWAY: Final = "the pod is taken away"
 """What every reason begins with that is the cluster's and not the run's."""
+ENDED: Final = "the pod was ended by the cluster"
+"""What every reason begins with for which the cluster blames the pod, such as a full volume."""
 
 _HOPELESS: Final = frozenset(
     {
@@ -41,7 +43,7 @@ def loss_of(pod: Manifest) -> str | None:
     if disruption is not None:
         return _told(f"{TAKEN_AWAY} ({disruption.get('reason', '')})", disruption.get("message"))
     if status.get("phase") == "Failed" and status.get("reason"):
-        return _told(f"the pod was ended by the cluster ({status['reason']})", status.get("message"))
+        return _told(f"{ENDED} ({status['reason']})", status.get("message"))
     if pod["metadata"].get("deletionTimestamp"):
         return None  # whoever deletes it knows why
     own, sidecars = _statuses(status)
@@ -59,9 +61,10 @@ def loss_of(pod: Manifest) -> str | None:
     return None
 
 
-def is_taken_away(pod: Manifest) -> bool:
-    """Return whether the cluster ends a pod that did nothing wrong itself, such as that of a drained node."""
-    return _disruption(pod) is not None
+def is_ended_from_outside(pod: Manifest) -> bool:
+    """Return whether the cluster ends a pod, so that what was in it only knows that it was interrupted."""
+    status: Manifest = pod.get("status", {})
+    return _disruption(pod) is not None or (status.get("phase") == "Failed" and bool(status.get("reason")))
 
 
 def failure_of(pod: Manifest, container: str) -> str | None:

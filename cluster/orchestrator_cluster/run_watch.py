@@ -21,9 +21,10 @@ from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunSta
 
 from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.lost_pods import (
+    ENDED,
     TAKEN_AWAY,
     Manifest,
-    is_taken_away,
+    is_ended_from_outside,
     job_of,
     loss_of,
     wait_of,
@@ -148,7 +149,7 @@ class RunWatch:
         if run is None:
             return
         # first told, then ended: what the run says while it ends must not hide the reason
-        self._tell(run, loss, taken_away=is_taken_away(pod))
+        self._tell(run, loss, from_outside=is_ended_from_outside(pod))
         if pod["status"].get("phase") != "Failed":
             self._launcher.remove_job(namespace, job)
         seen.done = True
@@ -158,15 +159,15 @@ class RunWatch:
         seen = self._see(namespace, job)
         run = None if seen.done else self._run(namespace, job, job["metadata"]["name"])
         if run is not None:
-            self._tell(run, loss, taken_away=True)
+            self._tell(run, loss, from_outside=True)
             seen.done = True
 
-    def _tell(self, run: DagsterRun, loss: str, *, taken_away: bool) -> None:
+    def _tell(self, run: DagsterRun, loss: str, *, from_outside: bool) -> None:
         """Fail a run with the reason; add it where the run was faster, and only knows that it was interrupted."""
         if works(run):
             LOG.warning("run %s: %s", run.run_id, loss)
             self._instance.report_run_failed(run, f"The run cannot go on: {loss}.")
-        elif run.status is DagsterRunStatus.FAILURE and taken_away and not self._is_told(run, TAKEN_AWAY):
+        elif run.status is DagsterRunStatus.FAILURE and from_outside and not self._is_told(run):
             self._instance.report_engine_event(f"Why the run was interrupted: {loss}.", run, cls=type(self))
 
     def _wait(
@@ -203,11 +204,11 @@ class RunWatch:
         run = None if run_id is None else self._instance.get_run_by_id(run_id)
         return run if run is not None and self._launcher.is_job_of(run, namespace, job) else None
 
-    def _is_told(self, run: DagsterRun, words: str) -> bool:
+    def _is_told(self, run: DagsterRun) -> bool:
         logs = self._instance.all_logs(
             run.run_id, of_type={DagsterEventType.ENGINE_EVENT, DagsterEventType.RUN_FAILURE}
         )
-        return any(words in entry.message for entry in logs)
+        return any(words in entry.message for entry in logs for words in (TAKEN_AWAY, ENDED))
 
     def _see(self, namespace: str, one: Manifest) -> _Seen:
         return self._seen.setdefault(one["metadata"]["uid"], _Seen(namespace))

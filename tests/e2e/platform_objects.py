@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from tests.e2e.namespaces import PRIORITY
 from tests.e2e.pods import USER, container, pod
 
 POSTGRES: Final = """
@@ -106,6 +107,7 @@ def deployment(
         automountServiceAccountToken=account is not None,
         serviceAccountName=account or "default",
         enableServiceLinks=False,
+        priorityClassName=PRIORITY,
         securityContext=security,  # the user is the image's own
         volumes=[{"name": volume, **paths[path]} for path, volume in numbered.items()],
     )

@@ -85,7 +85,8 @@ def test_a_guest_that_fills_its_disk_ends_the_run_and_no_other(platform: Platfor
     run_id = platform.launch("trials", "run_filling")
     platform.ends(run_id, "FAILURE", TOLD_SECONDS * 3)
     # where the run was faster to say that it was interrupted, the reason follows
-    said = platform.says(run_id, "the pod is taken away", TOLD_SECONDS).saying("the pod is taken away")
+    words = "the pod was ended by the cluster (Evicted)"
+    said = platform.says(run_id, words, TOLD_SECONDS).saying(words)
     assert 'exceeds the limit "1Gi"' in said, said
     platform.ends(platform.launch("trials", "run_quick"), "SUCCESS")
 

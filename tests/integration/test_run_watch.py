@@ -133,6 +133,16 @@ def test_why_a_run_was_interrupted_is_told_once_also_where_it_was_faster_to_fail
     assert "Why the run was interrupted: " in told
 
 
+def test_why_a_run_was_interrupted_whose_own_disk_was_full_is_told_once(watched: Watched) -> None:
+    ended = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}
+    watched.pod(WELL, own=ended, phase="Failed", reason="Evicted", message="Usage of EmptyDir exceeds 1Gi.")
+    watched.instance.report_run_failed(watched.run, "Execution was interrupted unexpectedly.")
+    for _ in range(2):
+        RunWatch(watched.instance, launcher(watched.instance)).look()  # as after a restart of the watch
+    (told,) = watched.told("the pod was ended by the cluster (Evicted): Usage of EmptyDir exceeds 1Gi.")
+    assert "Why the run was interrupted: " in told
+
+
 @pytest.mark.parametrize("was_faster", [True, False])
 def test_why_a_run_lost_a_pod_that_nobody_saw_go_is_told_by_its_job(
     watched: Watched, was_faster: bool

@@ -67,6 +67,13 @@ def is_ended_from_outside(pod: Manifest) -> bool:
     return _disruption(pod) is not None or (status.get("phase") == "Failed" and bool(status.get("reason")))
 
 
+def is_rejected(pod: Manifest) -> bool:
+    """Return whether a node did not take a pod that was meant for it: nothing in it has begun, and another may do."""
+    status: Manifest = pod.get("status", {})
+    words = str(status.get("message", ""))
+    return status.get("phase") == "Failed" and words.startswith("Pod was rejected") and not has_begun(pod)
+
+
 def failure_of(pod: Manifest, container: str) -> str | None:
     """Return why a container that is to serve for ever does not, in one line; None when it serves, starts or waits."""
     for one in pod.get("status", {}).get("containerStatuses") or ():

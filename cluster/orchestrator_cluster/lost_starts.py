@@ -1,4 +1,4 @@
-"""Runs whose start was lost: whoever launched them ended between saying so and making their job."""
+"""Runs whose start was lost: who launched them ended before making their job, or a node did not take its pod."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
@@ -95,11 +95,11 @@ class LostStarts:
         if len(queued) >= TRIES or not isinstance(self._instance.run_coordinator, QueuedRunCoordinator):
             self._instance.report_run_failed(
                 run,
-                f"The run cannot go on: its job was not made {max(len(queued), 1)} times, by whoever started it.",
+                f"The run cannot go on: its job was lost {max(len(queued), 1)} times before it began.",
             )
             return
         self._instance.report_engine_event(
-            "The run's start was lost: whoever started it ended before its job was made. It is queued again.",
+            "The run's start was lost: its job was not made, or no node took it. It is queued again.",
             run,
             cls=type(self),
         )

@@ -25,6 +25,7 @@ from orchestrator_cluster.lost_pods import (
     TAKEN_AWAY,
     Manifest,
     is_ended_from_outside,
+    is_rejected,
     job_of,
     loss_of,
     wait_of,
@@ -147,6 +148,11 @@ class RunWatch:
             return
         run = self._run(namespace, pod, job)
         if run is None:
+            return
+        if is_rejected(pod) and run.status is DagsterRunStatus.STARTING:
+            self._instance.report_engine_event(f"The run's job starts anew: {loss}.", run, cls=type(self))
+            self._launcher.remove_job(namespace, job)  # a start without a job is lost, and queued again
+            seen.done = True
             return
         # first told, then ended: what the run says while it ends must not hide the reason
         self._tell(run, loss, from_outside=is_ended_from_outside(pod))

@@ -141,8 +141,8 @@ def test_a_code_server_of_a_managed_location_serves_names_of_its_tenant(
         port = free.getsockname()[1]
     command = [
         "dagster",
-        "code-server",
-        "start",
+        "api",
+        "grpc",
         "-m",
         "orchestrator_tenancy.managed_definitions",
         "--location-name=acme",
@@ -175,7 +175,7 @@ def test_a_code_server_of_a_managed_location_serves_names_of_its_tenant(
         assert not (tmp_path / "imported").exists()
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        server.wait(100)
         log.close()
 
 

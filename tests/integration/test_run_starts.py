@@ -151,6 +151,25 @@ def test_a_start_that_was_lost_with_its_daemon_is_queued_again(started: Started)
     assert started.told("The run's start was lost")
 
 
+def test_a_run_whose_pod_no_node_took_is_queued_again(started: Started) -> None:
+    job = started.api.jobs[0][1]
+    owner = {"kind": "Job", "name": job["metadata"]["name"], "controller": True}
+    labels = {**job["spec"]["template"]["metadata"]["labels"], "job-name": job["metadata"]["name"]}
+    metadata = {
+        "name": "pod",
+        "namespace": "acme-runs",
+        "uid": "1",
+        "ownerReferences": [owner],
+        "labels": labels,
+    }
+    why = "Pod was rejected: The node had condition: [DiskPressure]"
+    status = {"phase": "Failed", "reason": "Evicted", "message": why}
+    started.api.pods = [{"metadata": metadata, "spec": {}, "status": status}]
+    started.look(LOST_SECONDS)
+    assert len(started.api.deleted) == 1 and started.status.value == "QUEUED"
+    assert len(started.told(why)) == 1
+
+
 def test_a_start_that_is_lost_again_and_again_fails(started: Started) -> None:
     started.api.jobs.clear()
     for _ in range(TRIES):
@@ -158,7 +177,7 @@ def test_a_start_that_is_lost_again_and_again_fails(started: Started) -> None:
         started.instance.report_dagster_event(_starting(started.run), started.run.run_id)
     started.look(LOST_SECONDS)
     assert started.status.value == "FAILURE"
-    assert started.told(f"The run cannot go on: its job was not made {TRIES} times")
+    assert started.told(f"The run cannot go on: its job was lost {TRIES} times")
 
 
 def test_a_start_is_not_lost_whose_job_is_there_or_may_be(started: Started) -> None:

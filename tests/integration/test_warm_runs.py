@@ -303,7 +303,7 @@ def test_a_pod_that_is_lost_before_it_takes_its_run_up_costs_the_run_nothing_but
     now += LOST_SECONDS
     watching.look()
     told = [entry.message for entry in pool.instance.all_logs(run.run_id)]
-    assert any("its job was not made" in message for message in told), "there is no queue here"
+    assert any("its job was lost" in message for message in told), "there is no queue here"
     assert not warm.starts.take_up(run.run_id, name)
 
 

@@ -12,10 +12,10 @@ TENANT_NAME: Final = r"^[a-z](-?[a-z0-9])+$"
 """A DNS label without `--`, which can so separate it from other parts of a name."""
 
 _MODULE: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
-_LOCATION_NAME: Final = r"^[a-z]([-_]?[a-z0-9])*$"
 
 TenantName = Annotated[str, Field(pattern=TENANT_NAME, max_length=30)]
-LocationName = Annotated[str, Field(pattern=_LOCATION_NAME, max_length=62)]
+LocationName = Annotated[str, Field(pattern=r"^[a-z](-?[a-z0-9])*$", max_length=40)]
+"""Part of a DNS label: objects of a cluster are called by it."""
 Amount = Annotated[int, Field(ge=0)]
 
 

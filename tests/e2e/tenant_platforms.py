@@ -146,9 +146,9 @@ class TenantPlatform(Platform):
                 "alone": {"quotas": quotas, "instance": "own", "custom_locations": True},
             },
             "tenants": {
-                "red": {"organisation": "acme", "plan": "shared", "locations": {"red_agents": small}},
-                "blue": {"organisation": "acme", "plan": "nodes", "locations": {"blue_trials": custom}},
-                "green": {"organisation": "acme", "plan": "alone", "locations": {"green_trials": custom}},
+                "red": {"organisation": "acme", "plan": "shared", "locations": {"red-agents": small}},
+                "blue": {"organisation": "acme", "plan": "nodes", "locations": {"blue-trials": custom}},
+                "green": {"organisation": "acme", "plan": "alone", "locations": {"green-trials": custom}},
             },
         }
 

@@ -43,7 +43,7 @@ def looks(namespace: Namespace, image: str, expected: Mapping[str, str], labels:
 
 @pytest.mark.parametrize(
     ("tenant", "location", "asset"),
-    [("red", "red_agents", "greeting"), ("blue", "blue_trials", "quick")],
+    [("red", "red-agents", "greeting"), ("blue", "blue-trials", "quick")],
 )
 def test_each_sees_and_runs_its_own_alone(
     platform: TenantPlatform, tenant: str, location: str, asset: str
@@ -71,7 +71,7 @@ def test_from_a_guest_and_a_run_of_one_nothing_of_another_answers(
         f"control.{shared}.svc:5432": "closed",
         f"{RELEASE}-web.{shared}.svc:80": "closed",
         f"scripted.{shared}.svc:8080": "closed",
-        f"{RELEASE}-code-blue_trials.{RELEASE}-blue.svc:4000".replace("_", "-"): "closed",
+        f"{RELEASE}-code-blue-trials.{RELEASE}-blue.svc:4000": "closed",
         f"{RELEASE}-green-gateway.{own}.svc:8900": "closed",
         f"{RELEASE}-green-postgresql.{own}.svc:5432": "closed",
         f"{RELEASE}-green-web.{own}.svc:80": "closed",
@@ -106,7 +106,7 @@ def test_what_others_changed_is_told_and_is_as_it_was_afterwards(platform: Tenan
 def test_a_tenant_that_is_suspended_starts_nothing_and_goes_on_when_it_is_resumed(
     platform: TenantPlatform,
 ) -> None:
-    words = {"location": "red_agents", "job": "__ASSET_JOB", "assets": [["red", "greeting"]]}
+    words = {"location": "red-agents", "job": "__ASSET_JOB", "assets": [["red", "greeting"]]}
     platform.tenants("suspend", "red")
     refused = platform.launch(**words)  # type: ignore[arg-type]
     assert "the tenant 'red' is suspended" in platform.ends(refused, "FAILURE").text

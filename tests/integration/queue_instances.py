@@ -33,7 +33,7 @@ TENANTS: Final[dict[str, Any]] = {
         "team": {"weight": 4},
     },
     "tenants": {
-        "red": {"organisation": "acme", "plan": "free", "locations": {"red_one": {}, "red_two": {}}},
+        "red": {"organisation": "acme", "plan": "free", "locations": {"red-one": {}, "red-two": {}}},
         "blue": {"organisation": "acme", "plan": "team", "locations": {"blue": {}}},
     },
 }
@@ -134,7 +134,7 @@ def job_of(location: str, pool: str | None = None, tags: Mapping[str, Any] | Non
     @dg.op(name="work", pool=pool, tags=tags)
     def work() -> None: ...
 
-    @dg.job(name=f"job_of_{location}")
+    @dg.job(name=f"job_of_{location.replace('-', '_')}")
     def job() -> None:
         work()
 

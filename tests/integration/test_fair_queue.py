@@ -67,7 +67,7 @@ def test_a_backlog_of_one_tenant_shares_the_places_by_weight_with_others(instanc
 def test_a_tenants_own_quota_holds_over_all_its_locations_and_leaves_the_rest_to_others(
     instance: DagsterInstance,
 ) -> None:
-    mine = [submit(instance, location) for location in ("red_one", "red_two", "red_one")]
+    mine = [submit(instance, location) for location in ("red-one", "red-two", "red-one")]
     other = submit(instance, "blue")
     started = [*tick(instance), *tick(instance)]
     assert set(started) == {mine[0].run_id, mine[1].run_id, other.run_id}
@@ -79,8 +79,8 @@ def test_a_tenants_own_quota_holds_over_all_its_locations_and_leaves_the_rest_to
 def test_more_than_the_queue_of_a_tenant_takes_is_refused_with_the_reason_and_not_tried_again(
     instance: DagsterInstance,
 ) -> None:
-    taken = [submit(instance, "red_one") for _ in range(5)]
-    refused = submit(instance, "red_two")
+    taken = [submit(instance, "red-one") for _ in range(5)]
+    refused = submit(instance, "red-two")
     assert {status(instance, run) for run in taken} == {QUEUED}
     assert status(instance, refused) is FAILED
     assert any(
@@ -89,7 +89,7 @@ def test_more_than_the_queue_of_a_tenant_takes_is_refused_with_the_reason_and_no
     )
     assert refused.tags["dagster/max_retries"] == "0"
     assert status(instance, submit(instance, "blue")) is QUEUED
-    assert len(tick(instance)) == 3 and status(instance, submit(instance, "red_one")) is QUEUED
+    assert len(tick(instance)) == 3 and status(instance, submit(instance, "red-one")) is QUEUED
 
 
 def test_gpus_are_those_of_the_steps_of_the_plan_whatever_the_runs_tags_say(
@@ -97,12 +97,12 @@ def test_gpus_are_those_of_the_steps_of_the_plan_whatever_the_runs_tags_say(
 ) -> None:
     lies = {TAG: "", "orchestrator/gpus": "0"}
     one, two = (
-        submit(instance, "red_one", job=job_of("red_one", tags=gpu_tag(1)), tags=lies) for _ in range(2)
+        submit(instance, "red-one", job=job_of("red-one", tags=gpu_tag(1)), tags=lies) for _ in range(2)
     )
-    plain = submit(instance, "red_two")
+    plain = submit(instance, "red-two")
     assert tick(instance) == [one.run_id, plain.run_id], "its quota is one GPU"
     assert status(instance, two) is QUEUED
-    big = submit(instance, "red_one", job=job_of("red_one", tags=gpu_tag(2)))
+    big = submit(instance, "red-one", job=job_of("red-one", tags=gpu_tag(2)))
     assert status(instance, big) is FAILED
     assert any("it needs 2 GPUs, and the tenant 'red' may have 1" in line for line in log(instance, big))
 
@@ -147,7 +147,7 @@ def test_the_log_of_a_run_says_why_it_waits_once(
     instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seam_daemon, "TELL_AFTER_SECONDS", 0.0)
-    runs = [submit(instance, "red_one") for _ in range(3)]
+    runs = [submit(instance, "red-one") for _ in range(3)]
     daemon = FairQueueDaemon(1)
     assert len(tick(instance, daemon)) == 2
     for _ in range(3):
@@ -181,7 +181,7 @@ def test_the_command_line_tells_of_every_run_that_waits_why(
     prepare(home, "", runs=6)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with opened(home) as instance:
-        runs = [submit(instance, "red_one") for _ in range(3)]
+        runs = [submit(instance, "red-one") for _ in range(3)]
         other = submit(instance, "nobodys")
         assert "it is about to start" in ran("queue", other.run_id[:8])
         assert len(tick(instance)) == 3
@@ -191,7 +191,7 @@ def test_the_command_line_tells_of_every_run_that_waits_why(
     assert f"{runs[2].run_id[:8]}  red" in shown and "the tenant 'red' has 2 of its 2 runs going" in shown
     told = json.loads(ran("queue", "--json", "--tenant", "red"))
     assert [(row["run"], row["place"], row["location"]) for row in told["waiting"]] == [
-        (runs[2].run_id, 1, "red_one")
+        (runs[2].run_id, 1, "red-one")
     ]
     assert "no run that waits begins with 'zzzz'" in ran("queue", "zzzz", fails=True)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))

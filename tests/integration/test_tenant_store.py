@@ -17,7 +17,7 @@ from tests.integration.state_places import opened
 FILE = """\
 organisations: {acme: {title: Acme}}
 tenants:
-  red: {organisation: acme, plan: free, locations: {red_agents: {}}}
+  red: {organisation: acme, plan: free, locations: {red-agents: {}}}
   blue: {organisation: acme, plan: team, quotas: {gpus: 8}, members: {ada@acme.example: {role: editor}}}
 """
 
@@ -113,7 +113,7 @@ def test_the_how_to_works_as_it_stands(tmp_path: Path) -> None:
     ]
     assert "tenant blue: would be created" in told[0] and "tenant blue: created" in told[1]
     values = yaml.safe_load(told[-1])
-    assert values["locations"]["blue_agents"]["repositories"] == ["registry.example/blue/agents"]
+    assert values["locations"]["blue-agents"]["repositories"] == ["registry.example/blue/agents"]
     budgets = values["gateway"]["configuration"]["budgets"]
     assert {"scope": "tenant", "name": "red", "per": "month", "tokens": 5_000_000} in budgets
 

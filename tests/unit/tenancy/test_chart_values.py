@@ -31,8 +31,8 @@ def tenancy(**tenants: dict[str, Any]) -> Tenancy:
 
 
 def test_a_managed_location_runs_what_is_the_platforms() -> None:
-    values = chart_values(tenancy(red={"plan": "free", "locations": {"red_agents": {}}}), BASE, MANAGED)
-    assert values["locations"]["red_agents"] == {
+    values = chart_values(tenancy(red={"plan": "free", "locations": {"red-agents": {}}}), BASE, MANAGED)
+    assert values["locations"]["red-agents"] == {
         "tenant": "red",
         "image": "dagster:1",
         "module": "orchestrator_tenancy.managed_definitions",
@@ -69,13 +69,13 @@ def test_what_is_spent_in_a_month_is_a_budget_of_the_gateway() -> None:
 
 
 def test_a_tenant_of_a_plan_with_its_own_instance_is_in_a_release_of_its_own() -> None:
-    both = tenancy(red={"plan": "free"}, gold={"plan": "rich", "locations": {"gold_agents": {}}})
+    both = tenancy(red={"plan": "free"}, gold={"plan": "rich", "locations": {"gold-agents": {}}})
     assert own_releases(both) == ["gold"]
     shared, own = chart_values(both, BASE, MANAGED), chart_values(both, BASE, MANAGED, only="gold")
-    assert "gold" not in shared["tenants"] and "gold_agents" not in shared["locations"]
+    assert "gold" not in shared["tenants"] and "gold-agents" not in shared["locations"]
     assert own["tenants"]["gold"] == {"quota": {"pods": None, "cpu": "64", "storage": "1Ti"}}
-    assert own["locations"]["gold_agents"]["nodeSelector"] == {"orchestrator/tenant": "gold"}
-    assert own["locations"]["gold_agents"]["tolerations"][0]["value"] == "gold"
+    assert own["locations"]["gold-agents"]["nodeSelector"] == {"orchestrator/tenant": "gold"}
+    assert own["locations"]["gold-agents"]["tolerations"][0]["value"] == "gold"
 
 
 @pytest.mark.parametrize(

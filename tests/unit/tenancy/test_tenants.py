@@ -17,12 +17,12 @@ WRITTEN: dict[str, Any] = {
         "team": {"weight": 4, "custom_locations": True, "quotas": {"runs": 20, "gpus": 4}},
     },
     "tenants": {
-        "red": {"organisation": "acme", "plan": "free", "locations": {"red_agents": {}}},
+        "red": {"organisation": "acme", "plan": "free", "locations": {"red-agents": {}}},
         "blue": {
             "organisation": "acme",
             "plan": "team",
             "quotas": {"gpus": 8},
-            "locations": {"blue_agents": {"kind": "custom", "image": "blue:1", "module": "blue"}},
+            "locations": {"blue-agents": {"kind": "custom", "image": "blue:1", "module": "blue"}},
             "members": {"ada@acme.example": {"role": "editor"}},
         },
     },
@@ -41,7 +41,7 @@ def test_a_tenant_has_its_plans_quotas_and_its_own_in_their_place() -> None:
 
 def test_a_location_has_one_owner() -> None:
     tenancy = read_tenancy(WRITTEN)
-    assert tenancy.owner("blue_agents") == "blue" and tenancy.owner("green_agents") is None
+    assert tenancy.owner("blue-agents") == "blue" and tenancy.owner("green-agents") is None
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_a_location_has_one_owner() -> None:
     [
         (changed("red", plan="gold"), "tenants.red.plan: there is no 'gold'; there are free, team"),
         (changed("red", organisation="nobody"), "tenants.red.organisation: there is no 'nobody'"),
-        (changed("red", locations={"blue_agents": {}}), "locations.blue_agents: 'red' has one of this name"),
+        (changed("red", locations={"blue-agents": {}}), "locations.blue-agents: 'red' has one of this name"),
         (
-            changed("red", locations={"red_agents": {"kind": "custom", "image": "red:1", "module": "red"}}),
+            changed("red", locations={"red-agents": {"kind": "custom", "image": "red:1", "module": "red"}}),
             "'free' has no custom locations",
         ),
         (changed("blue", locations={"more": {"kind": "custom"}}), "needs `image` and `module`"),

@@ -103,12 +103,22 @@ class Web:
 
 
 @contextlib.contextmanager
-def tenant_web(folder: Path, database: str) -> Generator[Web]:
-    """Serve the locations of alpha and beta; beta's lies."""
+def tenant_web(
+    folder: Path,
+    database: str,
+    coordinator: tuple[str, str] = ("dagster._core.run_coordinator", "QueuedRunCoordinator"),
+) -> Generator[Web]:
+    """Serve the locations of alpha and beta; beta's lies.
+
+    Args:
+        folder: Gets all files.
+        database: Of the instance.
+        coordinator: Module and class of what takes runs.
+    """
     storage = {"postgres": {"postgres_url": database}}
-    coordinator = {
-        "module": "dagster._core.run_coordinator",
-        "class": "QueuedRunCoordinator",
+    coordinated = {
+        "module": coordinator[0],
+        "class": coordinator[1],
         "config": {
             "max_concurrent_runs": 7,
             "tag_concurrency_limits": [
@@ -121,7 +131,7 @@ def tenant_web(folder: Path, database: str) -> Generator[Web]:
     home.mkdir()
     overrides: dict[str, Any] = {
         "storage": storage,
-        "run_coordinator": coordinator,
+        "run_coordinator": coordinated,
         "telemetry": {"enabled": False},
     }
     target = CompositeTarget(

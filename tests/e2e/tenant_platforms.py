@@ -23,10 +23,13 @@ POOL: Final = "orchestrator/tenant"
 SMALL: Final = {"cpu": "20m", "memory": "512Mi"}
 
 _ASK: Final = """
-import sys, urllib.request
+import sys, urllib.error, urllib.request
 where, told = "http://127.0.0.1:3000/graphql", {"content-type": "application/json", "authorization": sys.argv[1]}
 asked = urllib.request.Request(where, sys.stdin.buffer.read(), told)
-print(urllib.request.urlopen(asked, timeout=50).read().decode())
+try:
+    print(urllib.request.urlopen(asked, timeout=50).read().decode())
+except urllib.error.HTTPError as error:
+    sys.exit(f"{error}: {error.read().decode()}")
 """
 
 

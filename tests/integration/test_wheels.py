@@ -45,6 +45,8 @@ ELSEWHERE = {
     "orchestrator_gateway.postgres_database": "psycopg",
     "orchestrator_gateway.postgres_journal": "psycopg",
     "orchestrator_gateway.postgres_ledger": "psycopg",
+    "orchestrator_gateway.sealed_journal": "cryptography",
+    "orchestrator_gateway.sealing": "cryptography",
     "orchestrator_resources.postgres_state": "psycopg",
     "orchestrator_cluster.api_answers": "kubernetes",
     "orchestrator_cluster.code_servers": "kubernetes",

@@ -234,7 +234,9 @@ def _materialize(
     step = WaitingStep(context, runtimes.runtimes.state)
     items = make_items(
         spec,
-        scope=f"{step.root}/{asset_key.to_user_string()}/{partition}/{described['agent']}",
+        scope=runtimes.runtimes.scope(
+            f"{step.root}/{asset_key.to_user_string()}/{partition}/{described['agent']}"
+        ),
         upstream=values,
         overrides=config.inputs,
         partition_key=partition,

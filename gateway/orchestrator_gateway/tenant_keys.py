@@ -5,9 +5,11 @@ import binascii
 import hmac
 import json
 import logging
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
@@ -15,6 +17,9 @@ LOG: Final = logging.getLogger("orchestrator_gateway")
 
 KEY_BYTES: Final = 32
 """AES with 256 bits."""
+
+SPREAD_SECONDS: Final = 180.0
+"""See `KeyFile`: a kubelet shows pods a changed Secret within a minute or two."""
 
 _LONGEST_BYTES: Final = 16 * 2**20
 _State: TypeAlias = tuple[int, int, int]
@@ -35,11 +40,13 @@ class TenantKey:
 
     Attributes:
         tenant: Whose.
-        versions: Keys by version; the highest seals, all of them open.
+        versions: Keys by version; all of them open.
+        sealing: The version that seals; None is the highest.
     """
 
     tenant: str
     versions: Mapping[int, bytes] = field(repr=False)
+    sealing: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot seal."""
@@ -51,7 +58,7 @@ class TenantKey:
     @property
     def current(self) -> int:
         """The version that seals."""
-        return max(self.versions)
+        return max(self.versions) if self.sealing is None else self.sealing
 
     def mark(self, text: str) -> str:
         """Return what names a text to whoever has the key and tells nobody else what it is; 64 hexadecimal digits.
@@ -69,14 +76,25 @@ class KeyFile:
         file: As `written_keys` wrote it; whoever replaces it renames another one over it.
         of_one: Whether it is of one tenant, whose key stands for whichever tenant is asked for: what a run keeps for
             itself names none.
+        spread_seconds: For how long a version that comes into the file only opens: others that share a database get
+            their file a little later, and must be able to read what is sealed.
+        clock: Seconds that only grow.
 
     Raises:
         BadKeyFile: It cannot be used. One that becomes so later is told of once, and what it held before holds on.
     """
 
-    def __init__(self, file: Path, *, of_one: bool = False) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *,
+        of_one: bool = False,
+        spread_seconds: float = SPREAD_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Read it."""
-        self._file, self._of_one = file, of_one
+        self._file, self._of_one, self._spread_seconds, self._clock = file, of_one, spread_seconds, clock
+        self._came = dict[tuple[str, int], float]()
         self._seen: _State | None = _state(file)
         self._told: _State | None = self._seen
         self._keys = self._read()
@@ -88,24 +106,35 @@ class KeyFile:
             NoTenantKey: It has none.
         """
         self._look()
-        if self._of_one:
-            return next(iter(self._keys.values()))
-        if tenant not in self._keys:
+        name = next(iter(self._keys)) if self._of_one else tenant
+        if name not in self._keys:
             raise NoTenantKey(
                 f"the tenant {tenant!r:.80} has no key in {str(self._file)!r}: nothing is kept for it"
             )
-        return self._keys[tenant]
+        return self._sealing(self._keys[name])
 
     def _look(self) -> None:
         state = _state(self._file)
         if state == self._seen:
             return
         try:
-            self._keys, self._seen = self._read(), state
+            before, self._keys, self._seen = self._keys, self._read(), state
+            self._came = {
+                (key.tenant, version): self._came.get((key.tenant, version), self._clock())
+                for key in self._keys.values()
+                for version in key.versions
+                if (key.tenant, version) in self._came or not _had(before, key.tenant, version)
+            }
         except BadKeyFile as error:
             if state != self._told:
                 LOG.error("%s; the keys before it stay in force", error)
             self._told = state
+
+    def _sealing(self, key: TenantKey) -> TenantKey:
+        """Return a key that seals by the newest version that everybody has; by the newest where all are new."""
+        since = self._clock() - self._spread_seconds
+        spread = [n for n in key.versions if self._came.get((key.tenant, n), -math.inf) <= since]
+        return replace(key, sealing=max(spread, default=None)) if len(spread) < len(key.versions) else key
 
     def _read(self) -> Mapping[str, TenantKey]:
         keys = read_keys(self._file)
@@ -159,6 +188,10 @@ def _key(tenant: str, versions: object) -> TenantKey:
         except binascii.Error:
             raise ValueError(f"tenant {tenant!r:.80}: version {version} is no base64") from None
     return TenantKey(tenant=tenant, versions=found)
+
+
+def _had(keys: Mapping[str, TenantKey], tenant: str, version: int) -> bool:
+    return tenant in keys and version in keys[tenant].versions
 
 
 def _object(value: object) -> dict[str, object]:

@@ -26,7 +26,7 @@ LOOKUP = StepLookup(execution="e", step="s", occurrence=0, once=True)
 
 @contextlib.asynccontextmanager
 async def opened(stored: str, keys: Path | None) -> AsyncGenerator[Journal]:
-    journal = await open_journal(stored, keys=None if keys is None else KeyFile(keys))
+    journal = await open_journal(stored, keys=None if keys is None else KeyFile(keys, spread_seconds=0))
     try:
         yield journal
     finally:

@@ -2,11 +2,19 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile, NoTenantKey, TenantKey, read_keys
+from orchestrator_gateway.tenant_keys import (
+    SPREAD_SECONDS,
+    BadKeyFile,
+    KeyFile,
+    NoTenantKey,
+    TenantKey,
+    read_keys,
+)
 from tests.integration.key_files import key_file, tenant_key, write_keys
 
 KEY = "A" * 43 + "="
@@ -57,7 +65,7 @@ def test_what_changes_is_seen_and_what_is_broken_leaves_the_keys_before_it(
         keys.of("globex")
     globex, before = tenant_key("globex"), keys.of("acme")
     write_keys(file, before, globex)
-    assert keys.of("globex") == globex and keys.of("acme") == before
+    assert keys.of("globex").versions == globex.versions and keys.of("acme") == before
     with caplog.at_level(logging.ERROR):
         (tmp_path / "broken").write_text("{")
         (tmp_path / "broken").replace(file)
@@ -75,6 +83,27 @@ def test_the_key_of_one_is_that_of_whoever_is_asked_for(tmp_path: Path) -> None:
     assert keys.of("local").tenant == "acme"
     with pytest.raises(BadKeyFile, match="must hold the keys of one tenant, and holds those of 2"):
         KeyFile(key_file(tmp_path / "two", "acme", "globex"), of_one=True)
+
+
+def test_a_version_that_comes_seals_only_when_others_have_it_too(tmp_path: Path) -> None:
+    key, now = tenant_key("acme", 3), [0.0]
+    versions = [{n: key.versions[n] for n in range(1, most + 1)} for most in (1, 2)]
+    file = write_keys(tmp_path / "keys", replace(key, versions=versions[0]))
+    keys = KeyFile(file, clock=lambda: now[0])
+
+    def seals() -> int:
+        return keys.of("acme").current
+
+    assert seals() == 1, "what is there at the start seals"
+    write_keys(file, replace(key, versions=versions[1]))
+    assert seals() == 1 and keys.of("acme").versions == versions[1], "it opens at once"
+    now[0] = SPREAD_SECONDS - 1
+    write_keys(file, key, tenant_key("globex"))
+    assert seals() == 1 and keys.of("globex").current == 1, "a tenant that comes has no other"
+    now[0] = SPREAD_SECONDS
+    assert seals() == 2
+    now[0] = 2 * SPREAD_SECONDS
+    assert seals() == 3 and KeyFile(file).of("acme").current == 3
 
 
 def test_a_key_without_a_version_is_none() -> None:

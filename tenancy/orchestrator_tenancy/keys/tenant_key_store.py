@@ -17,7 +17,7 @@ from orchestrator_gateway.tenant_keys import KEY_BYTES, TenantKey
 from orchestrator_resources.state_databases import StateDatabase, Transaction
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_tenancy.control_databases import control_database
-from orchestrator_tenancy.keys.master_secrets import MASTER, master_secrets
+from orchestrator_tenancy.keys.master_secrets import MASTER
 
 FILE: Final = "keys.db"
 """Of the control plane, where it is in files."""
@@ -163,13 +163,15 @@ class TenantKeys:
 
 
 @contextlib.contextmanager
-def open_tenant_keys() -> Generator[TenantKeys]:
+def open_tenant_keys(secrets: Sequence[str]) -> Generator[TenantKeys]:
     """Open the keys of this platform for a while.
 
+    Args:
+        secrets: See `TenantKeys`; to list and to shred none is needed.
+
     Raises:
-        AgentError: `invalid_input` when it is not said where they are, or there is no master secret.
+        AgentError: `invalid_input` when it is not said where they are.
     """
-    secrets = master_secrets()
     with control_database(FILE) as database:
         yield TenantKeys(database, secrets)
 

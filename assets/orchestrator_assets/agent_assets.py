@@ -261,7 +261,8 @@ def _materialize(
     )
     began = time.monotonic()
     gpus = host.gpus(spec.gpu_request)
-    with Progress(len(items), context.log.info) as progress, GpuWatch(gpus) as watch:
+    quotes = not host.seals
+    with Progress(len(items), context.log.info, quotes=quotes) as progress, GpuWatch(gpus) as watch:
         rows = host.run(
             runtime,
             agent,

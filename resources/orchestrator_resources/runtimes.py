@@ -149,6 +149,11 @@ class Runtimes:
         self._purge(time.time() - JournalLimits().retention_seconds)
         self._gateways_folder = _gateways_folder(settings)
 
+    @property
+    def seals(self) -> bool:
+        """Whether what executions say is kept under a key, and should stand nowhere else."""
+        return self._settings.keys is not None
+
     def scope(self, text: str) -> str:
         """Return what a step's executions are named by; see `SealedTexts.scope`."""
         return self._texts.scope(text)

@@ -1,6 +1,7 @@
 """A tenant leaves: exported whole, then gone, however often the deletion is interrupted."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator_gateway.resolution import resolve
+from orchestrator_gateway.tenant_keys import read_keys
 from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_tenancy import tenant_deletion
@@ -25,6 +28,7 @@ from orchestrator_tenancy.tenant_store import TenantStore, applied
 from orchestrator_tenancy.tenants import Tenant
 from tests.integration import queue_instances
 from tests.integration.command_lines import refused, succeeds
+from tests.integration.how_tos import HOW_TO
 from tests.integration.sign_in_sites import Site
 from tests.integration.state_places import opened
 
@@ -236,3 +240,20 @@ def test_an_operator_rotates_hands_out_and_deletes(tmp_path: Path) -> None:
         *("tenant.delete", "tenant.delete", "keys.shred", "keys.shred"),
     ]
     assert (tmp_path / "control" / KEYS).exists()
+
+
+def test_the_how_to_works_as_it_stands(tmp_path: Path) -> None:
+    page = (HOW_TO / "keep-data-encrypted.md").read_text()
+    queue_instances.prepare(tmp_path, str(tmp_path), tenants=TENANTS)
+    Site(tmp_path, "").configure("https://sso.example")
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
+    told = succeeds("/bin/bash", "-euo", "pipefail", "-c", script, folder=tmp_path)
+    assert "version 2 of the key of red" in told and "wrapped anew: 3" in told
+    assert "red is deleted, its data is in red.tar.gz" in told
+    assert list(read_keys(tmp_path / "gateway-keys.json")) == ["blue"]
+    assert exported_tenant(tmp_path / "red.tar.gz") == "red"
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "gateway.secret").write_text("s" * 32)
+    rest = "secret: {file: gateway.secret}\nupstreams: {own: {base_url: 'http://own/v1'}}\ndefault: {upstream: own}\n"
+    (tmp_path / "gateway.yaml").write_text(shown + rest)
+    assert resolve(tmp_path / "gateway.yaml").tenant_keys == tmp_path / "gateway-keys.json"

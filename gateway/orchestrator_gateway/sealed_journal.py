@@ -58,7 +58,8 @@ class SealedJournal:
     async def claim(self, scope: Scope, asked: Asked) -> Claimed:
         """Decide what a call is to get; a tenant without a key gets nothing, before anybody is asked or paid."""
         key = self._key(scope.tenant)
-        marked = replace(asked, exact=key.mark(asked.exact), loose=key.mark(asked.loose))
+        former = (asked.exact, asked.loose)
+        marked = replace(asked, exact=key.mark(asked.exact), loose=key.mark(asked.loose), former=former)
         return await self._journal.claim(scope, marked)
 
     async def renew(self, numbers: Collection[int]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from orchestrator_gateway.journal import Answer, Asked, Journal, JournalUnavailable, Scope
+from orchestrator_gateway.journal import Answer, Asked, Claimed, Journal, JournalUnavailable, Scope
 from orchestrator_gateway.stores import is_postgres, open_journal
 from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
@@ -143,7 +143,7 @@ def test_after_a_rotation_old_answers_are_found_and_without_the_key_nothing_open
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_what_was_kept_before_there_were_keys_can_be_read_and_no_tool_runs_again(
+def test_what_was_kept_before_there_were_keys_is_found_and_no_call_is_made_again(
     stored: str, keys: Path, *, finished: bool
 ) -> None:
     async def work() -> None:
@@ -153,6 +153,9 @@ def test_what_was_kept_before_there_were_keys_can_be_read_and_no_tool_runs_again
             if finished:
                 await journal.record_step("acme", RECORD)
         async with opened(stored, keys) as journal:
+            for exact, loose in (("planted-exact", "x"), ("x", "planted-loose")):
+                asked = Asked(request=exact, attempt=exact, exact=exact, loose=loose, answers=1)
+                assert await journal.claim(SCOPE, asked) == Claimed(state="answered", number=number)
             assert (await journal.answer(SCOPE, number)).body == ANSWER.body
             assert (await journal.words(SCOPE)).digests == {"planted-word"}
             before = Step(state="finished", result=RECORD.result) if finished else Step(state="started")

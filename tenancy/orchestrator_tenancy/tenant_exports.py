@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator_tenancy.keys.handing_out import replace_private_file
+from orchestrator_tenancy.private_files import replace_private_file
 
 
 def write_export(file: Path, parts: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:

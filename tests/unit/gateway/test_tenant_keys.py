@@ -1,12 +1,16 @@
 """Files with keys of tenants: read strictly, and again when they change."""
 
+import asyncio
 import json
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from orchestrator_gateway.journal import JournalUnavailable
+from orchestrator_gateway.stores import open_journal
 from orchestrator_gateway.tenant_keys import (
     SPREAD_SECONDS,
     BadKeyFile,
@@ -109,3 +113,13 @@ def test_a_version_that_comes_seals_only_when_others_have_it_too(tmp_path: Path)
 def test_a_key_without_a_version_is_none() -> None:
     with pytest.raises(ValueError, match="no version"):
         TenantKey(tenant="acme", versions={})
+
+
+def test_who_has_keys_and_not_what_seals_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "orchestrator_gateway.sealed_journal", None)
+    keys = KeyFile(key_file(tmp_path / "keys", "acme"))
+    with pytest.raises(JournalUnavailable, match=r"install orchestrator-gateway\[keys\]"):
+        asyncio.run(open_journal(str(tmp_path / "journal.db"), keys=keys))
+    assert not (tmp_path / "journal.db").exists()

@@ -253,6 +253,9 @@ def test_a_run_gets_the_keys_of_one_tenant(tmp_path: Path) -> None:
 def test_who_has_a_key_and_not_what_seals_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator_resources.sealed_texts.find_spec", lambda _: None)
+    def find(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr("orchestrator_resources.sealed_texts.find_spec", find)
     with pytest.raises(AgentError, match=r"install agent-orchestrator\[keys\]"):
         SealedTexts(key_file(tmp_path / "keys.json", "acme"))

@@ -17,6 +17,7 @@ from orchestrator_defs.queue_commands import daemon, queue
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
 from orchestrator_defs.sign_in_commands import audit, sessions, sign_in, tokens
 from orchestrator_defs.spend_command import spend
+from orchestrator_defs.tenant_keys_commands import delete_tenant, tenant_keys
 from orchestrator_defs.tenants_commands import tenants
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_tenancy.web.command import web
@@ -71,5 +72,7 @@ main.add_command(sign_in)
 main.add_command(tokens)
 main.add_command(sessions)
 main.add_command(audit)
+tenants.add_command(tenant_keys)
+tenants.add_command(delete_tenant)
 main.add_command(tenants)
 main.add_command(web)

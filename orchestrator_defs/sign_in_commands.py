@@ -47,7 +47,7 @@ def _told() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def _opened(file: Path) -> "Generator[Stores]":
+def opened_stores(file: Path) -> "Generator[Stores]":
     """Open what the settings of a sign-in keep."""
     with _told():
         from orchestrator_tenancy.control_databases import control_database
@@ -60,7 +60,8 @@ def _opened(file: Path) -> "Generator[Stores]":
             yield open_stores(database, settings, secrets)
 
 
-def _record(stores: "Stores", action: str, tenant: str | None, target: str, reason: str = "") -> None:
+def note(stores: "Stores", action: str, tenant: str | None, target: str, reason: str = "") -> None:
+    """Write down what somebody at the command line did."""
     from orchestrator_tenancy.audit.events import AuditEvent
 
     stores.audit.append(
@@ -77,7 +78,8 @@ def _record(stores: "Stores", action: str, tenant: str | None, target: str, reas
     )
 
 
-def _print(rows: Sequence[Mapping[str, Any]], nothing: str, *, json_wanted: bool) -> None:
+def print_rows(rows: Sequence[Mapping[str, Any]], nothing: str, *, json_wanted: bool) -> None:
+    """Print a table, or JSON; `nothing` where there are no rows."""
     if json_wanted:
         click.echo(json.dumps(rows, indent=2))
     elif not rows:
@@ -124,9 +126,9 @@ def create_token(file: Path, name: str, tenant: str, role: str, days: float) -> 
 
     It is printed this once. Programs send it as `Authorization: Bearer TOKEN`.
     """
-    with _opened(file) as stores:
+    with opened_stores(file) as stores:
         token, text = stores.tokens.create(name=name, tenant=tenant, role=Role(role), days=days)
-        _record(stores, "token.create", tenant, token.id, f"{name}, {role}, {days:g} days")
+        note(stores, "token.create", tenant, token.id, f"{name}, {role}, {days:g} days")
     click.echo(text)
 
 
@@ -136,11 +138,11 @@ def create_token(file: Path, name: str, tenant: str, role: str, days: float) -> 
 @as_json
 def list_tokens(file: Path, tenant: str | None, *, as_json: bool) -> None:
     """List tokens, without their secrets, which nobody can read again."""
-    with _opened(file) as stores:
+    with opened_stores(file) as stores:
         from orchestrator_tenancy.sign_in.listings import token_row
 
         rows = [token_row(token) for token in stores.tokens.list(tenant)]
-    _print(rows, "there are no tokens", json_wanted=as_json)
+    print_rows(rows, "there are no tokens", json_wanted=as_json)
 
 
 @tokens.command("revoke")
@@ -148,9 +150,9 @@ def list_tokens(file: Path, tenant: str | None, *, as_json: bool) -> None:
 @click.argument("token")
 def revoke_token(file: Path, token: str) -> None:
     """Take a token back: TOKEN is its id. Servers see it within seconds."""
-    with _opened(file) as stores:
+    with opened_stores(file) as stores:
         found = stores.tokens.revoke(token)
-        _record(stores, "token.revoke", found.tenant, found.id)
+        note(stores, "token.revoke", found.tenant, found.id)
     click.echo(f"{found.id} ({found.name}) of {found.tenant} is revoked")
 
 
@@ -165,11 +167,11 @@ def sessions() -> None:
 @as_json
 def list_sessions(file: Path, subject: str | None, *, as_json: bool) -> None:
     """List who is signed in."""
-    with _opened(file) as stores:
+    with opened_stores(file) as stores:
         from orchestrator_tenancy.sign_in.listings import session_row
 
         rows = [session_row(session) for session in stores.sessions.list(subject)]
-    _print(rows, "nobody is signed in", json_wanted=as_json)
+    print_rows(rows, "nobody is signed in", json_wanted=as_json)
 
 
 @sessions.command("revoke")
@@ -177,14 +179,14 @@ def list_sessions(file: Path, subject: str | None, *, as_json: bool) -> None:
 @click.argument("name")
 def revoke_session(file: Path, name: str) -> None:
     """End a session: NAME is its id, or a subject for all of that person. Websockets end within seconds."""
-    with _opened(file) as stores:
+    with opened_stores(file) as stores:
         everywhere = name.startswith("user:")
         count = stores.sessions.revoke_all(name) if everywhere else int(stores.sessions.revoke(name))
         if not count:
             raise click.ClickException(
                 f"there is no session of {name!r:.200}; see `orchestrator sessions list`"
             )
-        _record(stores, "session.revoke", None, name)
+        note(stores, "session.revoke", None, name)
     click.echo(f"{count} ended")
 
 
@@ -204,7 +206,7 @@ def audit() -> None:
 )
 def export_audit(file: Path, after: int, output: TextIO) -> None:
     """Print the records, one JSON object in a line."""
-    with _opened(file) as stores:
+    with opened_stores(file) as stores:
         from orchestrator_tenancy.audit.events import written
 
         for record in stores.audit.records(after):
@@ -240,7 +242,7 @@ def verify_audit(file: Path | None, exported: TextIO | None, head: str | None) -
                 raise click.UsageError("give --config, or --exported, or both")
             found = verify(_lines(exported), [], expected)
         else:
-            with _opened(file) as stores:
+            with opened_stores(file) as stores:
                 records = stores.audit.records() if exported is None else _lines(exported)
                 found = verify(records, stores.audit.keys, expected)
     click.echo(f"{found.number} records are as they were written; head {found.number}:{found.digest}")

@@ -33,7 +33,7 @@ def opened() -> Generator[TenantStore]:
 
 @click.group()
 def tenants() -> None:
-    """Tenants: apply a file, list, show, suspend, resume, change a plan; make on a cluster what they have.
+    """Tenants: apply a file, list, show, suspend, resume, change a plan, delete; make on a cluster what they have.
 
     A tenant is a team with its code locations, members and quotas; `organisations`, `plans` and `tenants` of a YAML
     file say who there is. They are kept in the control plane's own database: below DAGSTER_HOME, or in the PostgreSQL
@@ -80,7 +80,7 @@ def show(name: str) -> None:
     """Show a tenant as YAML, with the quotas that hold for it."""
     with opened() as store:
         found = store.tenancy()
-    _existing(found, name)
+    existing(found, name)
     told = found.tenants[name].model_dump(mode="json", exclude_defaults=True)
     told["quotas"] = found.quotas(name).model_dump(mode="json", exclude_none=True)
     print(yaml.safe_dump({name: told}, sort_keys=False), end="")
@@ -209,7 +209,12 @@ def _cell(value: Any) -> str:
     return ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
 
 
-def _existing(found: Tenancy, name: str) -> None:
+def existing(found: Tenancy, name: str) -> None:
+    """Refuse a name that no tenant has.
+
+    Raises:
+        AgentError: `invalid_input`.
+    """
     if name not in found.tenants:
         raise AgentError(ErrorCode.INVALID_INPUT, _unknown(name, sorted(found.tenants)))
 

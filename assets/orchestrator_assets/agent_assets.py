@@ -234,7 +234,9 @@ def _materialize(
     step = WaitingStep(context, runtimes.runtimes.state)
     items = make_items(
         spec,
-        scope=f"{step.root}/{asset_key.to_user_string()}/{partition}/{described['agent']}",
+        scope=runtimes.runtimes.scope(
+            f"{step.root}/{asset_key.to_user_string()}/{partition}/{described['agent']}"
+        ),
         upstream=values,
         overrides=config.inputs,
         partition_key=partition,
@@ -259,7 +261,8 @@ def _materialize(
     )
     began = time.monotonic()
     gpus = host.gpus(spec.gpu_request)
-    with Progress(len(items), context.log.info) as progress, GpuWatch(gpus) as watch:
+    quotes = not host.seals
+    with Progress(len(items), context.log.info, quotes=quotes) as progress, GpuWatch(gpus) as watch:
         rows = host.run(
             runtime,
             agent,

@@ -30,15 +30,16 @@ class Progress:
     Args:
         total: How many executions the step has.
         tell: Takes one line.
+        quotes: Whether lines hold what agents say, ask and print; else they say how long it is.
 
     Attributes:
         models: Names of the models that were called.
     """
 
-    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, total: int, tell: Callable[[str], None], *, quotes: bool = True) -> None:
         """Begin with nothing told."""
         self.models: set[str] = set()
-        self._total = total
+        self._total, self._quotes = total, quotes
         self._tell_now = tell
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._teller = threading.Thread(target=self._drain, name="progress", daemon=True)
@@ -76,7 +77,7 @@ class Progress:
 
     def on_event(self, item: Item, event: Event) -> None:
         """Tell an event, while there are few."""
-        line = _line(event)
+        line = _line(event, quotes=self._quotes)
         if line is None:
             return
         with self._lock:
@@ -111,14 +112,17 @@ class Progress:
             )
 
 
-def _line(event: Event) -> str | None:
+def _line(event: Event, *, quotes: bool) -> str | None:
+    def quoted(text: str) -> str:
+        return text if quotes else f"{len(text)} characters"
+
     if isinstance(event, ModelCall):
         what = event.error or f"{event.input_tokens} in, {event.output_tokens} out"
         return f"model call {event.model} ({event.seconds:.2f} s): {what}"
     if isinstance(event, ToolCall):
         return f"tool {event.name} ({event.seconds:.2f} s): {event.error or 'done'}"
     if isinstance(event, Message):
-        return f"{event.agent or 'agent'} said: {' '.join(event.text.split())}"
+        return f"{event.agent or 'agent'} said: {quoted(' '.join(event.text.split()))}"
     if isinstance(event, ApprovalRequested):
-        return f"asks for a decision: {dump(event.request).decode()}"
-    return f"log: {event.text}" if isinstance(event, Log) else None
+        return f"asks for a decision: {quoted(dump(event.request).decode())}"
+    return f"log: {quoted(event.text)}" if isinstance(event, Log) else None

@@ -23,6 +23,7 @@ from orchestrator_gateway.journal import JournalUnavailable
 from orchestrator_gateway.mcp_settings import McpServer
 from orchestrator_gateway.prices import load_prices
 from orchestrator_gateway.settings_files import BadConfiguration
+from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile
 from orchestrator_runtimes.codec import decode
 
 
@@ -38,6 +39,7 @@ async def serve() -> int:
             journal=told["journal"],
             routing=single(**told["upstream"]),
             drain_seconds=float(told["drain_seconds"]),
+            keys=KeyFile(Path(told["keys"]), of_one=True) if told.get("keys") else None,
             budgets=tuple(decode(Budget, budget, "budget") for budget in told.get("budgets", ())),
             prices=load_prices(Path(told["prices"]) if told.get("prices") else None),
             mcp_servers={
@@ -53,7 +55,7 @@ async def serve() -> int:
                 loop.add_signal_handler(number, ending.cancel)
             with contextlib.suppress(asyncio.CancelledError):
                 await ending
-    except (JournalUnavailable, BadConfiguration) as error:
+    except (JournalUnavailable, BadConfiguration, BadKeyFile) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -18,6 +18,7 @@ from orchestrator_gateway.retention import purging
 from orchestrator_gateway.server import Gateway, GatewaySettings, runner
 from orchestrator_gateway.stores import open_store
 from orchestrator_gateway.telemetry import TelemetrySettings, open_telemetry
+from orchestrator_gateway.tenant_keys import KeyFile
 
 _BACKLOG: Final = 1_024
 
@@ -30,6 +31,7 @@ class Parts:
         secret: Signs the tokens of guests.
         journal: Path of an SQLite file, or URL of a PostgreSQL database.
         limits: What the journal keeps.
+        keys: Of the tenants, which seal what the journal keeps; None keeps it as it is.
         routing: Where calls go.
         host: Address to listen at.
         port: Port to listen at; 0 takes a free one.
@@ -48,6 +50,7 @@ class Parts:
     port: int = 0
     drain_seconds: float
     limits: JournalLimits = field(default_factory=JournalLimits)
+    keys: KeyFile | None = None
     budgets: tuple[Budget, ...] = ()
     prices: PriceTable | None = None
     handed_over: Path | None = None
@@ -83,7 +86,7 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         telemetry = open_telemetry(parts.telemetry)
         closing.push_async_callback(telemetry.close)
         await telemetry.open()
-        store = await open_store(parts.journal, parts.limits)
+        store = await open_store(parts.journal, parts.limits, keys=parts.keys)
         closing.push_async_callback(store.close)
         await closing.enter_async_context(purging(store, parts.limits.retention_seconds))
         budgets = Budgets(store.ledger, parts.prices or load_prices(), parts.budgets)

@@ -67,7 +67,7 @@ def decide(rows: Collection[Row], asked: Asked, answers: int) -> Decision:
     for exact in (True, False):
         for answered in (True, False):
             for row in free:
-                equal = row.exact == asked.exact if exact else row.loose == asked.loose
+                equal = row.exact in asked.exacts if exact else row.loose in asked.looses
                 if equal and row.answered == answered:
                     return Decision(claimed=_of(row), given=True)
     lapsed = [row for row in others if row.lapsed and (row is given or _equal(row, asked))]
@@ -79,4 +79,4 @@ def _of(row: Row) -> Claimed:
 
 
 def _equal(row: Row, asked: Asked) -> bool:
-    return row.exact == asked.exact or row.loose == asked.loose
+    return row.exact in asked.exacts or row.loose in asked.looses

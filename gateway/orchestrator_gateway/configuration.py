@@ -21,17 +21,31 @@ __all__ = ["BadConfiguration", "Configuration", "JournalSettings", "load"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeySettings:
+    """Where the keys of tenants stand.
+
+    Attributes:
+        file: As `orchestrator tenants keys export` writes it; relative to the configuration file. It is read again when
+            it changes.
+    """
+
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class JournalSettings:
-    """Where answers are kept: exactly one of the two.
+    """Where answers are kept: exactly one of the first two.
 
     Attributes:
         sqlite: Path of a file, for one gateway or several on one machine; relative to the configuration file.
         postgresql: Where the connection string stands, for gateways on several machines.
+        keys: Of the tenants, which seal what is kept; a tenant without one is refused. None keeps it as it is.
         limits: How much it keeps, and for how long.
     """
 
     sqlite: str | None = None
     postgresql: SecretSource | None = None
+    keys: KeySettings | None = None
     limits: JournalLimits = field(default_factory=JournalLimits)
 
     def __post_init__(self) -> None:

@@ -76,6 +76,7 @@ class Asked:
         exact: See `fingerprints.Fingerprint`.
         loose: The same; it depends on the words that are known.
         answers: Of how many answers the words are known.
+        former: Its exact and its loose name as they were written before tenants had keys; None where they are the same.
     """
 
     request: str
@@ -83,6 +84,17 @@ class Asked:
     exact: str
     loose: str
     answers: int = 0
+    former: tuple[str, str] | None = None
+
+    @property
+    def exacts(self) -> tuple[str, str]:
+        """The exact names that an equal call may have."""
+        return self.exact, self.exact if self.former is None else self.former[0]
+
+    @property
+    def looses(self) -> tuple[str, str]:
+        """The loose names that an equal call may have."""
+        return self.loose, self.loose if self.former is None else self.former[1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Bodies and results as a journal keeps them: compressed, and beside the event loop where that takes long."""
+"""Bodies and results as a journal keeps them: compressed, and beside the event loop where that takes long.
+
+What is sealed was compressed before, and is kept as it is.
+"""
 
 import asyncio
 import zlib
@@ -7,20 +10,27 @@ from typing import Final
 _LEVEL: Final = 1
 """Model answers shrink to a third at the fastest level; the next ones cost twice the time for a tenth."""
 
-_LONG_BYTES: Final = 256 * 2**10
+LONG_BYTES: Final = 256 * 2**10
 """From here on compressing takes milliseconds, which other calls must not wait for."""
+
+SEALED: Final = b"\x00sealed\x00"
+"""How bytes begin that are sealed; nothing that zlib compressed does."""
 
 
 async def packed(data: bytes) -> bytes:
     """Return data as it is kept."""
-    if len(data) < _LONG_BYTES:
+    if data.startswith(SEALED):
+        return data
+    if len(data) < LONG_BYTES:
         return zlib.compress(data, _LEVEL)
     return await asyncio.to_thread(zlib.compress, data, _LEVEL)
 
 
 async def unpacked(data: bytes) -> bytes:
     """Return what was packed."""
-    if len(data) < _LONG_BYTES // 4:
+    if data.startswith(SEALED):
+        return data
+    if len(data) < LONG_BYTES // 4:
         return zlib.decompress(data)
     return await asyncio.to_thread(zlib.decompress, data)
 

@@ -70,11 +70,12 @@ _LOCK: Final[LiteralString] = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s:
 _EQUAL: Final[LiteralString] = f"""
 SELECT asked.scope, calls.number, calls.request, calls.attempt, calls.exact, calls.loose,
     calls.lease IS NULL, coalesce(calls.lease < clock_timestamp(), false), asked.attempt, given.request
-FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS asked (scope, tenant, execution, agent, attempt, request, exact, loose)
+FROM unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+    %s::text[])
+    AS asked (scope, tenant, execution, agent, attempt, request, exact, former_exact, loose, former_loose)
 JOIN {_CALLS} ON calls.tenant = asked.tenant AND calls.execution = asked.execution AND calls.agent = asked.agent
 LEFT JOIN {_GIVEN} ON given.number = calls.number AND given.attempt = asked.attempt
-WHERE calls.exact = asked.exact OR calls.loose = asked.loose
+WHERE calls.exact IN (asked.exact, asked.former_exact) OR calls.loose IN (asked.loose, asked.former_loose)
     OR calls.request = asked.request OR given.request = asked.request
 ORDER BY calls.number
 """
@@ -297,7 +298,7 @@ class PostgresJournal:
     ) -> Sequence[Claimed]:
         scopes = {scope: n for n, scope in enumerate(dict.fromkeys(scope for scope, _ in batch))}
         asked = [
-            (scopes[scope], *_key(scope), one.attempt, one.request, one.exact, one.loose)
+            (scopes[scope], *_key(scope), one.attempt, one.request, *one.exacts, *one.looses)
             for scope, one in batch
         ]
         of_scopes = [(n, *_key(scope)) for scope, n in scopes.items()]

@@ -12,6 +12,7 @@ from orchestrator_gateway.prices import PriceTable, load_prices
 from orchestrator_gateway.routes import UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretMissing, SecretSource
 from orchestrator_gateway.stores import is_postgres
+from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile
 from orchestrator_gateway.upstream import Upstream
 
 LEAST_SECRET_CHARACTERS: Final = 32
@@ -26,6 +27,7 @@ class Resolved:
         configuration: As it stands in the file.
         secret: Signs the tokens of guests.
         journal: Path or connection string of the journal.
+        tenant_keys: File of the keys of tenants; None where there are none.
         routing: Where calls go, with the keys of the upstreams.
         prices: What models cost.
         mcp_servers: MCP servers by name, with their keys.
@@ -34,6 +36,7 @@ class Resolved:
     configuration: Configuration
     secret: bytes = field(repr=False)
     journal: str = field(repr=False)
+    tenant_keys: Path | None = None
     routing: Routing
     prices: PriceTable
     mcp_servers: Mapping[str, McpServer] = field(default_factory=dict[str, McpServer])
@@ -54,6 +57,7 @@ def resolve(file: Path) -> Resolved:
         configuration=configuration,
         secret=secret.encode(),
         journal=_journal(configuration.journal, file),
+        tenant_keys=_tenant_keys(configuration.journal, file),
         routing=Routing(
             upstreams=tuple(
                 _upstream(name, settings, file) for name, settings in configuration.upstreams.items()
@@ -83,6 +87,17 @@ def _journal(settings: JournalSettings, file: Path) -> str:
             f"{file}: journal.postgresql: it must be a URL, such as postgresql://user@host/database"
         )
     return url
+
+
+def _tenant_keys(settings: JournalSettings, file: Path) -> Path | None:
+    if settings.keys is None:
+        return None
+    path = file.parent / settings.keys.file
+    try:
+        KeyFile(path)
+    except BadKeyFile as error:
+        raise BadConfiguration(f"{file}: journal.keys: {error}") from error
+    return path
 
 
 def _read(source: SecretSource, file: Path, place: str) -> str:

@@ -18,6 +18,7 @@ from orchestrator_gateway.reloading import Reloading
 from orchestrator_gateway.resolution import resolve
 from orchestrator_gateway.settings_files import BadConfiguration
 from orchestrator_gateway.telemetry import TelemetryUnavailable
+from orchestrator_gateway.tenant_keys import KeyFile
 
 LOG: Final = logging.getLogger("orchestrator_gateway")
 
@@ -50,6 +51,7 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
         port=port,
         drain_seconds=drain_seconds,
         limits=resolved.configuration.journal.limits,
+        keys=None if resolved.tenant_keys is None else KeyFile(resolved.tenant_keys),
         telemetry=resolved.configuration.telemetry,
     )
     loop, ending = asyncio.get_running_loop(), asyncio.Event()

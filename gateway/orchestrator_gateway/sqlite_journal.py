@@ -17,7 +17,7 @@ _SCOPE: Final = "tenant = ? AND execution = ? AND agent = ?"
 _EQUAL: Final = f"""
 SELECT calls.number, calls.request, calls.attempt, exact, loose, lease, holder, given.request FROM calls
 LEFT JOIN given ON given.number = calls.number AND given.attempt = ? WHERE {_SCOPE}
-AND (exact = ? OR loose = ? OR calls.request = ? OR given.request = ?) ORDER BY calls.number
+AND (exact IN (?, ?) OR loose IN (?, ?) OR calls.request = ? OR given.request = ?) ORDER BY calls.number
 """
 
 
@@ -210,7 +210,7 @@ class SqliteJournal:
 def _rows(database: sqlite3.Connection, scope: Scope, asked: Asked, now: float) -> list[Row]:
     found = database.execute(
         _EQUAL,
-        (asked.attempt, *_key(scope), asked.exact, asked.loose, asked.request, asked.request),
+        (asked.attempt, *_key(scope), *asked.exacts, *asked.looses, asked.request, asked.request),
     )
     return [
         Row(

@@ -18,6 +18,7 @@ from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.homes import guests_folder, home_folder
 from orchestrator_resources.instance_state import state_folder, state_url
 from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
+from orchestrator_resources.sealed_texts import tenant_keys_file
 from orchestrator_resources.secret_variables import secret_of
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import ModelAddress
@@ -152,6 +153,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             home=home_folder(),
             state=state_folder(instance),
             state_url=state_url(),
+            keys=tenant_keys_file(),
             processes=self.processes,
             max_executions=self.max_executions,
             memory_mb=self.memory_mb,

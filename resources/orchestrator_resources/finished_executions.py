@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from orchestrator_resources.sealed_texts import SealedTexts
 from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.codec import decode, encode
 from orchestrator_runtimes.json_values import parse
@@ -21,13 +22,17 @@ _TABLES: Final = (
 class FinishedExecutions:
     """Results by execution id, in a database that several processes may share.
 
+    Args:
+        database: Where they are.
+        texts: Seals them; None keeps them as they are.
+
     Raises:
         AgentError: `state_unavailable`, from every method, when the database takes no more or does not answer.
     """
 
-    def __init__(self, database: StateDatabase) -> None:
+    def __init__(self, database: StateDatabase, texts: SealedTexts | None = None) -> None:
         """Prepare the table."""
-        self._database = database
+        self._database, self._texts = database, texts or SealedTexts(None)
         database.prepare(_HOLDS, _TABLES)
         if "recorded" not in database.columns(
             _HOLDS, "finished"
@@ -46,13 +51,17 @@ class FinishedExecutions:
                 rows = database.execute(
                     f"SELECT execution, result FROM finished WHERE execution IN ({marks})", part
                 )
-                found.update({name: decode(Result, parse(text.encode())) for name, text in rows.fetchall()})
+                kept = {name: self._texts.open(_place(name), text) for name, text in rows.fetchall()}
+                found.update({name: decode(Result, parse(text.encode())) for name, text in kept.items()})
         return found
 
     def put(self, results: Mapping[str, Result]) -> None:
         """Remember results, by execution; durable when this returns."""
         now = time.time()
-        rows = [(execution, json.dumps(encode(result)), now) for execution, result in results.items()]
+        rows = [
+            (execution, self._texts.seal(_place(execution), json.dumps(encode(result))), now)
+            for execution, result in results.items()
+        ]
         with self._database.transaction(_HOLDS) as database:
             database.executemany(
                 "INSERT INTO finished (execution, result, recorded) VALUES (?, ?, ?) ON CONFLICT (execution)"
@@ -73,3 +82,7 @@ class FinishedExecutions:
         """
         with self._database.transaction(_HOLDS) as database:
             return database.execute("DELETE FROM finished WHERE recorded < ?", (older_than,)).rowcount
+
+
+def _place(execution: str) -> tuple[str, str]:
+    return ("result", execution)

@@ -223,6 +223,7 @@ class LocalGateway(ModelGateway):
         budgets: What agents, code locations and the tenant may spend.
         prices: File of a table of prices; None uses the one of the gateway's package.
         mcp_servers: MCP servers by name, whose keys stay with the gateway; None means there are none.
+        keys: File of the keys of the run's tenant, which seal what the journal keeps; None keeps it as it is.
     """
 
     def __init__(
@@ -234,6 +235,7 @@ class LocalGateway(ModelGateway):
         budgets: Sequence[Budget] = (),
         prices: Path | None = None,
         mcp_servers: Mapping[str, McpServer] | None = None,
+        keys: Path | None = None,
     ) -> None:
         """Begin to start it; `ready` waits until it serves."""
         super().__init__(secrets.token_bytes(32), TENANT)
@@ -246,6 +248,7 @@ class LocalGateway(ModelGateway):
             "budgets": [encode(budget) for budget in budgets],
             "prices": None if prices is None else str(prices.absolute()),
             "mcp_servers": {name: encode(server) for name, server in (mcp_servers or {}).items()},
+            "keys": None if keys is None else str(keys.absolute()),
         }
         self._told: list[str] = []
         self._starts = 0

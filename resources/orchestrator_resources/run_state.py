@@ -8,6 +8,7 @@ from typing import Final
 
 from orchestrator_resources.approvals import Approvals
 from orchestrator_resources.finished_executions import FinishedExecutions
+from orchestrator_resources.sealed_texts import SealedTexts
 from orchestrator_resources.sessions import Sessions
 from orchestrator_resources.sqlite_state import SqliteState
 from orchestrator_resources.state_databases import StateDatabase
@@ -26,13 +27,14 @@ class RunState:
     Args:
         folder: Where the files are.
         url: A PostgreSQL database that takes their place, for runs on several machines; None keeps files.
+        texts: Seals results and sessions; None keeps them as they are.
 
     Raises:
         AgentError: `invalid_input` when the driver of PostgreSQL is missing.
     """
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, url: str | None = None, *, texts: SealedTexts | None = None) -> None:
+        self._folder, self._texts = folder, texts
         self._shared = None if url is None else postgres_database(url)
 
     @functools.cached_property
@@ -48,12 +50,12 @@ class RunState:
     @functools.cached_property
     def finished(self) -> FinishedExecutions:
         """Executions whose results wait for their asset."""
-        return FinishedExecutions(self._database(FINISHED))
+        return FinishedExecutions(self._database(FINISHED), self._texts)
 
     @functools.cached_property
     def sessions(self) -> Sessions:
         """Conversations that executions go on with."""
-        return Sessions(self._database(SESSIONS))
+        return Sessions(self._database(SESSIONS), self._texts)
 
     def close(self) -> None:
         """Let the database go; idempotent."""

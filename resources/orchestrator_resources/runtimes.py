@@ -34,6 +34,7 @@ from orchestrator_resources.gpus import Gpu, GpuRequest, fitting
 from orchestrator_resources.guest_pool import Agent, GuestPool
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.run_state import RunState
+from orchestrator_resources.sealed_texts import SealedTexts
 from orchestrator_resources.step_journal import JournalSteps
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
@@ -61,6 +62,7 @@ class RuntimeSettings:
         home: Folder of environments and models.
         state: Folder of the state of runs, and of the journals; of the Dagster instance.
         state_url: A PostgreSQL database that takes the folder's place; None keeps files.
+        keys: File of the keys of the runs' tenant, which seal what its executions said; None keeps it as it is.
         processes: Most guest processes of one runtime; None means one for each core.
         max_executions: Most executions at once in one process.
         memory_mb: Limit of a guest's data in MiB; None sets none.
@@ -79,6 +81,7 @@ class RuntimeSettings:
     home: Path
     state: Path
     state_url: str | None = field(default=None, repr=False)
+    keys: Path | None = None
     processes: int | None = None
     max_executions: int = 200
     memory_mb: int | None = None
@@ -132,9 +135,10 @@ class Runtimes:
         self._external = None
         if settings.external_gateway is not None:
             self._external = ExternalGateway(settings.external_gateway, by_number=settings.guests is not None)
-        self.state: Final = RunState(settings.state, settings.state_url)
+        self._texts = SealedTexts(settings.keys)
+        self.state: Final = RunState(settings.state, settings.state_url, texts=self._texts)
         self._steps = (
-            self._loop.run(JournalSteps.opened(self._journal(STEPS)))
+            self._loop.run(JournalSteps.opened(self._journal(STEPS), settings.keys))
             if self._external is None
             else GatewaySteps(self._external)
         )
@@ -144,6 +148,15 @@ class Runtimes:
         self._environments = EnvironmentStore(settings.home)
         self._purge(time.time() - JournalLimits().retention_seconds)
         self._gateways_folder = _gateways_folder(settings)
+
+    @property
+    def seals(self) -> bool:
+        """Whether what executions say is kept under a key, and should stand nowhere else."""
+        return self._settings.keys is not None
+
+    def scope(self, text: str) -> str:
+        """Return what a step's executions are named by; see `SealedTexts.scope`."""
+        return self._texts.scope(text)
 
     def environment(self, profile: FrameworkProfile) -> Environment:
         """Return the environment of a framework; installs it, with progress, when it is missing.
@@ -309,6 +322,7 @@ class Runtimes:
                 budgets=self._settings.budgets,
                 prices=self._settings.prices,
                 mcp_servers=_mcp_servers(self._settings.mcp_servers),
+                keys=self._settings.keys,
             )
         return self._gateways[model]
 

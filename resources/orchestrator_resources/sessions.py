@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from orchestrator_resources.sealed_texts import SealedTexts
 from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import State
@@ -16,13 +17,17 @@ _TABLES: Final = (
 class Sessions:
     """Keeps sessions in a database that several processes may share.
 
+    Args:
+        database: Where they are.
+        texts: Seals them; None keeps them as they are.
+
     Raises:
         AgentError: `state_unavailable`, from every method, when the database takes no more or does not answer.
     """
 
-    def __init__(self, database: StateDatabase) -> None:
+    def __init__(self, database: StateDatabase, texts: SealedTexts | None = None) -> None:
         """Prepare the table."""
-        self._database = database
+        self._database, self._texts = database, texts or SealedTexts(None)
         database.prepare(_HOLDS, _TABLES)
 
     async def get(self, session: str) -> State:
@@ -46,18 +51,23 @@ class Sessions:
         with self._database.transaction(_HOLDS) as database:
             command = "SELECT state, version FROM sessions WHERE session = ?"
             row = database.execute(command, (session,)).fetchone()
-        return State(text=row[0], version=row[1]) if row else State()
+        return State(text=self._texts.open(_place(session), row[0]), version=row[1]) if row else State()
 
     def _put(self, session: str, text: str, version: int) -> bool:
+        kept = self._texts.seal(_place(session), text)
         with self._database.transaction(_HOLDS) as database:
             if version == 0:
                 command = (
                     "INSERT INTO sessions (state, version, session) VALUES (?, 1, ?) ON CONFLICT DO NOTHING"
                 )
-                values: tuple[object, ...] = (text, session)
+                values: tuple[object, ...] = (kept, session)
             else:
                 command = (
                     "UPDATE sessions SET state = ?, version = version + 1 WHERE session = ? AND version = ?"
                 )
-                values = (text, session, version)
+                values = (kept, session, version)
             return database.execute(command, values).rowcount == 1
+
+
+def _place(session: str) -> tuple[str, str]:
+    return ("session", session)

@@ -1,10 +1,12 @@
 """Finished tool calls of executions in a journal of the run's own, so that a retry does not make them again."""
 
 from collections.abc import Awaitable, Sequence
+from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from orchestrator_gateway.journal import Journal, JournalUnavailable
 from orchestrator_gateway.stores import open_journal
+from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_resources.gateway import TENANT
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
@@ -25,9 +27,16 @@ class JournalSteps:
         self._journal: Final = journal
 
     @classmethod
-    async def opened(cls, place: str) -> Self:
-        """Open a journal: the path of a file, made when missing, or the URL of a PostgreSQL database."""
-        return cls(await _told(open_journal(place)))
+    async def opened(cls, place: str, keys: Path | None = None) -> Self:
+        """Open a journal.
+
+        Args:
+            place: The path of a file, made when missing, or the URL of a PostgreSQL database.
+            keys: File of the keys of the run's tenant, which seal it; None keeps it as it is.
+        """
+        return cls(
+            await _told(open_journal(place, keys=None if keys is None else KeyFile(keys, of_one=True)))
+        )
 
     async def lookup(self, request: StepLookup) -> Step:
         """Say what is known of a step, and mark one that may run only once as started."""

@@ -22,7 +22,9 @@ from orchestrator_gateway.journal import (
     Superseded,
 )
 from orchestrator_gateway.stores import open_store
+from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_runtimes.messages import Step, StepLookup, StepRecord, Usage
+from tests.integration.key_files import key_file
 from tests.integration.postgres_servers import PostgresServer
 
 SCOPE = Scope(tenant="t", execution="e", agent="a")
@@ -37,13 +39,14 @@ Work = Callable[[Journal], Awaitable[None]]
 class Store:
     """A database of one test, which journals open as gateways do."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, keys: KeyFile | None = None) -> None:
         self.url = url
+        self._keys = keys
         self._requests = 0
 
     @asynccontextmanager
     async def _opened(self) -> AsyncGenerator[Journal]:
-        store = await open_store(self.url, LIMITS)
+        store = await open_store(self.url, LIMITS, keys=self._keys)
         try:
             yield store.journal
         finally:
@@ -97,11 +100,14 @@ class Store:
         return claimed.number if claimed.state == "answered" else 0
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "sealed sqlite", "sealed postgres"])
 def store(request: pytest.FixtureRequest, postgres: PostgresServer, tmp_path: Path) -> Store:
-    if request.param == "postgres":
-        return Store(postgres.database())
-    return Store(str(tmp_path / "new" / "journal.db"))
+    keys = None
+    if request.param.startswith("sealed"):
+        keys = KeyFile(key_file(tmp_path / "keys.json", "t", "u"))
+    if request.param.endswith("postgres"):
+        return Store(postgres.database(), keys)
+    return Store(str(tmp_path / "new" / "journal.db"), keys)
 
 
 def test_what_is_recorded_is_there_also_for_the_next_process(store: Store) -> None:

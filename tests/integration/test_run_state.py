@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from orchestrator_resources.finished_executions import FinishedExecutions
 from orchestrator_resources.instance_state import STATE_URL, state_url
 from orchestrator_resources.postgres_state import PostgresState
 from orchestrator_resources.run_state import open_run_state
+from orchestrator_resources.sealed_texts import SealedTexts
 from orchestrator_resources.sessions import Sessions
 from orchestrator_resources.state_databases import StateDatabase
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.messages import FinishReason, Result, State, Usage
+from tests.integration.key_files import key_file, tenant_key, write_keys
 from tests.integration.postgres_servers import PostgresServer, postgres_server
-from tests.integration.state_places import opened
+from tests.integration.state_places import opened, rows_of
 
 RESULT = Result(
     output={"licence": "MIT", "n": [1, 2.5, None], "odd": "\x00 \ud800"},
@@ -186,3 +189,73 @@ def test_what_is_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         nobody.prepare("approvals", ())
     assert caught.value.code is ErrorCode.STATE_UNAVAILABLE and "secret" not in str(caught.value)
     assert isinstance(nobody, PostgresState)
+
+
+def test_with_a_key_results_and_sessions_are_sealed_and_come_back(
+    stored: str, database: StateDatabase, tmp_path: Path
+) -> None:
+    texts = SealedTexts(key_file(tmp_path / "keys.json", "acme"))
+    finished, sessions = FinishedExecutions(database, texts), Sessions(database, texts)
+    finished.put({"e1": RESULT, "e2": RESULT})
+    asyncio.run(sessions.put("s", "planted state", 0))
+    assert finished.get(["e1", "e2"]) == {"e1": RESULT, "e2": RESULT}
+    assert asyncio.run(sessions.get("s")) == State(text="planted state", version=1)
+    asyncio.run(sessions.put("s", "planted more", 1))
+    with database.transaction("all") as reading:
+        kept = reading.execute("SELECT result FROM finished").fetchall()
+        kept += reading.execute("SELECT state FROM sessions").fetchall()
+    assert len(kept) == 3 and all(text.startswith("sealed:") for (text,) in kept)
+    assert "planted state" not in rows_of(stored) and "licence" not in rows_of(stored)
+    with database.transaction("all") as moved:
+        moved.execute("UPDATE finished SET result = (SELECT result FROM finished WHERE execution = 'e2')")
+    with pytest.raises(AgentError, match="what a run left does not open") as refused:
+        finished.get(["e1"])
+    assert refused.value.code is ErrorCode.STATE_UNAVAILABLE
+    assert set(finished.get(["e2"])) == {"e2"}
+
+
+def test_what_was_left_before_there_was_a_key_is_found_and_without_it_nothing_opens(
+    database: StateDatabase, tmp_path: Path
+) -> None:
+    FinishedExecutions(database).put({"plain": RESULT})
+    file = key_file(tmp_path / "keys.json", "acme")
+    texts = SealedTexts(file)
+    finished = FinishedExecutions(database, texts)
+    assert finished.get(["plain"]) == {"plain": RESULT}
+    finished.put({"sealed": RESULT})
+    with pytest.raises(AgentError, match="does not open") as refused:
+        FinishedExecutions(database).get(["sealed"])
+    assert "ORCHESTRATOR_TENANT_KEYS_FILE names no keys" in str(refused.value.cause)
+    write_keys(file, tenant_key("acme"))
+    with pytest.raises(AgentError, match="does not open"):
+        finished.get(["sealed"])
+
+
+def test_executions_are_named_by_the_key_and_a_rotation_changes_no_name(tmp_path: Path) -> None:
+    key = tenant_key("acme", 2)
+    file = write_keys(tmp_path / "keys.json", replace(key, versions={1: key.versions[1]}))
+    before, plain = SealedTexts(file), SealedTexts(None)
+    name = before.scope("run/asset")
+    write_keys(file, key)
+    assert SealedTexts(file).scope("run/asset") == before.scope("run/asset") == name != "run/asset"
+    assert plain.scope("run/asset") == "run/asset" and "run" not in name
+
+
+def test_a_run_gets_the_keys_of_one_tenant(tmp_path: Path) -> None:
+    with pytest.raises(
+        AgentError, match=r"ORCHESTRATOR_TENANT_KEYS_FILE: .* must hold the keys of one tenant"
+    ):
+        SealedTexts(key_file(tmp_path / "keys.json", "acme", "globex"))
+    with pytest.raises(AgentError, match="cannot be read"):
+        SealedTexts(tmp_path / "none.json")
+
+
+def test_who_has_a_key_and_not_what_seals_is_told_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(_name: str) -> None:
+        return None
+
+    monkeypatch.setattr("orchestrator_resources.sealed_texts.find_spec", find)
+    with pytest.raises(AgentError, match=r"install agent-orchestrator\[keys\]"):
+        SealedTexts(key_file(tmp_path / "keys.json", "acme"))

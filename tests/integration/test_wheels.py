@@ -60,6 +60,8 @@ ELSEWHERE = {
     "orchestrator_cluster.warm_jobs": "dagster_k8s",
     "orchestrator_cluster.warm_keeper": "dagster_k8s",
     "orchestrator_cluster.warm_launches": "dagster_k8s",
+    "orchestrator_tenancy.tenant_deletion": "joserfc",
+    "orchestrator_tenancy.tenant_secrets": "kubernetes",
     "orchestrator_tenancy.sign_in.administration": "joserfc",
     "orchestrator_tenancy.sign_in.api_tokens": "joserfc",
     "orchestrator_tenancy.sign_in.attempts": "joserfc",

@@ -4,7 +4,7 @@ import time
 
 from orchestrator_assets.progress import ROWS, Progress
 from orchestrator_resources.execution_batches import Item
-from orchestrator_runtimes.events import Log
+from orchestrator_runtimes.events import ApprovalRequested, Log, Message
 
 
 def test_lines_that_come_while_others_are_written_are_written_together() -> None:
@@ -32,3 +32,18 @@ def test_a_line_is_told_when_it_comes() -> None:
             time.sleep(0.01)
         assert told == ["a: log: one"]
     assert told == ["a: log: one"]
+
+
+def test_without_quotes_nothing_of_what_agents_say_is_told() -> None:
+    told: list[str] = []
+    item = Item(key="a", execution="e", inputs=None)
+    asked = ApprovalRequested(request={"planted": "question"})
+    with Progress(1, told.append, quotes=False) as progress:
+        for event in (Message(text="planted words"), Log(text="planted line"), asked):
+            progress.on_event(item, event)
+    lines = "\n".join(told).split("\n")
+    assert lines == [
+        "agent said: 13 characters",
+        "log: 12 characters",
+        "asks for a decision: 22 characters",
+    ]

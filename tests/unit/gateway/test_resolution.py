@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator_gateway.resolution import resolve
 from orchestrator_gateway.settings_files import BadConfiguration
+from tests.integration.key_files import key_file
 
 
 def written(folder: Path, journal: object) -> Path:
@@ -42,3 +43,14 @@ def test_limits_of_the_journal_are_read_and_checked(tmp_path: Path) -> None:
     assert (limits.retention_seconds, limits.lease_seconds) == (60, 2)
     with pytest.raises(BadConfiguration, match="lease_seconds is 1 or more"):
         resolve(written(tmp_path, {"sqlite": "j.db", "limits": {"lease_seconds": 0.1}}))
+
+
+def test_the_keys_of_tenants_are_beside_the_configuration_and_read_when_it_is(tmp_path: Path) -> None:
+    file = written(tmp_path, {"sqlite": "j.db", "keys": {"file": "keys.json"}})
+    with pytest.raises(
+        BadConfiguration, match=r"gateway\.yaml: journal\.keys: '.*/keys\.json': cannot be read"
+    ):
+        resolve(file)
+    key_file(tmp_path / "keys.json", "acme")
+    assert resolve(file).tenant_keys == tmp_path / "keys.json"
+    assert resolve(written(tmp_path, {"sqlite": "j.db"})).tenant_keys is None

@@ -56,7 +56,7 @@ def test_who_is_of_a_suspended_tenant_sees_and_starts_nothing(two_tenants: Tenan
         told = web.post("alpha/tenant-admin", _TERMINATE, {"id": alpha.run})
     finally:
         web.directory.now = TENANCY
-    assert "terminateRun is not for you" in told.text
+    assert "terminateRun is not for you now: the tenant 'alpha' is suspended" in told.text
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])

@@ -39,7 +39,7 @@ TENANTS: dict[str, Any] = {
         "red": {
             "organisation": "acme",
             "plan": "free",
-            "locations": {"red_one": {}},
+            "locations": {"red-one": {}},
             "members": {"ada@acme.example": {"role": "editor"}},
         },
         "blue": {"organisation": "acme", "plan": "free", "locations": {"blue": {}}},
@@ -118,7 +118,7 @@ def test_it_is_exported_whole_and_all_of_it_goes_and_nothing_of_others(world: Wo
     assert list(world.tenants.tenancy().tenants) == ["blue"]
     assert world.left("red") == (0, 0, 0) and world.left("blue") == (1, 1, 2)
     found = read_export(world.export)
-    assert found["tenant"][0]["tenant"] == "red" and found["tenant"][0]["locations"] == {"red_one": {}}
+    assert found["tenant"][0]["tenant"] == "red" and found["tenant"][0]["locations"] == {"red-one": {}}
     assert found["members"] == [{"member": "ada@acme.example", "role": "editor"}]
     assert [row["name"] for row in found["tokens"]] == ["CI of red"]
     assert [row["action"] for row in found["audit"]] == ["tenant.delete"]
@@ -219,7 +219,7 @@ def test_an_operator_rotates_hands_out_and_deletes(tmp_path: Path) -> None:
     rows = json.loads(keys("list", "--json", **{MASTER: ""}))
     assert [(row["tenant"], row["version"]) for row in rows] == [("blue", 1), ("red", 1), ("red", 2)]
     with queue_instances.opened(tmp_path) as instance:
-        run = queue_instances.submit(instance, "red_one")
+        run = queue_instances.submit(instance, "red-one")
         queue_instances.submit(instance, "blue")
     delete = ("orchestrator", "tenants", "delete", "red", "--export", "left.tar.gz")
     assert "runs of 'red' that have not ended: 1;" in refused(*delete, folder=tmp_path, **settings)

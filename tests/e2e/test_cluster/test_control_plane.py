@@ -74,7 +74,6 @@ def test_a_full_disk_ends_the_run_that_fills_it_and_others_wait_until_there_is_r
         platform.says(filling, "The node was low on resource: ephemeral-storage", TOLD_SECONDS)
         waiting = platform.launch("trials", "run_quick")
         platform.says(waiting, "had untolerated taint(s)", 60)
-        platform.says(waiting, "node.kubernetes.io/disk-pressure", 10)
     platform.ends(waiting, "SUCCESS", 200)
     once(platform, waiting)
     in_turn(platform.calls("quick")[quick:], 1)

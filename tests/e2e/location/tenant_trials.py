@@ -1,4 +1,4 @@
-"""A tenant's own definitions, whose names are the tenant's; what lies about that is refused."""
+"""A tenant's own definitions, whose names are the tenant's."""
 
 # pyright: reportUnknownMemberType=false
 # Dagster leaves some of its arguments without complete types.
@@ -6,13 +6,20 @@
 import os
 
 import dagster as dg
-from trials import agent
 
+from orchestrator_assets import AgentSpec, PortableSpec, agent_asset
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 from orchestrator_tenancy.custom_locations import tenant_definitions
 
 _TENANT = os.environ["ORCHESTRATOR_TENANT"]
-_AGENT = agent([_TENANT, "quick"], "agno", "quick")
+_AGENT = agent_asset(
+    AgentSpec(
+        framework="agno",
+        portable=PortableSpec(instructions="Help.", model_name="quick", temperature=0),
+        prompt="Say hello.",
+    ),
+    asset=dg.AssetSpec([_TENANT, "quick"]),
+)
 
 defs = tenant_definitions(
     dg.Definitions(

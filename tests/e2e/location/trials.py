@@ -11,7 +11,7 @@ from orchestrator_assets import AgentSpec, PortableSpec, ToolSpec, agent_asset
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 
 
-def agent(key: str | list[str], framework: str, model: str, tool: str = "note") -> dg.AssetsDefinition:
+def agent(key: str, framework: str, model: str, tool: str = "note") -> dg.AssetsDefinition:
     """Return an agent that asks its model, calls a tool, and asks again."""
     portable = PortableSpec(
         instructions="Help.",

@@ -16,6 +16,9 @@ LONG_BYTES: Final = 256 * 2**10
 SEALED: Final = b"\x00sealed\x00"
 """How bytes begin that are sealed; nothing that zlib compressed does."""
 
+SEALED_TEXT: Final = "sealed:"
+"""How texts begin that are sealed."""
+
 
 async def packed(data: bytes) -> bytes:
     """Return data as it is kept."""

@@ -17,12 +17,11 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from orchestrator_gateway.payloads import SEALED
+from orchestrator_gateway.payloads import SEALED, SEALED_TEXT
 from orchestrator_gateway.tenant_keys import TenantKey
 
 _VERSION_BYTES: Final = 4
 _NONCE_BYTES: Final = 12
-_TEXT: Final = "sealed:"
 
 
 class NotOpened(Exception):
@@ -68,7 +67,7 @@ def is_sealed(data: bytes) -> bool:
 
 def as_text(sealed: bytes) -> str:
     """Return what was sealed as a text without spaces."""
-    return _TEXT + base64.urlsafe_b64encode(sealed).decode()
+    return SEALED_TEXT + base64.urlsafe_b64encode(sealed).decode()
 
 
 def of_text(text: str) -> bytes:
@@ -78,7 +77,7 @@ def of_text(text: str) -> bytes:
         NotOpened: It is none.
     """
     try:
-        return base64.urlsafe_b64decode(text.removeprefix(_TEXT))
+        return base64.urlsafe_b64decode(text.removeprefix(SEALED_TEXT))
     except (binascii.Error, ValueError):
         raise NotOpened("it is not sealed") from None
 
@@ -95,7 +94,7 @@ def unseal_text(key: TenantKey, place: Sequence[str | int], text: str) -> str:
 
 def is_sealed_text(text: str) -> bool:
     """Return whether a text says that it is sealed."""
-    return text.startswith(_TEXT)
+    return text.startswith(SEALED_TEXT)
 
 
 def _named(key: TenantKey, place: Sequence[str | int]) -> bytes:

@@ -6,13 +6,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from orchestrator_gateway.payloads import SEALED_TEXT
 from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
 KEYS_FILE: Final = "ORCHESTRATOR_TENANT_KEYS_FILE"
 """Variable with the path of a file that holds the keys of the run's tenant, and of no other."""
-
-_SEALED: Final = "sealed:"
 
 
 def tenant_keys_file() -> Path | None:
@@ -58,7 +57,7 @@ class SealedTexts:
         Raises:
             AgentError: `state_unavailable` when it does not open.
         """
-        if not kept.startswith(_SEALED):
+        if not kept.startswith(SEALED_TEXT):
             return kept
         if self._keys is None:
             raise _lost(f"it is sealed, and {KEYS_FILE} names no keys")

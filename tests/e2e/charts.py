@@ -24,6 +24,8 @@ RUN_SECONDS: Final = 900.0
 MODELS: Final = {"quick": 0.1, "slow": 15.0}
 """Models by name, with the seconds that an answer takes."""
 
+SMALL: Final = {"cpu": "20m", "memory": "512Mi"}
+
 POSTGRESQL: Final = """
 import os, pathlib, subprocess, sys
 programs, told = pathlib.Path(sys.argv[1]), os.environ
@@ -47,6 +49,45 @@ _LOCATIONS: Final = (
 )
 
 
+def platform_values(
+    images: Mapping[str, str], models: str, peer: Mapping[str, Any], gateways: int
+) -> dict[str, Any]:
+    """Return the values of a small platform with a database of the chart's own, without tenants.
+
+    Args:
+        images: By what they are.
+        models: Name of the host of the scripted models.
+        peer: Who that is, as a NetworkPolicy says it.
+        gateways: How many there are.
+    """
+    upstreams = {name: {"base_url": f"http://{models}:8080/m/{name}/v1"} for name in MODELS}
+    aliases = {name: {"targets": [{"upstream": name, "model": name}]} for name in MODELS}
+    return {
+        "gateway": {
+            "image": images["gateway"],
+            "replicas": gateways,
+            "resources": SMALL,
+            "secret": {"name": "gateway", "key": "secret"},
+            "configuration": {"upstreams": upstreams, "models": aliases},
+            "calls": [{"to": [peer], "ports": [8080]}],
+        },
+        "daemon": {"image": images["dagster"], "resources": SMALL, "watch": SMALL},
+        "webServer": {"image": images["web"], "resources": SMALL},
+        "runs": {"pollSeconds": 5},
+        "postgresql": {
+            "passwordSecret": {"name": "postgresql", "key": "password"},
+            "own": {
+                "image": images["postgres"],
+                "command": ["python3", "-c", POSTGRESQL, PROGRAMS],
+                "resources": SMALL,
+                "userId": 65_534,
+                "ephemeral": True,
+                "storage": "1Gi",
+            },
+        },
+    }
+
+
 class ChartPlatform(Platform):
     """What the chart installs.
 
@@ -65,42 +106,19 @@ class ChartPlatform(Platform):
 
     def values(self) -> dict[str, Any]:
         """Return the values of the first installation."""
-        small = {"cpu": "20m", "memory": "512Mi"}
-        upstreams = {name: {"base_url": f"http://scripted:8080/m/{name}/v1"} for name in MODELS}
-        models = {name: {"targets": [{"upstream": name, "model": name}]} for name in MODELS}
-        peer = {"podSelector": {"matchLabels": {"app": "scripted"}}}
         return {
-            "gateway": {
-                "image": self.images["gateway"],
-                "replicas": 2,
-                "resources": small,
-                "secret": {"name": "gateway", "key": "secret"},
-                "configuration": {"upstreams": upstreams, "models": models},
-                "calls": [{"to": [peer], "ports": [8080]}],
-            },
-            "daemon": {"image": self.images["dagster"], "resources": small, "watch": small},
-            "webServer": {"image": self.images["web"], "resources": small},
-            "runs": {"pollSeconds": 5},
-            "postgresql": {
-                "passwordSecret": {"name": "postgresql", "key": "password"},
-                "own": {
-                    "image": self.images["postgres"],
-                    "command": ["python3", "-c", POSTGRESQL, PROGRAMS],
-                    "resources": small,
-                    "userId": 65_534,
-                    "ephemeral": True,
-                    "storage": "1Gi",
-                },
-            },
+            **platform_values(
+                self.images, "scripted", {"podSelector": {"matchLabels": {"app": "scripted"}}}, 2
+            ),
             "tenants": {"acme": {"namespace": self.team.name, "createNamespace": False}},
             "locations": {
                 "trials": {
                     "tenant": "acme",
                     "image": self.images["location"],
                     "module": "trials",
-                    "server": small,
-                    "run": small,
-                    "guest": small,
+                    "server": SMALL,
+                    "run": SMALL,
+                    "guest": SMALL,
                     "images": {"langgraph": self.images["langgraph"], "agno": self.images["agno"]},
                 }
             },

@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from orchestrator_tools.chart.files import CHART
-from tests.e2e.charts import MODELS, POSTGRESQL, RELEASE, WAIT_SECONDS
+from tests.e2e.charts import MODELS, RELEASE, SMALL, WAIT_SECONDS, platform_values
 from tests.e2e.kubectl import Namespace, kubectl
 from tests.e2e.namespaces import restricted_namespace
 from tests.e2e.platform_objects import POSTGRES, SCRIPTED, deployment, secret, service_of
@@ -20,7 +20,6 @@ from tests.helm.charts import program
 from tests.integration.command_lines import run
 
 POOL: Final = "orchestrator/tenant"
-SMALL: Final = {"cpu": "20m", "memory": "512Mi"}
 
 _ASK: Final = """
 import sys, urllib.error, urllib.request
@@ -163,40 +162,14 @@ class TenantPlatform(Platform):
         }
 
     def _platform(self) -> dict[str, Any]:
-        upstreams = {
-            name: {"base_url": f"http://scripted.{self.namespace.name}.svc:8080/m/{name}/v1"}
-            for name in MODELS
-        }
-        models = {name: {"targets": [{"upstream": name, "model": name}]} for name in MODELS}
         here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace.name}}}
         values = {
-            "gateway": {
-                "image": self._images["gateway"],
-                "replicas": 1,
-                "resources": SMALL,
-                "secret": {"name": "gateway", "key": "secret"},
-                "configuration": {"upstreams": upstreams, "models": models},
-                "calls": [{"to": [here], "ports": [8080]}],
-            },
-            "daemon": {"image": self._images["dagster"], "resources": SMALL, "watch": SMALL},
-            "webServer": {"image": self._images["web"], "resources": SMALL},
-            "runs": {"pollSeconds": 5},
+            **platform_values(self._images, f"scripted.{self.namespace.name}.svc", here, 1),
             "control": {
                 "urlSecret": {"name": "control", "key": "url"},
                 "signIn": self._sign_in(),
                 "environmentSecrets": ["sign-in"],
                 "calls": [{"to": [here], "ports": [5432]}],
-            },
-            "postgresql": {
-                "passwordSecret": {"name": "postgresql", "key": "password"},
-                "own": {
-                    "image": self._images["postgres"],
-                    "command": ["python3", "-c", POSTGRESQL, PROGRAMS],
-                    "resources": SMALL,
-                    "userId": 65_534,
-                    "ephemeral": True,
-                    "storage": "1Gi",
-                },
             },
         }
         return {

@@ -181,12 +181,13 @@ def _may_subscribe(context: Any, name: str) -> None:
 def _may_mutate(context: Any, name: str) -> None:
     if not isinstance(context, TenantRequestContext):
         return
-    if may_mutate(context.identity.role, name) and not may_mutate(context.role, name):
+    may = may_mutate(context.role, name)
+    if not may and may_mutate(context.identity.role, name):
         raise GraphQLError(
             f"{name} is not for you now: the tenant {context.scope.tenant!r} is suspended, or nothing can be changed"
             " here; ask the operator"
         )
-    _must(may_mutate(context.role, name), name)
+    _must(may, name)
 
 
 def _must(may: bool, name: str) -> None:

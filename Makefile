@@ -14,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := PYTHONPATH=tools $(BIN)/python -m orchestrator_tools
 UV := $(BIN)/uv --quiet
-PROJECTS := . runtimes/contract gateway $(FRAMEWORKS:%=runtimes/%)
+PROJECTS := . runtimes/contract gateway marketplace $(FRAMEWORKS:%=runtimes/%)
 GUEST_COVERAGE := var/guest-coverage/.installed
 
 # byte code is what makes the second start fast

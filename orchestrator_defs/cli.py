@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from orchestrator_defs.approvals_commands import approvals
+from orchestrator_defs.bundle_commands import bundle
 from orchestrator_defs.compat_command import compat
 from orchestrator_defs.conformance_commands import conformance
 from orchestrator_defs.deploy_command import deploy
@@ -60,6 +61,7 @@ runtimes.add_command(compare)
 runtimes.add_command(doctor)
 runtimes.add_command(remove)
 main.add_command(approvals)
+main.add_command(bundle)
 main.add_command(conformance)
 main.add_command(compat)
 main.add_command(daemon)

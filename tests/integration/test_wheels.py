@@ -32,6 +32,7 @@ PACKAGES = {
     ),
     "runtimes/contract": ("orchestrator_runtimes",),
     "gateway": ("orchestrator_gateway",),
+    "marketplace": ("orchestrator_marketplace",),
     **{f"runtimes/{name}": (f"orchestrator_{name}",) for name in FRAMEWORKS},
 }
 ADAPTERS = tuple(f"orchestrator_{name}." for name in FRAMEWORKS)

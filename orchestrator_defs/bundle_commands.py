@@ -1,6 +1,7 @@
 """`orchestrator bundle`: make an agent one that others can run. Nothing of a bundle's code is imported or run here."""
 
 import json
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,15 @@ from orchestrator_runtimes.locks import Lock
 if TYPE_CHECKING:
     from orchestrator_marketplace.bundle_artifacts import Bundle
     from orchestrator_marketplace.folders import BundleContents
+    from orchestrator_marketplace.layouts import Layout
+    from orchestrator_marketplace.oci import Descriptor
 
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_LAYOUT = click.argument("layout", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_INSECURE = click.option(
+    "--insecure", is_flag=True, help="Speak plain HTTP to a registry that is not on this machine."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -28,7 +36,7 @@ class _Bundles(click.Group):
 
 @click.group(cls=_Bundles)
 def bundle() -> None:
-    """Bundles: begin one, check, build, inspect.
+    """Bundles: begin one, check, build, sign, push, pull, inspect.
 
     A bundle is a folder with bundle.yaml, agent/, README.md and evaluation.jsonl; built, it is an OCI artifact.
     """
@@ -80,18 +88,129 @@ def build(folder: Path, output: Path | None) -> None:
 
 
 @bundle.command()
-@click.argument("layout", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def key(file: Path) -> None:
+    """Make a key that bundles are signed with: FILE for its owner alone, FILE.pub for everybody.
+
+    With a password in ORCHESTRATOR_BUNDLE_KEY_PASSWORD, FILE is encrypted.
+    """
+    from orchestrator_marketplace.signing_keys import write_key_pair
+
+    public = file.with_name(f"{file.name}.pub")
+    write_key_pair(file, public)
+    print(f"{file} signs; {public} is what others trust")
+
+
+@bundle.command()
+@_LAYOUT
+@click.option("--key", "file", required=True, type=_FILE, help="Private key, PEM.")
+@click.option(
+    "--certificate", type=_FILE, help="Certificate of the key, PEM, where an authority vouches for it."
+)
+@click.option(
+    "--days", type=click.IntRange(1, 3_650), default=365, show_default=True, help="How long it holds."
+)
+@click.option("--source", help="Where the folder is from: the address of its repository.")
+@click.option("--commit", help="Commit of the source.")
+def sign(
+    layout: Path, file: Path, certificate: Path | None, days: int, source: str | None, commit: str | None
+) -> None:
+    """Sign the bundle in LAYOUT, and say how it came about: signature and provenance lie beside it."""
+    from orchestrator_marketplace.signatures import Signer, sign_bundle
+    from orchestrator_marketplace.signing_keys import load_certificate, load_private_key
+    from orchestrator_marketplace.statements import Source
+
+    if commit is not None and source is None:
+        raise click.UsageError("--commit is of a --source")
+    opened, entry, shown = _open(layout)
+    signer = Signer(
+        key=load_private_key(file), certificate=None if certificate is None else load_certificate(certificate)
+    )
+    origin = None if source is None else Source(uri=source, commit=commit)
+    sign_bundle(opened, shown, signer, datetime.now(UTC), days=days, source=origin)
+    print(
+        f"{shown.contents.manifest.name} {shown.contents.manifest.version} {entry.digest}: signed for {days} days"
+    )
+
+
+@bundle.command()
+@_LAYOUT
+@click.argument("registry")
+@_INSECURE
+def push(layout: Path, registry: str, *, insecure: bool) -> None:
+    """Store the bundle in LAYOUT, with what is signed of it, at REGISTRY, a host and perhaps a prefix.
+
+    The bundle's name and version are its repository and tag there. A version is never replaced.
+    """
+    from orchestrator_marketplace.references import parse_reference
+    from orchestrator_marketplace.registries import Repository
+    from orchestrator_marketplace.transfers import push_bundle
+
+    opened, entry, shown = _open(layout)
+    manifest = shown.contents.manifest
+    reference = parse_reference(f"{registry.rstrip('/')}/{manifest.name}:{manifest.version}")
+    with Repository(reference, insecure=insecure) as repository:
+        done = push_bundle(opened, entry, repository)
+    print(f"{reference.pinned(entry.digest)}: {done.moved} parts sent, {done.kept} were there")
+
+
+@bundle.command()
+@click.argument("reference")
+@click.option(
+    "--to", "root", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where to."
+)
+@click.option("--trust", required=True, type=_FILE, help="Publishers and their keys (YAML).")
+@click.option("--allow-lower", is_flag=True, help="Take a version that is lower than what was here.")
+@_INSECURE
+def pull(reference: str, root: Path, trust: Path, *, allow_lower: bool, insecure: bool) -> None:
+    """Fetch the bundle REFERENCE, check it and install it: whole, or nothing of it."""
+    from orchestrator_marketplace.installations import Installations
+    from orchestrator_marketplace.publishers import read_publishers
+    from orchestrator_marketplace.pulls import pull_bundle
+    from orchestrator_marketplace.references import parse_reference
+    from orchestrator_marketplace.registries import Repository
+
+    publishers = read_publishers(trust)
+    with Repository(parse_reference(reference), insecure=insecure) as repository:
+        pulled = pull_bundle(
+            repository, Installations(root), publishers, datetime.now(UTC), lower=allow_lower
+        )
+    print(
+        f"{pulled.accepted.bundle.digest} of {pulled.accepted.verified.publisher}, installed in {pulled.folder}"
+    )
+
+
+@bundle.command()
+@_LAYOUT
+@click.option("--trust", type=_FILE, help="Publishers and their keys (YAML): say whose the bundle is.")
 @as_json
-def inspect(layout: Path, *, as_json: bool) -> None:
+def inspect(layout: Path, trust: Path | None, *, as_json: bool) -> None:
     """Show the bundle in LAYOUT, an OCI image layout: what it is, asks for and holds."""
+    from orchestrator_marketplace.publishers import read_publishers
+    from orchestrator_marketplace.signatures import verify_bundle
+
+    opened, _entry, shown = _open(layout)
+    signed: dict[str, Any] = {}
+    if trust is not None:
+        verified = verify_bundle(opened, shown, read_publishers(trust), datetime.now(UTC))
+        signed = {
+            "publisher": verified.publisher,
+            "expires": verified.expires and verified.expires.isoformat(),
+            "provenance": dict(verified.provenance.predicate),
+        }
+    _tell(shown, signed, as_json=as_json)
+
+
+def _open(folder: Path) -> "tuple[Layout, Descriptor, Bundle]":
     from orchestrator_marketplace.bundle_artifacts import BUNDLE_TYPE, open_bundle
     from orchestrator_marketplace.layouts import Layout
 
-    opened = Layout(layout)
-    _tell(open_bundle(opened, opened.only(BUNDLE_TYPE)), as_json=as_json)
+    layout = Layout(folder)
+    entry = layout.only(BUNDLE_TYPE)
+    return layout, entry, open_bundle(layout, entry)
 
 
-def _tell(shown: "Bundle", *, as_json: bool) -> None:
+def _tell(shown: "Bundle", signed: dict[str, Any], *, as_json: bool) -> None:
     from orchestrator_marketplace.bundle_artifacts import PARTS
     from orchestrator_marketplace.manifests import manifest_bytes
 
@@ -101,6 +220,7 @@ def _tell(shown: "Bundle", *, as_json: bool) -> None:
         "packages": len(shown.packages),
         "evaluation_cases": len(shown.contents.cases()),
         "parts": {PARTS[kind].file: len(content) for kind, content in shown.parts.items()},
+        **signed,
     }
     if as_json:
         print(json.dumps(told))

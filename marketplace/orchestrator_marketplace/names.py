@@ -19,16 +19,7 @@ _PART: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _VERSION: Final = re.compile(
     r"(?:0|[1-9]\d{0,8})(?:\.(?:0|[1-9]\d{0,8})){2}(?:(?:a|b|rc)(?:0|[1-9]\d{0,8}))?"
 )
-_ALIKE: Final = (
-    ("rn", "m"),
-    ("vv", "w"),
-    ("cl", "d"),
-    ("0", "o"),
-    ("1", "l"),
-    ("i", "l"),
-    ("5", "s"),
-    ("-", ""),
-)
+_ALIKE: Final = (("0", "o"), ("1", "l"), ("i", "l"), ("5", "s"), ("-", ""), ("rn", "m"), ("vv", "w"))
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

@@ -34,7 +34,7 @@ _FOR_PEOPLE: Final = (
     LocationRefused,
     ForeignNames,
 )
-"""Exceptions whose text is written for whoever asked."""
+"""Exceptions whose text is written for whoever asked; so is that of a bare `Exception`, which Dagster raises itself."""
 
 _REFUSALS: Final = (GraphQLError, NotForTenants, UserFacingGraphQLError)
 _MODULES: Final = (errors_of_dagster, scanner, parser)
@@ -59,7 +59,7 @@ def told_error(error: GraphQLError) -> GraphQLError:
     cause = error.original_error
     if cause is None:
         message = error.message
-    elif isinstance(cause, _FOR_PEOPLE):
+    elif isinstance(cause, _FOR_PEOPLE) or type(cause) is Exception:
         message = str(cause) or error.message
     else:
         message = _unknown(_logged(f"{error.path}", cause))
@@ -109,7 +109,7 @@ def _told(error: Any) -> Any:
     told = getattr(error, _TOLD, None)
     if told is None:
         name = _logged("a resolver", info.to_string())
-        known = info.cls_name in _NAMES_FOR_PEOPLE
+        known = info.cls_name in {"Exception", *_NAMES_FOR_PEOPLE}
         message = f"{info.message.strip()}\n(in the log of the server: {name})\n" if known else _unknown(name)
         made: Any = GraphenePythonError
         told = made(

@@ -1,16 +1,20 @@
-"""Fields of values that are personal: where they are, what they hold, and values in which something else is in their place.
+"""Fields of values that are personal: where they are, what they hold, and values with something else in their place.
 
 A path names a field by the names on the way to it, `customer.email`; lists on the way are passed, each element of them.
 """
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from orchestrator_gateway.payloads import SEALED_TEXT
+from orchestrator_gateway.payloads import SEALED, SEALED_TEXT
 from orchestrator_runtimes.json_values import Json, dump
 
 Path: TypeAlias = tuple[str, ...]
 Change: TypeAlias = Callable[[Json], Json]
+
+_MARK: Final = SEALED_TEXT + base64.b64encode(SEALED).decode()[: len(SEALED) * 8 // 6]
+"""How what was sealed begins; a text that is not may begin with the word."""
 
 WHOLE: Final = "output"
 """The path of an output as a whole, whatever it is."""
@@ -82,7 +86,7 @@ def to_look_for(values: Sequence[Json]) -> frozenset[str]:
 
 
 def changed_where(value: Json, texts: frozenset[str], change: Change) -> Json:
-    """Return a value with each text and number changed that holds one of some texts; an object whose names do, whole."""
+    """Return a value with each text and number changed that holds one of some texts, and objects whose names do."""
     if not texts:
         return value
     if isinstance(value, Mapping):
@@ -97,7 +101,7 @@ def changed_where(value: Json, texts: frozenset[str], change: Change) -> Json:
 
 def is_sealed(value: Json) -> bool:
     """Return whether a value says that it is sealed."""
-    return isinstance(value, str) and value.startswith(SEALED_TEXT)
+    return isinstance(value, str) and value.startswith(_MARK)
 
 
 def sealed_in(value: Json) -> Iterator[str]:

@@ -72,7 +72,7 @@ def approvals() -> None:
     An agent asks when it calls a tool that is marked `approval`, or by its framework's own interrupt. Its asset then
     has no value yet, and no process waits. Once everything is decided that its run asked, the sensor `approvals` goes
     on with it; without the sensor, materialize the asset again. Works on the instance of DAGSTER_HOME.
-    What is sealed by a tenant's key is read and decided with ORCHESTRATOR_TENANT_KEYS_FILE, the file of that tenant's keys.
+    ORCHESTRATOR_TENANT_KEYS_FILE names a file of a tenant's keys, for what is sealed by them.
     """
 
 

@@ -10,6 +10,7 @@ from orchestrator_assets.materialization import data_version
 from orchestrator_assets.personal_paths import input_paths, output_paths
 from orchestrator_resources.execution_batches import Item, Row
 from orchestrator_resources.personal_fields import (
+    PLACE,
     changed_at,
     changed_sealed,
     changed_where,
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 MASK: Final = "[personal]"
 """What people see in place of a marked field."""
-
-_FIELD: Final = ("personal",)
-"""Place of sealed fields: of the tenant, as every place is, and not of an asset, since assets hand values on."""
 
 
 class FieldRefused(AgentError):
@@ -68,7 +66,7 @@ class PersonalValues:
             texts = self._texts()
             self.some = True
             try:
-                opened.append(parse(texts.open(_FIELD, text).encode(errors="surrogatepass")))
+                opened.append(parse(texts.open(PLACE, text).encode(errors="surrogatepass")))
             except AgentError as error:
                 raise FieldRefused(
                     error.code,
@@ -121,7 +119,7 @@ class PersonalValues:
         return self._texts().scope(text) if self.some else text
 
     def _sealed(self, value: Json) -> str:
-        return self._texts().seal(_FIELD, dump(value).decode())
+        return self._texts().seal(PLACE, dump(value).decode())
 
     def _changed(
         self,

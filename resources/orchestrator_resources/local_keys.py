@@ -13,16 +13,22 @@ OWNER: Final = "local"
 _FILE: Final = "local.json"
 
 
+def local_keys(home: Path) -> Path | None:
+    """Return the file of the key; None where none was needed yet."""
+    file = home / "keys" / _FILE
+    return file if file.exists() else None
+
+
 def local_keys_file(home: Path) -> Path:
-    """Return the file of the key, below the home folder; nobody else may read it.
+    """Return the file of the key, below the home folder; nobody else may read it, and it is made where it is missing.
 
     Raises:
         OSError: It cannot be made.
     """
-    folder = home / "keys"
-    file = folder / _FILE
-    if file.exists():
-        return file
+    if found := local_keys(home):
+        return found
+    file = home / "keys" / _FILE
+    folder = file.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = TenantKey(tenant=OWNER, versions={1: secrets.token_bytes(KEY_BYTES)})
     number, name = tempfile.mkstemp(dir=folder)  # of mode 600

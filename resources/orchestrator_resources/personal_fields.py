@@ -16,6 +16,12 @@ Change: TypeAlias = Callable[[Json], Json]
 _MARK: Final = SEALED_TEXT + base64.b64encode(SEALED).decode()[: len(SEALED) * 8 // 6]
 """How what was sealed begins; a text that is not may begin with the word."""
 
+SEALED_FORM: Final = rf"{_MARK}[A-Za-z0-9_-]+={{0,2}}"
+"""Regular expression of what was sealed, within other text."""
+
+PLACE: Final = ("personal",)
+"""Place of sealed fields: of the tenant, as every place is, and not of an asset, since assets hand values on."""
+
 WHOLE: Final = "output"
 """The path of an output as a whole, whatever it is."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.payloads import SEALED_TEXT
-from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile
+from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile, TenantKey
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
 KEYS_FILE: Final = "ORCHESTRATOR_TENANT_KEYS_FILE"
@@ -92,6 +92,20 @@ class SealedTexts:
     def scope(self, text: str) -> str:
         """Return what executions are named by: digests of it and of inputs tell these to nobody who lacks the key."""
         return text if self._keys is None else self._keys.of("").mark(text)
+
+
+def opened_for_people(key: TenantKey, sealed: str) -> str:
+    """Return what `SealedTexts.seal_for_people` sealed by a key.
+
+    Raises:
+        AgentError: `state_unavailable` when it does not open.
+    """
+    from orchestrator_gateway.sealing import NotOpened, unseal_text
+
+    try:
+        return unseal_text(key, _FOR_PEOPLE, sealed)
+    except NotOpened as error:
+        raise _lost(str(error)) from error
 
 
 def _lost(why: str) -> AgentError:

@@ -15,12 +15,14 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
+from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_tenancy.audit.recording import RECORDER_KEY, Recorder
 from orchestrator_tenancy.identities import SCOPE_KEY, Identity
 from orchestrator_tenancy.web.asked_mutations import asked_mutations
 from orchestrator_tenancy.web.contexts import TenantProcessContext, TenantRequestContext
 from orchestrator_tenancy.web.doors import Doors
 from orchestrator_tenancy.web.faults import hide_in_events, hide_stacks, is_refusal, told_error
+from orchestrator_tenancy.web.opened_texts import open_texts
 from orchestrator_tenancy.web.policy import MUTATIONS, QUERIES, SUBSCRIPTIONS, may_mutate
 from orchestrator_tenancy.web.scopes import NotForTenants
 
@@ -38,6 +40,7 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         process_context: Whose locations are whose.
         app_path_prefix: Of all paths; empty, or begins with a slash.
         origins: Origins whose pages are ours, besides that of the request's own host.
+        keys: Of the tenants, which open what runs sealed for their people; None opens nothing.
         stock: What `DagsterWebserver` takes besides.
     """
 
@@ -46,9 +49,11 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         process_context: TenantProcessContext,
         app_path_prefix: str = "",
         origins: Collection[str] = (),
+        keys: KeyFile | None = None,
         **stock: Any,
     ) -> None:
         self._origins = tuple(origins)
+        self._keys = keys
         super().__init__(process_context, app_path_prefix, **stock)
 
     def build_graphql_schema(self) -> Any:
@@ -59,6 +64,8 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         _guard(graphql.mutation_type, _may_mutate)
         _guard(graphql.subscription_type, _may_subscribe)
         hide_stacks(graphql)
+        if self._keys is not None:
+            open_texts(graphql, self._keys)
         schema.subscribe = hide_in_events(schema.subscribe)
         return schema
 

@@ -43,11 +43,11 @@ def read_path(text: str) -> Path:
 
 def found_at(value: Json, path: Path) -> Iterator[Json]:
     """Yield what stands at a path; nothing where it leads nowhere."""
-    if isinstance(value, list | tuple):
+    if not path:
+        yield value
+    elif isinstance(value, list | tuple):
         for element in value:
             yield from found_at(element, path)
-    elif not path:
-        yield value
     elif isinstance(value, Mapping) and path[0] in value:
         yield from found_at(value[path[0]], path[1:])
 

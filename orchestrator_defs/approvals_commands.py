@@ -6,16 +6,19 @@ import json
 import os
 from collections.abc import Generator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from orchestrator_defs.text_tables import text_table
 from orchestrator_resources.approvals import Approvals, Request, Verdict, read_answer
+from orchestrator_resources.sealed_texts import KEYS_FILE
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
 
 _QUESTION = 60
+
+SEALED: Final = f"sealed: set {KEYS_FILE} to the file of the tenant's keys to read it"
 
 
 @contextlib.contextmanager
@@ -48,7 +51,7 @@ def as_row(request: Request) -> dict[str, Any]:
         "item": request.asker.item,
         "run": request.asker.run,
         "kind": request.kind,
-        "question": request.question,
+        "question": SEALED if request.sealed else request.question,
         "asked": _time(request.asked),
         "until": _time(request.expires),
         "by": decision and decision.by,
@@ -69,6 +72,7 @@ def approvals() -> None:
     An agent asks when it calls a tool that is marked `approval`, or by its framework's own interrupt. Its asset then
     has no value yet, and no process waits. Once everything is decided that its run asked, the sensor `approvals` goes
     on with it; without the sensor, materialize the asset again. Works on the instance of DAGSTER_HOME.
+    ORCHESTRATOR_TENANT_KEYS_FILE names a file of a tenant's keys, for what is sealed by them.
     """
 
 

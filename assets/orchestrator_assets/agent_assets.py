@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +15,8 @@ from orchestrator_assets.agent_inputs import make_items
 from orchestrator_assets.agent_specs import AgentSpec
 from orchestrator_assets.descriptions import description
 from orchestrator_assets.failures import failure
-from orchestrator_assets.materialization import data_version, gpu_metadata, row_value, run_metadata
+from orchestrator_assets.materialization import gpu_metadata, row_value, run_metadata
+from orchestrator_assets.personal_values import FieldRefused, PersonalValues
 from orchestrator_assets.progress import Progress
 from orchestrator_assets.spec_fields import WrongValue
 from orchestrator_assets.waiting_metadata import decisions_metadata
@@ -23,7 +25,7 @@ from orchestrator_resources.agent_needs import TAG as AGENT_TAG
 from orchestrator_resources.agent_needs import AgentNeed, need_tag
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.environments import EnvironmentStore
-from orchestrator_resources.execution_batches import BatchSettings
+from orchestrator_resources.execution_batches import BatchSettings, Row
 from orchestrator_resources.execution_traces import Trace
 from orchestrator_resources.gpus import GpuWatch
 from orchestrator_resources.guest_pool import Agent
@@ -36,7 +38,7 @@ from orchestrator_runtimes.capabilities import Capability
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.codec import encode
 from orchestrator_runtimes.errors import AgentError, ErrorCode
-from orchestrator_runtimes.json_values import dump
+from orchestrator_runtimes.json_values import Json, dump
 from orchestrator_runtimes.messages import CONTRACT_VERSION
 from orchestrator_runtimes.profiles import FrameworkProfile
 
@@ -126,20 +128,43 @@ def agent_asset(
     def execute(
         context: dg.AssetExecutionContext, config: AgentRunConfig, **values: Any
     ) -> Iterator[dg.MaterializeResult[Any]]:
+        personal: PersonalValues | None = None
         try:
-            made = _materialize(
-                context, agent, runtime, Agent(source=source, bundle=bundle), described, config, values
-            )
-        except AgentError as error:
+            runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
+            personal = PersonalValues(agent, lambda: runtimes.runtimes.personal)
+            native = Agent(source=source, bundle=bundle)
+            made = _materialize(context, agent, runtime, native, described, config, values, personal)
+        except Exception as raised:
+            error, sealed = _told(raised, personal)
+            # Dagster stores what an error follows from, too
+            cause = raised if sealed is None else None
             if not error.code.retryable or context.retry_number >= agent.retries.max:
-                raise failure(error) from error
+                raise failure(error, sealed) from cause
             # no RetryPolicy: with one, Dagster retries a step that was terminated
             delay = agent.retries.delay_seconds * 2**context.retry_number
-            raise dg.RetryRequested(max_retries=agent.retries.max, seconds_to_wait=delay) from failure(error)
+            raise dg.RetryRequested(max_retries=agent.retries.max, seconds_to_wait=delay) from failure(
+                error, sealed
+            )
         if made is not None:
             yield made
 
     return execute
+
+
+def _told(raised: Exception, personal: PersonalValues | None) -> tuple[AgentError, str | None]:
+    """Return an error of a step, and what is shown of it where it may quote marked fields; None shows all.
+
+    Raises:
+        Exception: It is none of ours, and nothing is personal.
+    """
+    quotes = personal is not None and personal.some and not isinstance(raised, FieldRefused)
+    if isinstance(raised, AgentError):
+        whole = f"{raised} {dump(raised.detail).decode() if raised.detail else ''}".strip()
+        return raised, personal.told(whole) if quotes and personal is not None else None
+    if not quotes or personal is None:
+        raise raised
+    whole = "".join(traceback.format_exception(raised))
+    return AgentError(ErrorCode.FRAMEWORK_ERROR, type(raised).__name__), personal.told(whole)
 
 
 def _may_wait(agent: AgentSpec, runtime: FrameworkProfile) -> bool:
@@ -208,8 +233,10 @@ def _refuse_partition_key(agent: AgentSpec) -> None:
 def _code_version(agent: AgentSpec, digest: str, environment: str) -> str:
     """Return what an asset's staleness hangs on: agent, tools, environment and fixed inputs, and nothing else."""
     inputs = {name: source.model_dump(mode="json") for name, source in agent.inputs.items()}
-    parts = [digest, environment, inputs, agent.prompt, agent.output_schema, encode(agent.limits.limits())]
-    return hashlib.sha256(dump(parts)).hexdigest()[:16]
+    limits = encode(agent.limits.limits())
+    parts = [digest, environment, inputs, agent.prompt, agent.output_schema, limits]
+    marked = [sorted(agent.personal)] if agent.personal else []  # its value is another then
+    return hashlib.sha256(dump([*parts, *marked])).hexdigest()[:16]
 
 
 def _code_location(context: dg.AssetExecutionContext) -> str:
@@ -226,6 +253,7 @@ def _materialize(
     described: Mapping[str, Any],
     config: AgentRunConfig,
     values: Mapping[str, Any],
+    personal: PersonalValues,
 ) -> dg.MaterializeResult[Any] | None:
     """Run the step's executions and return the asset's value; None when some of them wait for a decision."""
     runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
@@ -241,6 +269,7 @@ def _materialize(
         overrides=config.inputs,
         partition_key=partition,
         owner=asset_key.to_user_string(),
+        personal=personal,
     )
     host = runtimes.runtimes
     trace = Trace.of(context.run.tags.get(TRACEPARENT_TAG))
@@ -259,10 +288,16 @@ def _materialize(
         trace=trace,
         run=context.run.run_id,
     )
+    seal = host.personal.seal_for_people if host.seals or personal.some else None
     began = time.monotonic()
     gpus = host.gpus(spec.gpu_request)
-    quotes = not host.seals
-    with Progress(len(items), context.log.info, quotes=quotes) as progress, GpuWatch(gpus) as watch:
+    tell = Progress(
+        len(items),
+        context.log.info,
+        quotes=not host.seals and not personal.some,
+        quotes_errors=not personal.some,
+    )
+    with tell as progress, GpuWatch(gpus) as watch:
         rows = host.run(
             runtime,
             agent,
@@ -277,26 +312,29 @@ def _materialize(
             raise AgentError(
                 ErrorCode.FRAMEWORK_ERROR, "the agent waits for a decision that it has no way to ask for"
             )
-        step.leave(rows)
+        step.leave(personal.shown(items, rows), seal)
         return None
-    if spec.for_each is None:
-        value = rows[0].result.output if rows[0].result is not None else None
-    else:
-        value = [row_value(row) for row in rows]
     described = {**described, "framework_version": host.describe(runtime).framework_version}
     if models := progress.models or ({spec.portable.model_name} if spec.portable is not None else set[str]()):
         described["model"] = ", ".join(sorted(models))
     runtimes.forget_once_stored(items, asset_key, partition)
     return dg.MaterializeResult(
-        value=value,
+        value=_value(spec, personal.kept(items, rows)),
         metadata=run_metadata(
-            rows,
+            personal.shown(items, rows),
             seconds=time.monotonic() - began,
             trace_id=trace.id,
             described=described,
             spent=host.spent(items, settings.model),
         )
         | gpu_metadata(watch.used())
-        | decisions_metadata(step.decided(items)),
-        data_version=data_version(value),
+        | decisions_metadata(step.decided(items), quotes=seal is None),
+        data_version=personal.version(_value(spec, rows)),
     )
+
+
+def _value(spec: AgentSpec, rows: Sequence[Row]) -> Json:
+    """Return the value of an asset: what its agent said, or a row for each item."""
+    if spec.for_each is not None:
+        return [row_value(row) for row in rows]
+    return rows[0].result.output if rows[0].result is not None else None

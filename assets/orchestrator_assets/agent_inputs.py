@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.personal_values import FieldRefused, PersonalValues
 from orchestrator_resources.execution_batches import Item
+from orchestrator_resources.personal_fields import is_sealed
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 
@@ -18,6 +20,7 @@ def make_items(
     overrides: Mapping[str, Any],
     partition_key: str | None,
     owner: str,
+    personal: PersonalValues,
 ) -> list[Item]:
     """Return the executions of one step.
 
@@ -28,21 +31,28 @@ def make_items(
         overrides: Inputs from the run's config; they win.
         partition_key: None when the step has no partition.
         owner: The asset; sessions are its own.
+        personal: Opens marked fields.
 
     Raises:
-        AgentError: `invalid_input` when the config names an input that the agent does not have, a value is no JSON,
-            items are no list or table, or two items have one key.
+        AgentError: `invalid_input` when the config names an input that the agent does not have or gives a marked field
+            in the clear, a value is no JSON, items are no list or table, or two items have one key;
+            `state_unavailable` when a marked field does not open.
     """
     if unknown := sorted(set(overrides) - set(spec.inputs)):
         raise AgentError(
             ErrorCode.INVALID_INPUT,
             f"the run's config gives the input {unknown[0]!r}; the asset has {', '.join(spec.inputs) or 'none'}",
         )
+    for name, value in overrides.items():
+        personal.refuse_in_clear(name, as_json(value, name))
     inputs = {**_inputs(spec, upstream, partition_key), **overrides}
+    each = None if spec.for_each is None else spec.for_each.input
+    read = {name: personal.read(name, as_json(value, name)) for name, value in inputs.items() if name != each}
+    rest = {name: value for name, (value, _) in read.items()}
+    held = frozenset[str]().union(*(texts for _, texts in read.values()))
     if spec.for_each is None:
-        plain = {name: as_json(value, name) for name, value in inputs.items()}
-        return [_item(spec, scope, "", 0, plain, partition_key, owner)]
-    rest = {name: as_json(value, name) for name, value in inputs.items() if name != spec.for_each.input}
+        scope = personal.scope(scope)
+        return [_item(spec, scope, "", 0, rest, partition_key, owner, held)]
     found = as_items(inputs[spec.for_each.input], spec.for_each.input)
     keys = [_key(spec.for_each.key, index, item) for index, item in enumerate(found)]
     if len(set(keys)) != len(keys):
@@ -51,9 +61,13 @@ def make_items(
             ErrorCode.INVALID_INPUT,
             f"for_each: two items have the key {twice!r}; choose a field that names each",
         )
+    items = [personal.read(spec.for_each.input, item) for item in found]
+    scope = personal.scope(scope)
     return [
-        _item(spec, scope, key, index, {**rest, spec.for_each.input: item}, partition_key, owner)
-        for index, (key, item) in enumerate(zip(keys, found, strict=True))
+        _item(
+            spec, scope, key, index, {**rest, spec.for_each.input: item}, partition_key, owner, held | texts
+        )
+        for index, (key, (item, texts)) in enumerate(zip(keys, items, strict=True))
     ]
 
 
@@ -82,6 +96,7 @@ def _item(
     inputs: Mapping[str, Json],
     partition_key: str | None,
     owner: str,
+    personal: frozenset[str],
 ) -> Item:
     value: Json = inputs if spec.prompt is None else fill(spec.prompt, inputs)
     identity = dump([scope, key, index if spec.for_each and spec.for_each.key is None else 0, value])
@@ -90,7 +105,9 @@ def _item(
     if spec.session is not None:
         names = {"partition_key": partition_key or "", "key": key, "execution": execution}
         session = f"{owner}:{spec.session.format(**names)}"
-    return Item(key=key or "the execution", execution=execution, inputs=value, session=session)
+    return Item(
+        key=key or "the execution", execution=execution, inputs=value, session=session, personal=personal
+    )
 
 
 def fill(prompt: str, inputs: Mapping[str, Json]) -> str:
@@ -117,6 +134,11 @@ def _key(field: str | None, index: int, item: Json) -> str:
     if value is None:
         raise AgentError(
             ErrorCode.INVALID_INPUT, f"for_each: item {index} has no field {field!r} to be named by"
+        )
+    if is_sealed(value):
+        raise FieldRefused(
+            ErrorCode.INVALID_INPUT,
+            f"for_each: the field {field!r} is personal, and names of rows stand in the clear; choose another key",
         )
     return str(value)
 

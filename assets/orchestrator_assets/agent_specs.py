@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
+from orchestrator_assets.personal_paths import check_personal
 from orchestrator_assets.spec_fields import (
     Flag,
     OptionalPositiveFloat,
@@ -356,6 +357,13 @@ class AgentSpec(dg.Model, dg.Resolvable):
         examples=[{"count": 1, "type": "H100"}],
     )
     retries: RetrySpec = Field(default=RetrySpec(), description="Retries of the step.")
+    personal: Sequence[str] = Field(
+        default=(),
+        description="Fields of inputs and of the output that Dagster never gets in the clear, by the names on the way,"
+        " lists passed: they are sealed in the asset's value, and opened for agents that get it. `output` is the whole"
+        " output.",
+        examples=[["customer.email", "summary"]],
+    )
 
     @field_validator("framework")
     @classmethod
@@ -392,6 +400,7 @@ class AgentSpec(dg.Model, dg.Resolvable):
         if self.session is not None:
             names = {"partition_key", "execution"} | ({"key"} if self.for_each is not None else set[str]())
             _check_template(self.session, names, "session")
+        check_personal(self)
         return self
 
     def _check_entrypoint(self) -> None:

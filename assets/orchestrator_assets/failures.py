@@ -16,21 +16,32 @@ _SHOWN: Final = 10
 """Most facts that are shown one by one."""
 
 
-def failure(error: AgentError) -> dg.Failure:
-    """Return what Dagster shows of an error: what to do, and where executions ran, what they spent before it."""
+HIDDEN: Final = "something went wrong; what it was may quote marked fields, and stands sealed in the metadata"
+
+
+def failure(error: AgentError, sealed: str | None = None) -> dg.Failure:
+    """Return what Dagster shows of an error: what to do, and where executions ran, what they spent before it.
+
+    Args:
+        error: What went wrong.
+        sealed: What takes the place of all that the error says; None shows it.
+    """
     code = error.code
     metadata: dict[str, Any] = {
         "code": code.value,
         "retryable": code.retryable,
         "next": _MAY_PASS if code.retryable else _STAYS,
     }
-    if error.cause:
+    if sealed is not None:
+        metadata["error"] = sealed
+    elif error.cause:
         metadata["cause"] = error.cause
-    plain = all(isinstance(value, (str, int, float)) for value in error.detail.values())
-    if plain and len(error.detail) <= _SHOWN:  # in sight: JSON would be behind a click
-        metadata = {**error.detail, **metadata}
+    detail = error.detail if sealed is None else {}
+    plain = all(isinstance(value, (str, int, float)) for value in detail.values())
+    if plain and len(detail) <= _SHOWN:  # in sight: JSON would be behind a click
+        metadata = {**detail, **metadata}
     else:
-        metadata["detail"] = dg.MetadataValue.json(error.detail)
+        metadata["detail"] = dg.MetadataValue.json(detail)
     if isinstance(error, BatchFailed):
         # rows are of this try and of what ended in it; the gateway counts every try, and what was cut off, too
         metadata |= spending(error.rows, error.spent)
@@ -38,4 +49,5 @@ def failure(error: AgentError) -> dg.Failure:
             metadata["tokens_spent"] = sum(amount.tokens for amount in error.spent.executions.values())
     order = ("code", "retryable", "next", "cause")
     shown = {name: metadata[name] for name in (*order, *metadata) if name in metadata}
-    return dg.Failure(str(error), metadata=shown, allow_retries=False)
+    text = str(error) if sealed is None else f"{code}: {HIDDEN}"
+    return dg.Failure(text, metadata=shown, allow_retries=False)

@@ -31,15 +31,18 @@ class Progress:
         total: How many executions the step has.
         tell: Takes one line.
         quotes: Whether lines hold what agents say, ask and print; else they say how long it is.
+        quotes_errors: Whether lines hold what went wrong in a tool or at the model; else they say that something did.
 
     Attributes:
         models: Names of the models that were called.
     """
 
-    def __init__(self, total: int, tell: Callable[[str], None], *, quotes: bool = True) -> None:
+    def __init__(
+        self, total: int, tell: Callable[[str], None], *, quotes: bool = True, quotes_errors: bool = True
+    ) -> None:
         """Begin with nothing told."""
         self.models: set[str] = set()
-        self._total, self._quotes = total, quotes
+        self._total, self._quotes, self._quotes_errors = total, quotes, quotes_errors
         self._tell_now = tell
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._teller = threading.Thread(target=self._drain, name="progress", daemon=True)
@@ -77,7 +80,7 @@ class Progress:
 
     def on_event(self, item: Item, event: Event) -> None:
         """Tell an event, while there are few."""
-        line = _line(event, quotes=self._quotes)
+        line = _line(event, quotes=self._quotes, quotes_errors=self._quotes_errors)
         if line is None:
             return
         with self._lock:
@@ -112,15 +115,18 @@ class Progress:
             )
 
 
-def _line(event: Event, *, quotes: bool) -> str | None:
+def _line(event: Event, *, quotes: bool, quotes_errors: bool) -> str | None:
     def quoted(text: str) -> str:
         return text if quotes else f"{len(text)} characters"
 
+    def failed(error: str) -> str:
+        return error if quotes_errors else "it failed"
+
     if isinstance(event, ModelCall):
-        what = event.error or f"{event.input_tokens} in, {event.output_tokens} out"
+        what = failed(event.error) if event.error else f"{event.input_tokens} in, {event.output_tokens} out"
         return f"model call {event.model} ({event.seconds:.2f} s): {what}"
     if isinstance(event, ToolCall):
-        return f"tool {event.name} ({event.seconds:.2f} s): {event.error or 'done'}"
+        return f"tool {event.name} ({event.seconds:.2f} s): {failed(event.error) if event.error else 'done'}"
     if isinstance(event, Message):
         return f"{event.agent or 'agent'} said: {quoted(' '.join(event.text.split()))}"
     if isinstance(event, ApprovalRequested):

@@ -1,10 +1,10 @@
 """What the UI shows of a step that waits for people, and afterwards of what they decided."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import dagster as dg
@@ -28,6 +28,9 @@ WAITS: Final = (
     "The agent asks a person, and this asset has no new value before that is decided. No process waits. After the"
     " decision the sensor of approvals goes on with it; without that sensor, materialize it again."
 )
+
+Seal: TypeAlias = Callable[[str], str]
+"""From a text to one that only those read who have the key of the tenant."""
 
 SHOWN: Final = 20
 _QUESTION: Final = 400
@@ -83,7 +86,10 @@ def _cut(text: str, most: int) -> str:
 
 
 def waiting_metadata(
-    rows: Sequence[Row], requests: Sequence[Request], launchpad: Launchpad | None
+    rows: Sequence[Row],
+    requests: Sequence[Request],
+    launchpad: Launchpad | None,
+    seal: Seal | None = None,
 ) -> dict[str, Any]:
     """Return what the UI shows of a step that waits.
 
@@ -91,6 +97,7 @@ def waiting_metadata(
         rows: Of every execution.
         requests: Those that nobody has decided, at least one.
         launchpad: Where the UI launches decisions; None shows commands alone.
+        seal: Makes of questions what may stand in Dagster; None shows them.
     """
     until = _minute(min(request.expires for request in requests))
     one = len(requests) == 1
@@ -98,7 +105,10 @@ def waiting_metadata(
         "status": f"waits for {'a decision' if one else f'{len(requests)} decisions'}; what nobody decides until"
         f" {until} counts as rejected",
     }
-    if one:
+    if seal is not None:
+        shown["question" if one else "questions"] = dg.MetadataValue.text(seal(_asked(requests)))
+        rows = [_without_question(row) for row in rows]
+    elif one:
         shown["question"] = dg.MetadataValue.md(_question(requests[0]))
     else:
         shown["questions"] = _table(requests)
@@ -113,6 +123,16 @@ def waiting_metadata(
         "finished": sum(row.result is not None and not row.waiting for row in rows),
     }
     return shown | ({"rows": rows_table(rows)} if len(rows) > 1 else {})
+
+
+def _asked(requests: Sequence[Request]) -> str:
+    """Return questions as a text, each with the id that it is decided by: nothing else says which one it belongs to."""
+    return "\n\n".join(f"{request.id}: {_question(request)}" for request in requests[:SHOWN])
+
+
+def _without_question(row: Row) -> Row:
+    """Return a row whose output is not what it waits for."""
+    return replace(row, result=replace(row.result, output="…")) if row.waiting and row.result else row
 
 
 def _question(request: Request) -> str:
@@ -144,16 +164,29 @@ def _table(requests: Sequence[Request]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(name) for name in names]))
 
 
-def decisions_metadata(requests: Sequence[Request]) -> dict[str, Any]:
-    """Return who decided what, for a materialization; empty where nobody was asked."""
+def decisions_metadata(requests: Sequence[Request], *, quotes: bool = True) -> dict[str, Any]:
+    """Return who decided what, for a materialization; empty where nobody was asked.
+
+    Args:
+        requests: Of the step.
+        quotes: Whether questions and reasons are shown.
+    """
     decided = [(request, request.decision) for request in requests if request.decision is not None]
     if not decided:
         return {}
     names = ("approval", "item", "question", "verdict", "by", "reason", "at")
     rows = [
-        (request.id, request.asker.item, told(request), said.verdict, said.by, said.reason or "", _minute(said.at))
+        (
+            request.id,
+            request.asker.item,
+            told(request) if quotes else "…",
+            said.verdict,
+            said.by,
+            (said.reason or "") if quotes or not said.reason else "…",
+            _minute(said.at),
+        )
         for request, said in decided[:SHOWN]
-    ]  # fmt: skip
+    ]
     return {
         "approvals": dg.MetadataValue.table(
             [dg.TableRecord(dict(zip(names, row, strict=True))) for row in rows],

@@ -5,7 +5,7 @@ from typing import Final
 
 import dagster as dg
 
-from orchestrator_assets.waiting_metadata import SHOWN, WAITS, Launchpad, told, waiting_metadata
+from orchestrator_assets.waiting_metadata import SHOWN, WAITS, Launchpad, Seal, told, waiting_metadata
 from orchestrator_resources.approvals import Asker, Request
 from orchestrator_resources.execution_batches import Item, Row
 from orchestrator_resources.run_state import RunState
@@ -50,8 +50,13 @@ class WaitingStep:
             for item in items
         }
 
-    def leave(self, rows: Sequence[Row]) -> None:
-        """Note that the step ends with some of its rows waiting, and show what they ask."""
+    def leave(self, rows: Sequence[Row], seal: Seal | None = None) -> None:
+        """Note that the step ends with some of its rows waiting, and show what they ask.
+
+        Args:
+            rows: Of every execution.
+            seal: Makes of what they ask what may stand in Dagster; None shows it.
+        """
         context = self._context
         requests = [request for row in rows for request in row.waiting]
         self._waiting.wait(self._asset, self._partition, root=self.root, run=context.run.run_id)
@@ -60,15 +65,14 @@ class WaitingStep:
                 asset_key=context.assets_def.key,
                 partition=self._partition,
                 description=WAITS,
-                metadata=waiting_metadata(rows, requests, Launchpad.found(context)),
+                metadata=waiting_metadata(rows, requests, Launchpad.found(context), seal),
             )
         )
         asked = {request.id for request in self._approvals.of_run(context.run.run_id) if not request.decision}
         context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: str(len(asked))})
         for request in requests[:SHOWN]:
-            context.log.info(
-                f"waits for a decision: {told(request)}; orchestrator approvals show {request.id}"
-            )
+            what = told(request) if seal is None else request.asker.item
+            context.log.info(f"waits for a decision: {what}; orchestrator approvals show {request.id}")
 
     def decided(self, items: Sequence[Item]) -> Sequence[Request]:
         """Return what the step's executions asked and was decided."""

@@ -153,6 +153,7 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             home=home_folder(),
             state=state_folder(instance),
             state_url=state_url(),
+            tenant=self._tenant(),
             keys=tenant_keys_file(),
             processes=self.processes,
             max_executions=self.max_executions,
@@ -215,8 +216,10 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         if not url:
             return None
         secret = self.gateway_secret or secret_of("ORCHESTRATOR_GATEWAY_SECRET")
-        tenant = self.tenant or os.environ.get("ORCHESTRATOR_TENANT") or TENANT
-        return GatewayAddress(url=url, secret=secret or "", tenant=tenant)
+        return GatewayAddress(url=url, secret=secret or "", tenant=self._tenant() or TENANT)
+
+    def _tenant(self) -> str | None:
+        return self.tenant or os.environ.get("ORCHESTRATOR_TENANT") or None
 
     def _address(self) -> ModelAddress | None:
         url = self.model_url or os.environ.get("ORCHESTRATOR_MODEL_URL")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
+from orchestrator_resources.personal_fields import is_sealed
+from orchestrator_resources.sealed_texts import KEYS_FILE, SealedTexts
 from orchestrator_resources.state_databases import StateDatabase, Transaction
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
@@ -93,6 +95,8 @@ class Request:
         asked: Unix time in seconds of the first time.
         expires: Unix time in seconds after which it counts as rejected.
         decision: None while it waits.
+        sealed: Whether the question is sealed and there is no key here that opens it: it is a text for nobody then, and
+            so are reason and answer.
     """
 
     id: str
@@ -103,6 +107,7 @@ class Request:
     asked: float
     expires: float
     decision: Decision | None = None
+    sealed: bool = False
 
 
 class Approvals:
@@ -110,15 +115,24 @@ class Approvals:
 
     Args:
         database: Where they are.
+        texts: Seals questions, reasons and answers; None keeps them as they are. Without a key what is sealed can be
+            listed, so that a sensor sees what is decided, but neither read nor decided about.
         now: Clock, in Unix seconds.
 
     Raises:
         AgentError: `state_unavailable`, from every method, when the database takes no more or does not answer.
     """
 
-    def __init__(self, database: StateDatabase, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: StateDatabase,
+        texts: SealedTexts | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         """Prepare the tables, and drop decisions that are too old to be asked for."""
         self._database = database
+        self._texts = texts or SealedTexts(None)
         self._now = now
         database.prepare(_HOLDS, _TABLES)
         with database.transaction(_HOLDS) as changes:
@@ -168,12 +182,18 @@ class Approvals:
                 were not there. None means all.
 
         Raises:
-            AgentError: `invalid_input` when there is no such request, a tool's gets an answer, or another decision
-                stands.
+            AgentError: `invalid_input` when there is no such request, a tool's gets an answer, another decision
+                stands, or the request is sealed and there is no key.
         """
         text = None if answer is None else dump(answer).decode()
         with self._database.transaction(_HOLDS, alone=True) as database:
             found = self._find(database, name, below)
+            if found.sealed:
+                raise AgentError(
+                    ErrorCode.INVALID_INPUT,
+                    f"the request {found.id} is sealed by the key of its tenant, which is needed to decide about it:"
+                    f" set {KEYS_FILE}",
+                )
             if found.kind == "tool" and answer is not None:
                 raise AgentError(
                     ErrorCode.INVALID_INPUT,
@@ -189,7 +209,14 @@ class Approvals:
                 return found
             database.execute(
                 "UPDATE requests SET verdict = ?, answer = ?, reason = ?, decider = ?, decided = ? WHERE id = ?",
-                (verdict, text, reason, by, self._now(), found.id),
+                (
+                    verdict,
+                    self._seal(found.id, "answer", text),
+                    self._seal(found.id, "reason", reason),
+                    by,
+                    self._now(),
+                    found.id,
+                ),
             )
             return self._find(database, found.id)
 
@@ -243,7 +270,8 @@ class Approvals:
                 " could read; store the data and ask about a reference",
             )
         now = self._now()
-        values = (name, execution, kind, text, asker.asset, asker.partition, asker.item, asker.run)
+        sealed = self._texts.seal(_place(name, "question"), text)
+        values = (name, execution, kind, sealed, asker.asset, asker.partition, asker.item, asker.run)
         with self._database.transaction(_HOLDS, alone=True) as database:
             known = {request.id: request for request in self._read(database, "execution = ?", execution)}
             if name not in known and len(known) >= REQUESTS:
@@ -299,37 +327,53 @@ class Approvals:
             f" verdict, answer, reason, decider, decided FROM requests WHERE {where}",
             values,
         )
-        return [_request(row) for row in rows.fetchall()]
+        return [self._request(row) for row in rows.fetchall()]
 
+    def _seal(self, name: str, column: str, text: str | None) -> str | None:
+        return None if text is None else self._texts.seal(_place(name, column), text)
 
-def _request(row: tuple[object, ...]) -> Request:
-    name, execution, kind, question, asset, partition, item, run, asked, expires, *decided = row
-    verdict, answer, reason, by, at = decided
-    decision = None
-    if verdict is not None:
-        decision = Decision(
-            verdict="approved" if verdict == "approved" else "rejected",
-            by=str(by),
-            at=_seconds(at),
-            reason=None if reason is None else str(reason),
-            answer=None if answer is None else parse(str(answer).encode()),
+    def _open(self, name: str, column: str, kept: object) -> str | None:
+        """Return what was sealed; None where there is nothing, or nothing that opens without a key."""
+        if kept is None or (is_sealed(str(kept)) and not self._texts.seals):
+            return None
+        return self._texts.open(_place(name, column), str(kept))
+
+    def _request(self, row: tuple[object, ...]) -> Request:
+        name, execution, kind, kept, asset, partition, item, run, asked, expires, *decided = row
+        verdict, answer, reason, by, at = decided
+        request = str(name)
+        decision = None
+        if verdict is not None:
+            said = self._open(request, "answer", answer)
+            decision = Decision(
+                verdict="approved" if verdict == "approved" else "rejected",
+                by=str(by),
+                at=_seconds(at),
+                reason=self._open(request, "reason", reason),
+                answer=None if said is None else parse(said.encode()),
+            )
+        question = self._open(request, "question", kept)
+        return Request(
+            id=request,
+            execution=str(execution),
+            kind="tool" if kind == "tool" else "native",
+            question=None if question is None else parse(question.encode()),
+            asker=Asker(
+                asset=str(asset),
+                partition=None if partition is None else str(partition),
+                item=str(item),
+                run=str(run),
+                seconds=_seconds(expires) - _seconds(asked),
+            ),
+            asked=_seconds(asked),
+            expires=_seconds(expires),
+            decision=decision,
+            sealed=question is None,
         )
-    return Request(
-        id=str(name),
-        execution=str(execution),
-        kind="tool" if kind == "tool" else "native",
-        question=parse(str(question).encode()),
-        asker=Asker(
-            asset=str(asset),
-            partition=None if partition is None else str(partition),
-            item=str(item),
-            run=str(run),
-            seconds=_seconds(expires) - _seconds(asked),
-        ),
-        asked=_seconds(asked),
-        expires=_seconds(expires),
-        decision=decision,
-    )
+
+
+def _place(name: str, column: str) -> tuple[str, str, str]:
+    return ("approval", name, column)
 
 
 def _seconds(value: object) -> float:

@@ -32,12 +32,14 @@ class Item:
         execution: Its id: the same for the same work in a retry.
         inputs: What the agent gets.
         session: Its conversation; None keeps nothing.
+        personal: What its marked fields hold, to be found where something repeats it.
     """
 
     key: str
     execution: str
     inputs: Json
     session: str | None = None
+    personal: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

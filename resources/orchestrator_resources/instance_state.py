@@ -10,6 +10,7 @@ import dagster as dg
 from orchestrator_gateway.stores import is_postgres
 from orchestrator_resources.homes import home_folder
 from orchestrator_resources.run_state import RunState, open_run_state
+from orchestrator_resources.sealed_texts import SealedTexts, tenant_keys_file
 from orchestrator_resources.secret_variables import secret_of
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
@@ -41,6 +42,11 @@ def state_url() -> str | None:
 
 @contextlib.contextmanager
 def open_instance_state(instance: dg.DagsterInstance) -> Generator[RunState]:
-    """Open the state of an instance for a while."""
-    with open_run_state(state_folder(instance), state_url()) as state:
+    """Open the state of an instance for a while, with the keys of a tenant where this process is given a file of them.
+
+    Raises:
+        AgentError: `invalid_input` when that file cannot be used.
+    """
+    texts = SealedTexts(tenant_keys_file())
+    with open_run_state(state_folder(instance), state_url(), texts=texts) as state:
         yield state

@@ -27,7 +27,7 @@ class RunState:
     Args:
         folder: Where the files are.
         url: A PostgreSQL database that takes their place, for runs on several machines; None keeps files.
-        texts: Seals results and sessions; None keeps them as they are.
+        texts: Seals results, sessions and what people are asked; None keeps them as they are.
 
     Raises:
         AgentError: `invalid_input` when the driver of PostgreSQL is missing.
@@ -40,7 +40,7 @@ class RunState:
     @functools.cached_property
     def approvals(self) -> Approvals:
         """What agents ask people, and what was decided."""
-        return Approvals(self._database(APPROVALS))
+        return Approvals(self._database(APPROVALS), self._texts)
 
     @functools.cached_property
     def waiting_assets(self) -> WaitingAssets:
@@ -67,9 +67,11 @@ class RunState:
 
 
 @contextlib.contextmanager
-def open_run_state(folder: Path, url: str | None = None) -> Generator[RunState]:
+def open_run_state(
+    folder: Path, url: str | None = None, *, texts: SealedTexts | None = None
+) -> Generator[RunState]:
     """Open the stores for a while; see `RunState`."""
-    state = RunState(folder, url)
+    state = RunState(folder, url, texts=texts)
     try:
         yield state
     finally:

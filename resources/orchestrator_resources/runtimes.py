@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -32,9 +33,10 @@ from orchestrator_resources.gateway_outages import outliving
 from orchestrator_resources.gateway_urls import GatewayUrl
 from orchestrator_resources.gpus import Gpu, GpuRequest, fitting
 from orchestrator_resources.guest_pool import Agent, GuestPool
+from orchestrator_resources.local_keys import local_keys_file
 from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.run_state import RunState
-from orchestrator_resources.sealed_texts import SealedTexts
+from orchestrator_resources.sealed_texts import KEYS_FILE, SealedTexts
 from orchestrator_resources.step_journal import JournalSteps
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
@@ -62,6 +64,7 @@ class RuntimeSettings:
         home: Folder of environments and models.
         state: Folder of the state of runs, and of the journals; of the Dagster instance.
         state_url: A PostgreSQL database that takes the folder's place; None keeps files.
+        tenant: Whose the runs are; None where nobody said that there are tenants.
         keys: File of the keys of the runs' tenant, which seal what its executions said; None keeps it as it is.
         processes: Most guest processes of one runtime; None means one for each core.
         max_executions: Most executions at once in one process.
@@ -81,6 +84,7 @@ class RuntimeSettings:
     home: Path
     state: Path
     state_url: str | None = field(default=None, repr=False)
+    tenant: str | None = None
     keys: Path | None = None
     processes: int | None = None
     max_executions: int = 200
@@ -94,6 +98,12 @@ class RuntimeSettings:
     mcp_servers: Path | None = None
     environment: dict[str, str] = field(default_factory=dict[str, str])
     guests: Path | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether all of a run is on this machine and of no tenant: state in files, gateway and guests of its own."""
+        shared = (self.tenant, self.state_url, self.external_gateway, self.guests)
+        return all(one is None for one in shared)
 
 
 def framework(name: str) -> FrameworkProfile:
@@ -153,6 +163,29 @@ class Runtimes:
     def seals(self) -> bool:
         """Whether what executions say is kept under a key, and should stand nowhere else."""
         return self._settings.keys is not None
+
+    @functools.cached_property
+    def personal(self) -> SealedTexts:
+        """What seals marked fields: the tenant's key; on a machine without tenants one that is made for it.
+
+        Raises:
+            AgentError: `invalid_input` when the run's tenant has no key, or none can be made.
+        """
+        if self._texts.seals:
+            return self._texts
+        if not self._settings.alone:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                f"marked fields are sealed by the tenant's key, and the run has none: set {KEYS_FILE} to the file of"
+                " the keys of its tenant",
+            )
+        try:
+            return SealedTexts(local_keys_file(self._settings.home))
+        except OSError as error:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                f"the key of this machine cannot be made in {str(self._settings.home)!r}: {error.strerror}",
+            ) from error
 
     def scope(self, text: str) -> str:
         """Return what a step's executions are named by; see `SealedTexts.scope`."""

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator_gateway.payloads import SEALED_TEXT
-from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile
+from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile, TenantKey
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 
 KEYS_FILE: Final = "ORCHESTRATOR_TENANT_KEYS_FILE"
 """Variable with the path of a file that holds the keys of the run's tenant, and of no other."""
+
+
+_FOR_PEOPLE: Final = ("told",)
+"""Place of texts that are for people, who may come upon them anywhere; of the tenant, as every place is."""
 
 
 def tenant_keys_file() -> Path | None:
@@ -43,6 +47,11 @@ class SealedTexts:
         except BadKeyFile as error:
             raise AgentError(ErrorCode.INVALID_INPUT, f"{KEYS_FILE}: {error}") from error
 
+    @property
+    def seals(self) -> bool:
+        """Whether there is a key."""
+        return self._keys is not None
+
     def seal(self, place: Sequence[str | int], text: str) -> str:
         """Return a text as it is kept; it opens at this place only."""
         if self._keys is None:
@@ -50,6 +59,18 @@ class SealedTexts:
         from orchestrator_gateway.sealing import seal_text
 
         return seal_text(self._keys.of(""), place, text)
+
+    def seal_for_people(self, text: str) -> str:
+        """Return a text as it may stand where others read: those who have the key open it by `open_for_people`."""
+        return self.seal(_FOR_PEOPLE, text)
+
+    def open_for_people(self, sealed: str) -> str:
+        """Return what `seal_for_people` sealed.
+
+        Raises:
+            AgentError: As `open`.
+        """
+        return self.open(_FOR_PEOPLE, sealed)
 
     def open(self, place: Sequence[str | int], kept: str) -> str:
         """Return a text that was kept; one from before there were keys stays as it is.
@@ -71,6 +92,20 @@ class SealedTexts:
     def scope(self, text: str) -> str:
         """Return what executions are named by: digests of it and of inputs tell these to nobody who lacks the key."""
         return text if self._keys is None else self._keys.of("").mark(text)
+
+
+def opened_for_people(key: TenantKey, sealed: str) -> str:
+    """Return what `SealedTexts.seal_for_people` sealed by a key.
+
+    Raises:
+        AgentError: `state_unavailable` when it does not open.
+    """
+    from orchestrator_gateway.sealing import NotOpened, unseal_text
+
+    try:
+        return unseal_text(key, _FOR_PEOPLE, sealed)
+    except NotOpened as error:
+        raise _lost(str(error)) from error
 
 
 def _lost(why: str) -> AgentError:

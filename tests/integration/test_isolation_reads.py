@@ -1,5 +1,6 @@
 """No query, however deep, tells a tenant anything of another; each is shown to tell its owner."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ _SCHEMA_ROOTS = _SCHEMA.query_type, _SCHEMA.mutation_type, _SCHEMA.subscription_
 
 Tenants = tuple[Web, Plants, Plants]
 
+_OF_THE_SERVER = "/site-packages/dagster_graphql/"
+"""Stands in stacks of the server's own."""
+
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
 def test_a_query_tells_nothing_of_another_tenant(name: str, two_tenants: Tenants, counts: Counts) -> None:
@@ -34,7 +38,7 @@ def test_a_query_tells_nothing_of_another_tenant(name: str, two_tenants: Tenants
         for who in ("beta/tenant-admin", "delta/viewer"):
             told = web.post(who, _operation(name, way, guessed, number)).text
             counts.reached("reads", told.count(alpha.secret))
-            assert alpha.secret not in told
+            assert alpha.secret not in told and _OF_THE_SERVER not in told
         unknown = web.post(
             "delta/viewer", _operation(name, queries(absent)[name][number], absent, number)
         ).text
@@ -87,7 +91,8 @@ def _errors(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _without_ids(told: str, of: Plants) -> str:
-    """Return an answer without what the question named, which it may repeat."""
+    """Return an answer without what the question named, which it may repeat, and without ids of faults."""
+    told = re.sub("fault-[0-9a-f]{12}", "FAULT", told)
     for given in of.named():
         told = told.replace(given, "NAMED")
     return told

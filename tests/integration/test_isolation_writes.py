@@ -61,8 +61,10 @@ def test_who_has_not_the_role_changes_nothing(name: str, two_tenants: Tenants) -
     less = {Role.LAUNCHER: "viewer", Role.EDITOR: "launcher", Role.OPERATOR: "tenant-admin"}[MUTATIONS[name]]
     before = rows_about(web.database, alpha, beta)
     for way in mutations(alpha)[name]:
-        answer = web.post(f"alpha/{less}", _operation(name, way, alpha)).json()
+        told = web.post(f"alpha/{less}", _operation(name, way, alpha))
+        answer = told.json()
         assert "is not for you" in answer["errors"][0]["message"], answer
+        assert told.status_code == 200 and "extensions" not in told.text and answer["errors"][0]["path"]
     assert not changed(before, rows_about(web.database, alpha, beta))
 
 

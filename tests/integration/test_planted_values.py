@@ -4,12 +4,10 @@ Dagster's own storage (values of assets, its event log) is no part of it: see de
 """
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import sqlite3
-import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +35,7 @@ from orchestrator_tenancy.sign_in.stores import Stores, open_stores
 from orchestrator_tenancy.tenant_deletion import Deletion
 from orchestrator_tenancy.tenant_store import TenantStore, applied
 from tests.integration.gateway_services import gateway_service
+from tests.integration.planted_files import planted_in
 from tests.integration.sign_in_sites import Site
 
 pytestmark = pytest.mark.usefixtures("fake_framework")
@@ -151,46 +150,11 @@ def run_agent(platform: Platform, model: str, gateway: Mapping[str, Any]) -> Pat
         return Path(instance.storage_directory()) / "agents"
 
 
-def readings(data: bytes, depth: int = 3) -> Iterator[bytes]:
-    """Yield what bytes may be read as: themselves, and what they hold compressed or in base64."""
-    yield data
-    if depth == 0:
-        return
-    with contextlib.suppress(zlib.error):
-        yield from readings(zlib.decompress(data), depth - 1)
-    for alphabet in (None, b"-_"):
-        with contextlib.suppress(ValueError):
-            yield from readings(base64.b64decode(data, alphabet, validate=True), depth - 1)
-    start, _, rest = data.partition(b":")
-    if rest and len(start) < 20:
-        yield from readings(rest, depth - 1)
-
-
-def kept(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield all that stands in the files of a folder, and in the cells of its databases."""
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        yield file.name, file.read_bytes()
-        if file.suffix != ".db":
-            continue
-        with contextlib.closing(sqlite3.connect(file)) as database:
-            tables = database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-            for (table,) in tables:
-                for row in database.execute(f"SELECT * FROM {table}").fetchall():
-                    for cell in row:
-                        yield f"{file.name}: {table}", cell if isinstance(cell, bytes) else str(cell).encode()
-
-
 def found_in(*folders: Path, logs: str = "") -> set[tuple[str, str]]:
     """Return where planted values stand, as they are or as a digest that one could guess."""
     digest = hashlib.sha256(PHONE.encode()).hexdigest()[:12]
-    planted = {value: value.encode() for value in (*SAID, NAME, EMAIL)} | {"digest": digest.encode()}
-    places = [one for folder in folders for one in kept(folder)]
-    return {
-        (place, name)
-        for place, data in [*places, ("logs", logs.encode())]
-        for reading in readings(data)
-        for name, value in planted.items()
-        if value in reading
+    return planted_in(*folders, values=(*SAID, NAME, EMAIL), logs=logs) | {
+        (place, "digest") for place, _ in planted_in(*folders, values=(digest,), logs=logs)
     }
 
 

@@ -30,6 +30,12 @@ from orchestrator_gateway.settings_files import BadConfiguration
 @click.option(
     "--origin", multiple=True, help="Origin whose pages may ask, as a proxy in front has it; again for more."
 )
+@click.option(
+    "--keys",
+    "keys_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Keys of tenants, as `orchestrator tenants keys` writes them, to show people what runs sealed for them.",
+)
 def web(
     workspace: Sequence[Path],
     sign_in_file: Path,
@@ -37,9 +43,11 @@ def web(
     port: int,
     path_prefix: str,
     origin: Sequence[str],
+    keys_file: Path | None,
 ) -> None:
     """Serve Dagster's pages to many tenants, each of which sees its own alone."""
     # Dagster's server is slow to import, and --help needs none of it
+    from orchestrator_gateway.tenant_keys import BadKeyFile, KeyFile
     from orchestrator_tenancy.checked_locations import LocationRefused
     from orchestrator_tenancy.control_databases import control_database
     from orchestrator_tenancy.sign_in.stores import FILE
@@ -59,6 +67,7 @@ def web(
                 port=port,
                 prefix=path_prefix,
                 origins=origin,
+                keys=None if keys_file is None else KeyFile(keys_file),
             )
-    except (BadConfiguration, LocationRefused) as error:
+    except (BadConfiguration, BadKeyFile, LocationRefused) as error:
         raise click.ClickException(str(error)) from error

@@ -4,22 +4,25 @@ The pages and GraphQL are stock. What differs: who asks decides what is there (`
 in the policy before it is resolved, and routes that read past the instance are ours.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Any, Final, cast
 
 from dagster._core.storage.compute_log_manager import ComputeIOType
 from dagster_webserver.webserver import DagsterWebserver
-from graphql import GraphQLError, GraphQLObjectType
+from graphql import GraphQLError, GraphQLFormattedError, GraphQLObjectType
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
+from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_tenancy.audit.recording import RECORDER_KEY, Recorder
 from orchestrator_tenancy.identities import SCOPE_KEY, Identity
 from orchestrator_tenancy.web.asked_mutations import asked_mutations
 from orchestrator_tenancy.web.contexts import TenantProcessContext, TenantRequestContext
 from orchestrator_tenancy.web.doors import Doors
+from orchestrator_tenancy.web.faults import hide_in_events, hide_stacks, is_refusal, told_error
+from orchestrator_tenancy.web.opened_texts import open_texts
 from orchestrator_tenancy.web.policy import MUTATIONS, QUERIES, SUBSCRIPTIONS, may_mutate
 from orchestrator_tenancy.web.scopes import NotForTenants
 
@@ -37,6 +40,7 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         process_context: Whose locations are whose.
         app_path_prefix: Of all paths; empty, or begins with a slash.
         origins: Origins whose pages are ours, besides that of the request's own host.
+        keys: Of the tenants, which open what runs sealed for their people; None opens nothing.
         stock: What `DagsterWebserver` takes besides.
     """
 
@@ -45,9 +49,11 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         process_context: TenantProcessContext,
         app_path_prefix: str = "",
         origins: Collection[str] = (),
+        keys: KeyFile | None = None,
         **stock: Any,
     ) -> None:
         self._origins = tuple(origins)
+        self._keys = keys
         super().__init__(process_context, app_path_prefix, **stock)
 
     def build_graphql_schema(self) -> Any:
@@ -57,7 +63,25 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         _guard(graphql.query_type, _may_query)
         _guard(graphql.mutation_type, _may_mutate)
         _guard(graphql.subscription_type, _may_subscribe)
+        hide_stacks(graphql)
+        if self._keys is not None:
+            open_texts(graphql, self._keys)
+        schema.subscribe = hide_in_events(schema.subscribe)
         return schema
+
+    def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[GraphQLFormattedError]:
+        """Return errors as they are told: no stack, and no text of what broke."""
+        return [told_error(error).formatted for error in errors]
+
+    def _determine_status_code(
+        self, resolver_errors: list[GraphQLError] | None, captured_errors: list[Exception]
+    ) -> int:
+        """Return 200 for refusals, which Dagster's pages show by their text, and 500 where something broke."""
+        raised = [error.original_error for error in resolver_errors or ()]
+        broke = [*captured_errors, *(error for error in raised if error is not None)]
+        if all(is_refusal(error) for error in broke):
+            return 400 if None in raised else 200
+        return 500
 
     def build_middleware(self) -> list[Middleware]:
         """Return what every request passes."""

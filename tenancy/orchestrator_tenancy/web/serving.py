@@ -12,6 +12,7 @@ from dagster import __version__ as dagster_version
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from starlette.types import ASGIApp
 
+from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_tenancy.checked_locations import CheckedLocations, bound_messages
 from orchestrator_tenancy.tenants import TenantDirectory
 from orchestrator_tenancy.web.contexts import TenantProcessContext
@@ -33,6 +34,7 @@ def tenant_app(
     *,
     prefix: str = "",
     origins: Sequence[str] = (),
+    keys: KeyFile | None = None,
 ) -> Generator[ASGIApp]:
     """Load all locations and give the application, behind which nobody is who did not sign in.
 
@@ -42,6 +44,7 @@ def tenant_app(
         workspace: Dagster's workspace files; of gRPC servers, each of a tenant.
         prefix: Of all paths; empty, or begins with a slash.
         origins: Origins whose pages may ask, besides that of the request's own host: those of a proxy in front.
+        keys: See `TenantWebserver`.
 
     Raises:
         LocationRefused: The workspace has a location that this process would have to start itself.
@@ -53,7 +56,7 @@ def tenant_app(
     with TenantProcessContext(
         instance, directory, workspace_load_target=target, version=dagster_version
     ) as process:
-        server: Any = TenantWebserver(process, prefix, origins)
+        server: Any = TenantWebserver(process, prefix, origins, keys)
         yield server.create_asgi_app()
 
 
@@ -66,11 +69,12 @@ def serve(
     port: int,
     prefix: str = "",
     origins: Sequence[str] = (),
+    keys: KeyFile | None = None,
 ) -> None:
     """Serve until a signal ends it, over the instance of `DAGSTER_HOME`."""
     with (
         DagsterInstance.get() as instance,
-        tenant_app(instance, directory, workspace, prefix=prefix, origins=origins) as app,
+        tenant_app(instance, directory, workspace, prefix=prefix, origins=origins, keys=keys) as app,
     ):
         logging.getLogger(__name__).info("serving %d tenants", len(directory.tenancy().tenants))
         uvicorn.run(sign_in(app), host=host, port=port, log_level="warning")

@@ -2,11 +2,11 @@
 
 import getpass
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 
 if TYPE_CHECKING:
     from orchestrator_tenancy.keys.tenant_key_store import TenantKeys
+    from orchestrator_tenancy.platform_files import Release
 
 
 @click.group("keys")
@@ -94,6 +95,34 @@ def export(file: Path, target: Path, tenant: str | None) -> None:
         note(stores, "keys.export", tenant, str(target), f"tenants: {len(names)}")
         count = write_key_file(target, keys, names)
     click.echo(f"{target}: the keys of tenants, in all {count}")
+
+
+def keys_handed_out(release: "Release", file: Path | None) -> None:
+    """Give a release its keys as Secrets, where it wants some.
+
+    Args:
+        release: Whose Secrets they are.
+        file: Settings of the sign-in, whose audit log keeps it; None when none were named.
+
+    Raises:
+        AgentError: `invalid_input` when something that this needs is not named.
+        ClusterAway: The API server does not do it.
+    """
+    gateway: Mapping[str, Any] = release.values.get("gateway") or {}
+    if gateway.get("tenantKeysSecret") is None:
+        return
+    if file is None:
+        raise AgentError(
+            ErrorCode.INVALID_INPUT,
+            "gateway.tenantKeysSecret: set ORCHESTRATOR_SIGN_IN to the settings of the sign-in, whose audit log keeps"
+            " who was given keys",
+        )
+    from orchestrator_tenancy.keys.key_secrets import hand_out_keys
+
+    with opened_stores(file) as stores, _opened() as keys:
+        count = len(release.values.get("tenants") or {})
+        note(stores, "keys.export", None, f"release {release.name}", f"tenants: {count}")
+        hand_out_keys(release, keys)
 
 
 @click.command("delete")

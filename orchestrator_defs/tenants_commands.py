@@ -133,18 +133,29 @@ def values(file: Path, tenant: str | None) -> None:
 
 @tenants.command()
 @_PLATFORM
-def reconcile(file: Path) -> None:
+@click.option(
+    "--config",
+    "sign_in",
+    envvar="ORCHESTRATOR_SIGN_IN",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings of the sign-in (YAML), whose audit log keeps who was given keys; needed with tenantKeysSecret.",
+)
+def reconcile(file: Path, sign_in: Path | None) -> None:
     """Make on the cluster what the tenants have: namespaces, quotas, policies, accounts, code servers, budgets.
 
     Helm does it, on the cluster of KUBECONFIG. What somebody changed there by hand is as it was afterwards. Secrets
-    that tenants' pods read are beside the release; each tenant's namespace is given its own.
+    that tenants' pods read are beside the release; each tenant's namespace is given its own. Where the values have
+    gateway.tenantKeysSecret, the gateway is given the keys of all tenants, and each tenant's namespace its own.
     """
+    from orchestrator_defs.tenant_keys_commands import keys_handed_out
     from orchestrator_tenancy.releases import install
     from orchestrator_tenancy.tenant_secrets import hand_out
 
     for one in _releases(file):
         try:
             hand_out(one)
+            keys_handed_out(one, sign_in)
         except ClusterAway as error:
             raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
         install(one)

@@ -43,6 +43,18 @@ class Toleration(_Strict):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
+class SecretEntry(_Strict):
+    """One entry of a Secret in the namespace of the runs.
+
+    Attributes:
+        name: Of the Secret.
+        key: Of the entry.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+    key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$")
+
+
 class Resources(_Strict):
     """What a container gets: requested and, of memory, never exceeded.
 
@@ -99,6 +111,8 @@ class LocationBinding(_Strict):
         gateway_url: The gateway of its agents, such as `http://gateway.platform:8900`; None leaves it to the location.
         network: What its guests can reach: `gateway` locks them to the port of `gateway_url`, and a network policy must
             see to it that this port leads nowhere else; `open` is what their pod can.
+        tenant_keys_secret: Where the key of the tenant stands, which seals what runs keep; None seals nothing. Only the
+            container that runs Dagster is given it.
         images: Image of each runtime, by the digest of its lock, or by the name of its framework for the plain one,
             which has the environment that this version comes with and no other.
         run: What the container that runs Dagster gets.
@@ -118,6 +132,7 @@ class LocationBinding(_Strict):
     repositories: Sequence[Repository] = ()
     gateway_url: str | None = None
     network: Literal["gateway", "open"] = "gateway"
+    tenant_keys_secret: SecretEntry | None = None
     images: Mapping[str, str] = {}
     run: Resources = Resources()
     guest: Resources = Resources()

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from orchestrator_cluster.bindings import GpuType, LocationBinding, Resources, Toleration
+from orchestrator_cluster.bindings import GpuType, LocationBinding, Resources, SecretEntry, Toleration
 from orchestrator_resources.agent_needs import AgentNeed
 from orchestrator_resources.gpus import GpuRequest
+from orchestrator_resources.sealed_texts import KEYS_FILE
 from orchestrator_runtimes.guest_server_messages import server_name
 
 GUESTS: Final = "/guests"
@@ -22,6 +23,7 @@ GUEST_USER: Final = 10_002
 _GROUP: Final = 10_000
 """Of the shared folders, so that both users may use their sockets."""
 
+_KEYS: Final = "/run/secrets/orchestrator-keys"
 _SOCKETS_SIZE: Final = "1Mi"
 _SCRATCH_SIZE: Final = "1Gi"
 _GRACE_SECONDS: Final = 15
@@ -85,6 +87,7 @@ def run_pod(
             )
         selector |= gpu.node_selector
         tolerations += gpu.tolerations
+    keys = binding.tenant_keys_secret
     return RunPod(
         container={
             "image": binding.image or _own_image(binding, named),
@@ -96,12 +99,14 @@ def run_pod(
                     if binding.gateway_url is None
                     else [{"name": "ORCHESTRATOR_GATEWAY_URL", "value": binding.gateway_url}]
                 ),
+                *([] if keys is None else [{"name": KEYS_FILE, "value": f"{_KEYS}/{keys.key}"}]),
                 _no_gpu(),
             ],
             "resources": _resources(binding.run),
             "securityContext": _restricted(RUN_USER),
             "volumeMounts": [
                 _mount("run-scratch", "/tmp"),
+                *([] if keys is None else [{**_mount("tenant-keys", _KEYS), "readOnly": True}]),
                 *(_mount(_guests(number), f"{GUESTS}/{_server(need)}") for number, need in enumerate(needs)),
             ],
         },
@@ -121,6 +126,7 @@ def run_pod(
             ],
             "volumes": [
                 _disk("run-scratch"),
+                *([] if keys is None else [_secret("tenant-keys", keys)]),
                 *(_memory(_guests(number)) for number in range(len(needs))),
                 *(_disk(f"scratch-{number}") for number in range(len(needs))),
             ],
@@ -273,6 +279,12 @@ def _memory(name: str) -> Manifest:
 
 def _disk(name: str) -> Manifest:
     return {"name": name, "emptyDir": {"sizeLimit": _SCRATCH_SIZE}}
+
+
+def _secret(name: str, entry: SecretEntry) -> Manifest:
+    """Return a volume that is replaced when the Secret is."""
+    items = [{"key": entry.key, "path": entry.key}]
+    return {"name": name, "secret": {"secretName": entry.name, "defaultMode": 0o440, "items": items}}
 
 
 def _toleration(toleration: Toleration) -> Manifest:

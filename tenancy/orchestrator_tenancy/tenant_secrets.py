@@ -29,9 +29,14 @@ def tenant_namespaces(release: Release) -> dict[str, bool]:
     """Return the namespaces of a release's tenants, and whether the chart makes them."""
     tenants: Mapping[str, Any] = release.values.get("tenants") or {}
     return {
-        how.get("namespace") or f"{release.name}-{name}": how.get("createNamespace", True)
-        for name, how in tenants.items()
+        tenant_namespace(release, name): how.get("createNamespace", True) for name, how in tenants.items()
     }
+
+
+def tenant_namespace(release: Release, tenant: str) -> str:
+    """Return the namespace of one of a release's tenants."""
+    namespace: str | None = release.values["tenants"][tenant].get("namespace")
+    return namespace or f"{release.name}-{tenant}"
 
 
 def wanted_secrets(values: Mapping[str, Any]) -> Wanted:
@@ -72,6 +77,12 @@ def given(found: Mapping[str, Any], keys: set[str] | None, release: str) -> dict
             f"the Secret {name!r} in {found['metadata']['namespace']} has no entry {missing[0]!r}, which the values"
             " name",
         )
+    kept = {key: value for key, value in data.items() if keys is None or key in keys}
+    return secret(name, release, kept, found.get("type", "Opaque"))
+
+
+def secret(name: str, release: str, data: Mapping[str, str], kind: str = "Opaque") -> dict[str, Any]:
+    """Return a Secret of a release as the API server takes it; `data` is in base64."""
     labels = {
         "app.kubernetes.io/instance": release,
         "app.kubernetes.io/managed-by": "orchestrator",
@@ -80,8 +91,8 @@ def given(found: Mapping[str, Any], keys: set[str] | None, release: str) -> dict
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": name, "labels": labels},
-        "type": found.get("type", "Opaque"),
-        "data": {key: value for key, value in data.items() if keys is None or key in keys},
+        "type": kind,
+        "data": dict(data),
     }
 
 
@@ -102,7 +113,7 @@ def hand_out(release: Release) -> None:
     for namespace, made in namespaces.items():
         if made:
             _make_namespace(core, namespace, release)
-        _put(core, namespace, secrets)
+        put_secrets(core, namespace, secrets)
 
 
 def _found(core: Any, name: str, release: Release) -> Mapping[str, Any]:
@@ -138,7 +149,12 @@ def _make_namespace(core: Any, name: str, release: Release) -> None:
     _made(core.create_namespace, body)
 
 
-def _put(core: Any, namespace: str, secrets: Sequence[Mapping[str, Any]]) -> None:
+def put_secrets(core: Any, namespace: str, secrets: Sequence[Mapping[str, Any]]) -> None:
+    """Make Secrets in a namespace, or make those that are there be as they are told.
+
+    Raises:
+        ClusterAway: The API server does not do it.
+    """
     for secret in secrets:
         if not _made(core.create_namespaced_secret, namespace, secret):
             with asking():

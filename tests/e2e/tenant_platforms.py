@@ -20,6 +20,7 @@ from tests.helm.charts import program
 from tests.integration.command_lines import run
 
 POOL: Final = "orchestrator/tenant"
+KEYS: Final = {"name": "tenant-keys", "key": "keys.json"}
 
 _ASK: Final = """
 import sys, urllib.error, urllib.request
@@ -117,6 +118,9 @@ class TenantPlatform(Platform):
         (self._folder / "tenants.yaml").write_text(yaml.safe_dump(self._written()))
         (self._folder / "platform.yaml").write_text(yaml.safe_dump(self._platform()))
         (self._folder / "sign-in.yaml").write_text(yaml.safe_dump(self._sign_in()))
+        master = self._folder / "master.secret"
+        master.touch(0o600)
+        master.write_text(secrets.token_hex(32))
         self.tenants("apply", "tenants.yaml")
         self.tenants("reconcile", "--platform", "platform.yaml")
 
@@ -133,6 +137,8 @@ class TenantPlatform(Platform):
         return {
             "ORCHESTRATOR_CONTROL_URL": self._control,
             "SIGN_IN_SECRET": self._key,
+            "ORCHESTRATOR_SIGN_IN": "sign-in.yaml",
+            "ORCHESTRATOR_MASTER_SECRET_FILE": "master.secret",
             "PATH": f"{program().parent}:{os.environ['PATH']}",
         }
 
@@ -163,8 +169,10 @@ class TenantPlatform(Platform):
 
     def _platform(self) -> dict[str, Any]:
         here = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace.name}}}
+        small = platform_values(self._images, f"scripted.{self.namespace.name}.svc", here, 1)
         values = {
-            **platform_values(self._images, f"scripted.{self.namespace.name}.svc", here, 1),
+            **small,
+            "gateway": {**small["gateway"], "tenantKeysSecret": KEYS},
             "control": {
                 "urlSecret": {"name": "control", "key": "url"},
                 "signIn": self._sign_in(),

@@ -1,5 +1,6 @@
 """Tenants on a cluster, as an operator makes them: each sees its own, and from none is another's reached."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from tests.e2e.charts import RELEASE
 from tests.e2e.images import platform_images
 from tests.e2e.kubectl import Namespace, Refused
 from tests.e2e.pods import caller
-from tests.e2e.tenant_platforms import POOL, TenantPlatform, made_by_an_operator
+from tests.e2e.tenant_platforms import KEYS, POOL, TenantPlatform, made_by_an_operator
 
 pytestmark = pytest.mark.timeout(1_800)
 
@@ -62,6 +63,29 @@ def test_each_sees_and_runs_its_own_alone(
     (pod,) = platform.pods(run_id)
     assert pod["metadata"]["namespace"] == f"{RELEASE}-{tenant}"
     assert (pod["spec"].get("nodeSelector") == {POOL: "blue"}) is (tenant == "blue")
+
+
+def keys_of(namespace: Namespace) -> set[str]:
+    """Return whose keys a namespace has."""
+    written = namespace.get("secret", KEYS["name"])["data"][KEYS["key"]]
+    return set(json.loads(base64.b64decode(written)))
+
+
+def test_each_has_the_key_that_seals_what_it_says_and_guests_have_none(platform: TenantPlatform) -> None:
+    assert keys_of(platform.namespace) == {"red", "blue"} and keys_of(platform.own) == {"green"}
+    assert [keys_of(platform.team(tenant)) for tenant in ("red", "blue")] == [{"red"}, {"blue"}]
+    with platform.asked_by("red"):
+        run_id = platform.launch("red-agents", "__ASSET_JOB", assets=[["red", "greeting"]])
+        platform.ends(run_id, "SUCCESS")  # a gateway refuses a tenant without a key
+    (pod,) = platform.pods(run_id)
+    (volume,) = [one["name"] for one in pod["spec"]["volumes"] if "secret" in one]
+    containers = pod["spec"]["containers"] + pod["spec"]["initContainers"]
+    having = [
+        one["name"]
+        for one in containers
+        if volume in {mount["name"] for mount in one.get("volumeMounts", ())}
+    ]
+    assert len(having) == 1 and having == [pod["spec"]["containers"][0]["name"]]
 
 
 def test_from_a_guest_and_a_run_of_one_nothing_of_another_answers(

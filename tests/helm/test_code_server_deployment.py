@@ -119,3 +119,14 @@ def test_a_name_that_is_too_long() -> None:
     name = "a" * 60
     with pytest.raises(Refused, match="would have more than 52 characters: choose a shorter one"):
         render(TEAMS, {"locations": {name: {"tenant": "acme", "image": "a", "module": "a"}}})
+
+
+def test_it_has_the_keys_of_its_tenant_where_there_are_some() -> None:
+    entry = {"name": "tenant-keys", "key": "keys.json"}
+    pod = deployment("reviews", {"gateway": {"tenantKeysSecret": entry}})["spec"]["template"]["spec"]
+    (main,) = pod["containers"]
+    variables = {one["name"]: one.get("value") for one in main["env"]}
+    mounted = {mount["mountPath"]: mount["name"] for mount in main["volumeMounts"]}
+    (volume,) = [one for one in pod["volumes"] if one["name"] == mounted["/run/secrets/orchestrator-keys"]]
+    assert variables["ORCHESTRATOR_TENANT_KEYS_FILE"] == "/run/secrets/orchestrator-keys/keys.json"
+    assert volume["secret"]["secretName"] == "tenant-keys"

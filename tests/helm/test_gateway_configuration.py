@@ -52,3 +52,12 @@ def test_large_numbers_stay_what_they_are() -> None:
 def test_every_setting_of_the_gateway_is_a_value() -> None:
     own = {field.name for field in fields(Configuration)} - OF_THE_CHART
     assert set(GatewayConfiguration.model_fields) == own | {"limits"}
+
+
+def test_the_journal_is_sealed_by_the_keys_of_tenants(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(
+        written(merged(TEAMS, {"gateway": {"tenantKeysSecret": {"name": "tenant-keys", "key": "keys.json"}}}))
+    )
+    keys = load(file).journal.keys
+    assert keys is not None and keys.file == "/run/secrets/orchestrator-keys/keys.json"

@@ -119,3 +119,17 @@ def test_pods_are_where_the_operator_wants_them() -> None:
         "requests": {"cpu": "2", "memory": "3Gi"},
         "limits": {"memory": "3Gi"},
     }
+
+
+def test_keys_of_tenants_are_a_file_that_the_configuration_names() -> None:
+    entry = {"name": "tenant-keys", "key": "keys.json"}
+    found = pod({"gateway": {"tenantKeysSecret": entry}})
+    (main,) = found["containers"]
+    mounted = {mount["mountPath"]: mount["name"] for mount in main["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in found["volumes"]}
+    secret = volumes[mounted["/run/secrets/orchestrator-keys"]]["secret"]
+    assert secret["secretName"] == "tenant-keys" and secret["items"] == [
+        {"key": "keys.json", "path": "keys.json"}
+    ]
+    assert secret["defaultMode"] == 0o440
+    assert "tenant-keys" not in {volume["name"] for volume in pod()["volumes"]}

@@ -15,7 +15,7 @@ from dagster import DagsterInstance
 from dagster_postgres import PostgresRunStorage
 from pydantic import BaseModel
 
-from orchestrator_cluster.bindings import GpuType, LocationBinding, WarmPods, read_bindings
+from orchestrator_cluster.bindings import GpuType, LocationBinding, SecretEntry, WarmPods, read_bindings
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_tenancy.queue.seam_coordinator import FairRunCoordinator
 from orchestrator_tools.chart.tenant_values import Gpu, Location
@@ -160,7 +160,7 @@ def test_a_team_may_change_its_image_without_the_operator() -> None:
 def test_the_values_of_a_location_are_those_of_a_binding() -> None:
     """Their defaults, too: what is not set is the launcher's to say."""
     own = set(Location.model_fields) - {"module", "server"}
-    assert own == set(LocationBinding.model_fields) - {"namespace", "gateway_url"}
+    assert own == set(LocationBinding.model_fields) - {"namespace", "gateway_url", "tenant_keys_secret"}
     assert set(Gpu.model_fields) == set(GpuType.model_fields)
     for values, binding in ((Location, LocationBinding), (Gpu, GpuType)):
         for name in set(values.model_fields) & set(binding.model_fields) - {"service_account", "image"}:
@@ -198,3 +198,10 @@ def test_without_locations_the_workspace_is_empty() -> None:
         "gpus": [],
         "locations": {},
     }
+
+
+def test_runs_are_given_the_keys_of_their_tenant() -> None:
+    entry = {"name": "tenant-keys", "key": "keys.json"}
+    values = merged(TEAMS, {"gateway": {"tenantKeysSecret": entry}})
+    binding = read_bindings(instance(values)["run_launcher"]["config"]["bindings"]).locations["reviews"]
+    assert binding.tenant_keys_secret == SecretEntry(name="tenant-keys", key="keys.json")

@@ -62,6 +62,7 @@ ELSEWHERE = {
     "orchestrator_cluster.warm_keeper": "dagster_k8s",
     "orchestrator_cluster.warm_launches": "dagster_k8s",
     "orchestrator_tenancy.tenant_deletion": "joserfc",
+    "orchestrator_tenancy.keys.key_secrets": "kubernetes",
     "orchestrator_tenancy.tenant_secrets": "kubernetes",
     "orchestrator_tenancy.sign_in.administration": "joserfc",
     "orchestrator_tenancy.sign_in.api_tokens": "joserfc",

@@ -3,6 +3,7 @@
 {{- $locations := dict -}}
 {{- range $name, $_ := .Values.locations -}}
 {{- $binding := dict "gateway_url" (include "orchestrator.gatewayUrl" $) -}}
+{{- with $.Values.gateway.tenantKeysSecret }}{{ $_ := set $binding "tenant_keys_secret" (pick . "name" "key") }}{{ end -}}
 {{- $location := include "orchestrator.location" (list $ $name) | fromJson -}}
 {{- /* where the code server names the image, a new one must not change what the daemon reads */ -}}
 {{- range $key, $value := omit $location "module" "server" (ternary "image" "repositories" (not (empty $location.repositories))) -}}

@@ -42,6 +42,20 @@ resources:
   limits: {{ pick .resources "memory" | toJson }}
 {{- end -}}
 
+{{- /* The file that gateway.tenantKeysSecret names, which is replaced when the Secret is. */ -}}
+{{- define "orchestrator.tenantKeysMount" -}}
+- {name: tenant-keys, mountPath: /run/secrets/orchestrator-keys, readOnly: true}
+{{- end -}}
+
+{{- define "orchestrator.tenantKeysVolume" -}}
+- name: tenant-keys
+  secret:
+    secretName: {{ .name }}
+    defaultMode: 0440
+    items:
+      - {key: {{ .key }}, path: {{ .key }}}
+{{- end -}}
+
 {{- /* A pod of Dagster's own has its instance here, and what it may write. */ -}}
 {{- define "orchestrator.dagsterMounts" -}}
 - {name: home, mountPath: /opt/dagster/home}

@@ -8,6 +8,13 @@ from orchestrator_tenancy.keys.tenant_key_store import TenantKeys
 from orchestrator_tenancy.private_files import replace_private_file
 
 
+def keys_of(keys: TenantKeys, tenants: Iterable[str]) -> dict[str, TenantKey]:
+    """Return the keys of tenants by their names; one that has none is given its first."""
+    for tenant in (names := list(tenants)):
+        keys.current(tenant)
+    return {tenant: TenantKey(tenant=tenant, versions=keys.all(tenant)) for tenant in names}
+
+
 def write_key_file(file: Path, keys: TenantKeys, tenants: Iterable[str]) -> int:
     """Write the keys of tenants into a file that nobody else may read; one that has none is given its first.
 
@@ -19,9 +26,6 @@ def write_key_file(file: Path, keys: TenantKeys, tenants: Iterable[str]) -> int:
     Raises:
         AgentError: `invalid_input` when it cannot be written.
     """
-    found = dict[str, TenantKey]()
-    for tenant in tenants:
-        keys.current(tenant)
-        found[tenant] = TenantKey(tenant=tenant, versions=keys.all(tenant))
+    found = keys_of(keys, tenants)
     replace_private_file(file, written_keys(found).encode())
     return len(found)

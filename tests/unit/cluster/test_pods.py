@@ -261,6 +261,7 @@ CHANGED: dict[type[BaseModel], dict[str, Any]] = {
         "image": "other:1",
         "gateway_url": "http://gateway.platform:8901",
         "network": "open",
+        "tenant_keys_secret": {"name": "tenant-keys", "key": "keys.json"},
         "images": {"langgraph": "other:2", "1" * 64: "agno-acme:2"},
         "run": {"cpu": "1", "memory": "700Mi"},
         "guest": {"cpu": "1", "memory": "3Gi"},

@@ -49,6 +49,9 @@ class Gateway(Pods):
         replicas: How many there are; they share the journal.
         secret: Signs the tokens of guests. The same Secret is needed in the namespace of each tenant, whose runs make
             tokens.
+        tenant_keys_secret: Where the keys of tenants stand, which seal what their agents are told and say: those of all
+            beside the release, and in the namespace of each tenant its own, as `orchestrator tenants reconcile` puts
+            them there. null seals nothing.
         environment_secrets: Secrets whose entries are the gateway's environment: keys that the configuration names as
             `{env: NAME}`.
         configuration: What the gateway does.
@@ -60,6 +63,7 @@ class Gateway(Pods):
     resources: Resources = Resources(cpu="250m", memory="512Mi")
     replicas: Replicas = 2
     secret: SecretKey
+    tenant_keys_secret: SecretKey | None = None
     environment_secrets: Sequence[ObjectName] = ()
     configuration: GatewayConfiguration
     drain_seconds: Annotated[int, Field(ge=0)] = 60

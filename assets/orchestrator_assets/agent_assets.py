@@ -4,7 +4,8 @@ import hashlib
 import re
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from orchestrator_assets.agent_inputs import make_items
-from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.agent_specs import AgentSpec, ExecutionSpec
 from orchestrator_assets.descriptions import description
 from orchestrator_assets.failures import failure
 from orchestrator_assets.materialization import gpu_metadata, row_value, run_metadata
@@ -86,9 +87,8 @@ def agent_asset(
     runtime = _runtime(agent, profile)
     bundle = _bundle(agent, code, files, profile) if code is not None else None
     if asset.partitions_def is None:
-        _refuse_partition_key(agent)
-    name = re.sub(r"\W", "_", "__".join(asset.key.path))
-    source = agent.source(name)
+        refuse_partition_key(agent)
+    source = agent.source(op_name(asset.key))
     digest = agent_digest(bundle.digest if bundle else None, source)
     environment = EnvironmentStore(home_folder()).digest(runtime.lock())
     described = {
@@ -98,27 +98,79 @@ def agent_asset(
         "entrypoint": source.entrypoint or "portable",
         "contract": CONTRACT_VERSION,
     }
+    chosen = ChosenAgent(
+        spec=agent,
+        agent=Agent(source=source, bundle=bundle),
+        described=described,
+        model=agent.portable.model_name if agent.portable is not None else None,
+    )
+    return asset_of(
+        agent,
+        asset.replace_attributes(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
+            code_version=_code_version(agent, digest, environment),
+            description=asset.description or description(agent, runtime.title),
+        ),
+        runtime=runtime,
+        environment=environment,
+        waits=_may_wait(agent, runtime),
+        choose=lambda _context: chosen,
+        io_manager_key=io_manager_key,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenAgent:
+    """The agent of a run.
+
+    Attributes:
+        spec: How it runs, with the schema of its outputs.
+        agent: What guests load.
+        described: What the materialization says of it.
+        model: The model that it names; None where only its calls say so.
+    """
+
+    spec: ExecutionSpec
+    agent: Agent
+    described: Mapping[str, Any]
+    model: str | None = None
+
+
+def asset_of(
+    spec: ExecutionSpec,
+    asset: dg.AssetSpec,
+    *,
+    runtime: FrameworkProfile,
+    environment: str,
+    waits: bool,
+    choose: Callable[[dg.AssetExecutionContext], ChosenAgent],
+    io_manager_key: str | None = None,
+) -> dg.AssetsDefinition:
+    """Make an asset whose runs choose their agent.
+
+    Args:
+        spec: How it runs, whichever it is.
+        asset: Key, code version, description and the like.
+        runtime: What it runs in.
+        environment: Digest of that.
+        waits: Whether it may ask people: what waits for a decision has no value yet, its step ends without one, and
+            what is downstream is passed over.
+        choose: Returns the agent of a run; what it raises as `AgentError` fails the step.
+        io_manager_key: Where the value is stored; None uses the default.
+    """
     ins = {
         name: dg.AssetIn(key=dg.AssetKey.from_user_string(source.asset))
-        for name, source in agent.inputs.items()
+        for name, source in spec.inputs.items()
         if source.asset is not None
     }
     upstream = {in_.key for in_ in ins.values()}
-    spec = asset.replace_attributes(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
-        code_version=_code_version(agent, digest, environment),
-        deps=[],
-        description=asset.description or description(agent, runtime.title),
-        kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds,
+    told = asset.replace_attributes(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
+        deps=[], kinds=asset.kinds | {runtime.name, "agent"} if len(asset.kinds) <= 1 else asset.kinds
     )
-
-    need = AgentNeed(framework=runtime.name, environment=environment, gpu=agent.gpu_request)
-
-    # what waits for a decision has no value yet: its step ends without one, and what is downstream is passed over
-    waits = _may_wait(agent, runtime)
+    need = AgentNeed(framework=runtime.name, environment=environment, gpu=spec.gpu_request)
 
     @dg.multi_asset(
-        name=name,
-        outs={"result": dg.AssetOut.from_spec(spec, io_manager_key=io_manager_key, is_required=not waits)},
+        name=op_name(asset.key),
+        outs={"result": dg.AssetOut.from_spec(told, io_manager_key=io_manager_key, is_required=not waits)},
         ins=ins,
         deps=[dep for dep in asset.deps if dep.asset_key not in upstream],
         partitions_def=asset.partitions_def,
@@ -131,24 +183,29 @@ def agent_asset(
         personal: PersonalValues | None = None
         try:
             runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
-            personal = PersonalValues(agent, lambda: runtimes.runtimes.personal)
-            native = Agent(source=source, bundle=bundle)
-            made = _materialize(context, agent, runtime, native, described, config, values, personal)
+            chosen = choose(context)
+            personal = PersonalValues(chosen.spec, lambda: runtimes.runtimes.personal)
+            made = _materialize(context, chosen, runtime, config, values, personal, waits=waits)
         except Exception as raised:
             error, sealed = _told(raised, personal)
             # Dagster stores what an error follows from, too
             cause = raised if sealed is None else None
-            if not error.code.retryable or context.retry_number >= agent.retries.max:
+            if not error.code.retryable or context.retry_number >= spec.retries.max:
                 raise failure(error, sealed) from cause
             # no RetryPolicy: with one, Dagster retries a step that was terminated
-            delay = agent.retries.delay_seconds * 2**context.retry_number
-            raise dg.RetryRequested(max_retries=agent.retries.max, seconds_to_wait=delay) from failure(
+            delay = spec.retries.delay_seconds * 2**context.retry_number
+            raise dg.RetryRequested(max_retries=spec.retries.max, seconds_to_wait=delay) from failure(
                 error, sealed
             )
         if made is not None:
             yield made
 
     return execute
+
+
+def op_name(key: dg.AssetKey) -> str:
+    """Return the name of the op that makes an agent's asset, and of its agent."""
+    return re.sub(r"\W", "_", "__".join(key.path))
 
 
 def _told(raised: Exception, personal: PersonalValues | None) -> tuple[AgentError, str | None]:
@@ -216,7 +273,7 @@ def _bundle(agent: AgentSpec, code: Path, files: Sequence[str], profile: Path | 
     return Bundle(digest=digest, archive=archive)
 
 
-def _refuse_partition_key(agent: AgentSpec) -> None:
+def refuse_partition_key(agent: ExecutionSpec) -> None:
     """Refuse an agent that could never run, since its asset has no partitions."""
     for name, source in agent.inputs.items():
         if source.partition_key:
@@ -247,15 +304,16 @@ def _code_location(context: dg.AssetExecutionContext) -> str:
 
 def _materialize(
     context: dg.AssetExecutionContext,
-    spec: AgentSpec,
+    chosen: ChosenAgent,
     runtime: FrameworkProfile,
-    agent: Agent,
-    described: Mapping[str, Any],
     config: AgentRunConfig,
     values: Mapping[str, Any],
     personal: PersonalValues,
+    *,
+    waits: bool,
 ) -> dg.MaterializeResult[Any] | None:
     """Run the step's executions and return the asset's value; None when some of them wait for a decision."""
+    spec, described = chosen.spec, chosen.described
     runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
     asset_key = context.assets_def.key
     partition = context.partition_key if context.has_partition_key else None
@@ -300,7 +358,7 @@ def _materialize(
     with tell as progress, GpuWatch(gpus) as watch:
         rows = host.run(
             runtime,
-            agent,
+            chosen.agent,
             items,
             settings,
             on_event=progress.on_event,
@@ -308,14 +366,14 @@ def _materialize(
             askers=step.askers(items, spec.approval_seconds),
         )
     if any(row.waiting for row in rows):
-        if not _may_wait(spec, runtime):
+        if not waits:
             raise AgentError(
                 ErrorCode.FRAMEWORK_ERROR, "the agent waits for a decision that it has no way to ask for"
             )
         step.leave(personal.shown(items, rows), seal)
         return None
     described = {**described, "framework_version": host.describe(runtime).framework_version}
-    if models := progress.models or ({spec.portable.model_name} if spec.portable is not None else set[str]()):
+    if models := progress.models or ({chosen.model} if chosen.model else set[str]()):
         described["model"] = ", ".join(sorted(models))
     runtimes.forget_once_stored(items, asset_key, partition)
     return dg.MaterializeResult(
@@ -333,7 +391,7 @@ def _materialize(
     )
 
 
-def _value(spec: AgentSpec, rows: Sequence[Row]) -> Json:
+def _value(spec: ExecutionSpec, rows: Sequence[Row]) -> Json:
     """Return the value of an asset: what its agent said, or a row for each item."""
     if spec.for_each is not None:
         return [row_value(row) for row in rows]

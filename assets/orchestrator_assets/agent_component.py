@@ -7,13 +7,13 @@ from typing import Annotated, Self
 import dagster as dg
 from dagster.components import ComponentLoadContext
 from dagster.components.resolved.core_models import ResolvedAssetSpec
-from dagster.components.resolved.errors import ResolutionException
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError
 
 from orchestrator_assets.agent_assets import RESOURCE, agent_asset
 from orchestrator_assets.agent_specs import SPECS, AgentSpec, code_folder
 from orchestrator_assets.scaffolding import AgentScaffolder
 from orchestrator_assets.spec_fields import WrongValue
+from orchestrator_assets.yaml_places import placed, wrong_value
 from orchestrator_assets.yaml_schemas import told_to_users
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 
@@ -69,7 +69,7 @@ class AgentComponent(AgentSpec, dg.Component):
         try:
             made: Self = super().resolve_from_model(context, model)
         except ValidationError as error:
-            raise _placed(_wrong_value(error), context) from error
+            raise placed(wrong_value(error), context) from error
         made._read_from = context
         return made
 
@@ -94,24 +94,4 @@ class AgentComponent(AgentSpec, dg.Component):
         except WrongValue as error:
             if self._read_from is None:
                 raise  # it was made in Python, where the traceback is the place
-            raise _placed(error, self._read_from) from error
-
-
-def _wrong_value(error: ValidationError) -> WrongValue:
-    """Return the first fault of a model, with its place where the model's own validators tell one."""
-    first = error.errors()[0]
-    cause = first.get("ctx", {}).get("error")
-    below = cause.path if isinstance(cause, WrongValue) else ()
-    return WrongValue(str(cause) if isinstance(cause, ValueError) else first["msg"], *first["loc"], *below)
-
-
-def _placed(error: WrongValue, context: dg.ResolutionContext) -> ResolutionException:
-    """Return an error that shows where in the YAML a wrong value stands."""
-    path = [*context.path, *error.path]
-    place = ".".join(str(part) for part in path)
-    if context.source_position_tree is None:
-        return ResolutionException(f"{place}: {error}")
-    found = context.source_position_tree.source_error(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own
-        path, str(error), value_error=True
-    )
-    return ResolutionException(f"{found.file_name}:{found.start_line_no} - {place}: {error}\n{found.snippet}")
+            raise placed(error, self._read_from) from error

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.agent_specs import ExecutionSpec
 from orchestrator_assets.personal_values import FieldRefused, PersonalValues
 from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.personal_fields import is_sealed
@@ -13,7 +13,7 @@ from orchestrator_runtimes.json_values import Json, NotJson, dump, parse
 
 
 def make_items(
-    spec: AgentSpec,
+    spec: ExecutionSpec,
     *,
     scope: str,
     upstream: Mapping[str, Any],
@@ -71,7 +71,7 @@ def make_items(
     ]
 
 
-def _inputs(spec: AgentSpec, upstream: Mapping[str, Any], partition_key: str | None) -> dict[str, Any]:
+def _inputs(spec: ExecutionSpec, upstream: Mapping[str, Any], partition_key: str | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, source in spec.inputs.items():
         if source.asset is not None:
@@ -89,7 +89,7 @@ def _inputs(spec: AgentSpec, upstream: Mapping[str, Any], partition_key: str | N
 
 
 def _item(
-    spec: AgentSpec,
+    spec: ExecutionSpec,
     scope: str,
     key: str,
     index: int,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
@@ -296,22 +296,10 @@ class RetrySpec(dg.Model, dg.Resolvable):
     )
 
 
-class AgentSpec(dg.Model, dg.Resolvable):
-    """An agent and how it runs."""
+class ExecutionSpec(dg.Model, dg.Resolvable):
+    """How an agent runs, whichever it is."""
 
     framework: Framework = Field(description="Which framework runs it.", examples=["langgraph"])
-    entrypoint: OptionalEntrypoint = Field(
-        default=None,
-        description="A native agent in the agent's code: module:attribute, an object or a factory; in n8n the file of a"
-        " workflow.",
-        examples=["agent:build", "workflow.json"],
-    )
-    portable: PortableSpec | None = Field(
-        default=None, description="A portable agent, instead of an entrypoint."
-    )
-    options: Mapping[str, Any] = Field(
-        default={}, description="Choices of the framework's adapter; see its README."
-    )
     inputs: Inputs = Field(
         default={},
         description="What the agent gets, by name.",
@@ -380,14 +368,8 @@ class AgentSpec(dg.Model, dg.Resolvable):
         return _check_output_schema(value)
 
     @model_validator(mode="after")
-    def consistent(self) -> "AgentSpec":
+    def fitting(self) -> Self:
         """Refuse what could only fail later."""
-        self._check_entrypoint()
-        if (self.entrypoint is None) == (self.portable is None):
-            raise WrongValue(
-                "give either entrypoint (a native agent) or portable",
-                "entrypoint" if self.entrypoint is not None else "framework",
-            )
         if self.for_each is not None and self.for_each.input not in self.inputs:
             known = ", ".join(sorted(self.inputs)) or "none"
             raise WrongValue(
@@ -402,6 +384,61 @@ class AgentSpec(dg.Model, dg.Resolvable):
             _check_template(self.session, names, "session")
         check_personal(self)
         return self
+
+    @property
+    def known_output_schema(self) -> Mapping[str, Any] | None:
+        """The schema of outputs, as far as the YAML says it."""
+        return self.output_schema
+
+    @property
+    def gpu_request(self) -> GpuRequest | None:
+        """The GPUs as whoever finds them takes it; None where none are asked for."""
+        if self.gpu is None:
+            return None
+        return GpuRequest(count=self.gpu.count, type=self.gpu.type, memory_mb=self.gpu.memory_mb)
+
+    def execution_budget(self) -> ExecutionBudget:
+        """Return what one execution may spend, as the gateway is told."""
+        budget, limits = self.budget, self.limits
+        return ExecutionBudget(
+            tokens=budget.tokens or limits.tokens,
+            cost=None if budget.cost_usd is None else nanodollars(budget.cost_usd),
+            calls=budget.calls or limits.steps,
+            seconds=budget.seconds,
+        )
+
+
+class AgentSpec(ExecutionSpec):
+    """An agent and how it runs."""
+
+    entrypoint: OptionalEntrypoint = Field(
+        default=None,
+        description="A native agent in the agent's code: module:attribute, an object or a factory; in n8n the file of a"
+        " workflow.",
+        examples=["agent:build", "workflow.json"],
+    )
+    portable: PortableSpec | None = Field(
+        default=None, description="A portable agent, instead of an entrypoint."
+    )
+    options: Mapping[str, Any] = Field(
+        default={}, description="Choices of the framework's adapter; see its README."
+    )
+
+    @model_validator(mode="after")
+    def consistent(self) -> Self:
+        """Refuse an agent that is none, or two."""
+        self._check_entrypoint()
+        if (self.entrypoint is None) == (self.portable is None):
+            raise WrongValue(
+                "give either entrypoint (a native agent) or portable",
+                "entrypoint" if self.entrypoint is not None else "framework",
+            )
+        return self
+
+    @property
+    def known_output_schema(self) -> Mapping[str, Any] | None:
+        """The schema of outputs: of the asset, or of its portable agent."""
+        return self.output_schema or (self.portable.output_schema if self.portable is not None else None)
 
     def _check_entrypoint(self) -> None:
         """Refuse an entrypoint that does not name what the framework's entrypoints name."""
@@ -424,23 +461,6 @@ class AgentSpec(dg.Model, dg.Resolvable):
         tools = self.portable.tools if self.portable is not None else ()
         named += [(tool.function, ("portable", "tools", n, "function")) for n, tool in enumerate(tools)]
         return [(name.partition(":")[0].split("."), path) for name, path in named if name is not None]
-
-    @property
-    def gpu_request(self) -> GpuRequest | None:
-        """The GPUs as whoever finds them takes it; None where none are asked for."""
-        if self.gpu is None:
-            return None
-        return GpuRequest(count=self.gpu.count, type=self.gpu.type, memory_mb=self.gpu.memory_mb)
-
-    def execution_budget(self) -> ExecutionBudget:
-        """Return what one execution may spend, as the gateway is told."""
-        budget, limits = self.budget, self.limits
-        return ExecutionBudget(
-            tokens=budget.tokens or limits.tokens,
-            cost=None if budget.cost_usd is None else nanodollars(budget.cost_usd),
-            calls=budget.calls or limits.steps,
-            seconds=budget.seconds,
-        )
 
     def source(self, name: str) -> AgentSource:
         """Return the agent as the contract names it."""

@@ -6,10 +6,10 @@ from orchestrator_assets.spec_fields import WrongValue
 from orchestrator_resources.personal_fields import WHOLE, Path, may_have, read_path
 
 if TYPE_CHECKING:
-    from orchestrator_assets.agent_specs import AgentSpec
+    from orchestrator_assets.agent_specs import ExecutionSpec
 
 
-def check_personal(spec: "AgentSpec") -> None:
+def check_personal(spec: "ExecutionSpec") -> None:
     """Refuse a path that leads nowhere, or to what stands in the clear whatever is marked.
 
     Raises:
@@ -25,7 +25,7 @@ def check_personal(spec: "AgentSpec") -> None:
             raise WrongValue(why, "personal", number)
 
 
-def output_paths(spec: "AgentSpec") -> tuple[tuple[Path, bool], ...]:
+def output_paths(spec: "ExecutionSpec") -> tuple[tuple[Path, bool], ...]:
     """Return the paths that are looked for in outputs, each with whether it names nothing else.
 
     One that begins with the name of an input marks that input, and a field of the output only where there is one.
@@ -37,16 +37,16 @@ def output_paths(spec: "AgentSpec") -> tuple[tuple[Path, bool], ...]:
     )
 
 
-def input_paths(spec: "AgentSpec", name: str) -> tuple[Path, ...]:
+def input_paths(spec: "ExecutionSpec", name: str) -> tuple[Path, ...]:
     """Return the marked paths below an input."""
     paths = (read_path(text) for text in spec.personal)
     return tuple(path[1:] for path in paths if path[0] == name)
 
 
-def _refusal(spec: "AgentSpec", text: str, path: Path) -> str | None:
+def _refusal(spec: "ExecutionSpec", text: str, path: Path) -> str | None:
     source = spec.inputs.get(path[0])
     if source is None:
-        schema = spec.output_schema or (spec.portable.output_schema if spec.portable is not None else None)
+        schema = spec.known_output_schema
         if path == (WHOLE,) or schema is None or may_have(schema, path):
             return None
         known = ", ".join((*sorted(spec.inputs), WHOLE))

@@ -23,7 +23,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, dump, parse
 
 if TYPE_CHECKING:
-    from orchestrator_assets.agent_specs import AgentSpec
+    from orchestrator_assets.agent_specs import ExecutionSpec
 
 MASK: Final = "[personal]"
 """What people see in place of a marked field."""
@@ -41,7 +41,7 @@ class PersonalValues:
         texts: Gives what seals; asked when something is to be sealed or opened.
     """
 
-    def __init__(self, spec: "AgentSpec", texts: Callable[[], SealedTexts]) -> None:
+    def __init__(self, spec: "ExecutionSpec", texts: Callable[[], SealedTexts]) -> None:
         """Begin with what the agent's YAML marks.
 
         Raises:

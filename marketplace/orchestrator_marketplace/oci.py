@@ -164,6 +164,16 @@ def parse_index(content: bytes) -> tuple[Descriptor, ...]:
     return tuple(parse_descriptor(entry) for entry in _list(_object(content).get("manifests")))
 
 
+def parse_tags(content: bytes) -> tuple[str, ...]:
+    """Return the tags of a registry's list.
+
+    Raises:
+        BundleRefused: `malformed`.
+    """
+    tags = _object(content).get("tags")
+    return tuple(str(tag) for tag in ([] if tags is None else _list(tags)))
+
+
 def index_bytes(entries: tuple[Descriptor, ...]) -> bytes:
     """Return an index of manifests."""
     return dump({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry.to_json() for entry in entries]})

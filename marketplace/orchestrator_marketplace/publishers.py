@@ -7,6 +7,7 @@ identities: [{name: release@acme.example, issuer: https://accounts.acme.example}
 authorities: [root.pem]
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,9 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from orchestrator_marketplace.names import is_part, skeleton
@@ -88,6 +91,16 @@ class Publishers:
     keys: tuple[tuple[str, ec.EllipticCurvePublicKey], ...]
     identities: tuple[tuple[str, Identity], ...] = ()
     authorities: tuple[x509.Certificate, ...] = field(default=())
+
+    def digest(self) -> str:
+        """Return what is another one when others are trusted, or others are trusted less; 64 hexadecimal digits."""
+        keys = sorted(
+            (name, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo).hex())
+            for name, key in self.keys
+        )
+        identities = sorted((name, one.name, one.issuer or "") for name, one in self.identities)
+        authorities = sorted(one.fingerprint(hashes.SHA256()).hex() for one in self.authorities)
+        return hashlib.sha256(repr((keys, identities, authorities)).encode()).hexdigest()
 
 
 def read_publishers(file: Path) -> Publishers:

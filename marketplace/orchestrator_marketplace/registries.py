@@ -4,6 +4,7 @@ https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md
 """
 
 import time
+import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,12 +19,15 @@ from orchestrator_marketplace.oci import (
     index_bytes,
     is_digest,
     parse_index,
+    parse_tags,
 )
 from orchestrator_marketplace.references import Reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registry_errors import RegistryDenied, RegistryUnavailable
 from orchestrator_marketplace.registry_requests import Answer, Ask, RegistryConnection, bounded
 
+TAGS: Final = 10_000
+_PAGE: Final = 1_000
 CHUNK_BYTES: Final = 4 * 2**20
 TRANSFER_SECONDS: Final = 600.0
 """Of one download, all its tries together: a registry that gives a byte now and then ends here."""
@@ -80,6 +84,28 @@ class Repository:
         if is_digest(asked) and digest_of(answer.content) != asked:
             raise BundleRefused(Refusal.TAMPERED, f"{self.reference.registry} gives other bytes for {asked}")
         return answer.content
+
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags that there are; none where the repository does not exist yet.
+
+        Raises:
+            BundleRefused: `malformed` for a list that is none, `oversized` for more than `TAGS`.
+            RegistryUnavailable, RegistryDenied: They cannot be had.
+        """
+        found: list[str] = []
+        last = ""
+        while True:
+            query = urllib.parse.urlencode({"n": _PAGE, **({"last": last} if last else {})})
+            answer = self._connection.ask(Ask(method="GET", url=f"{self._root}/tags/list?{query}"), 200, 404)
+            page = () if answer.status == 404 else parse_tags(answer.content)
+            found += page
+            if len(found) > TAGS:
+                raise BundleRefused(
+                    Refusal.OVERSIZED, f"{self.reference.repository} has more than {TAGS} tags"
+                )
+            if "link" not in answer.headers or not page or page[-1] <= last:
+                return tuple(found)
+            last = page[-1]
 
     def put_manifest(self, content: bytes, asked: str, kind: str = MANIFEST) -> bool:
         """Store a manifest by a tag or its digest; tell whether the registry lists it at its subject by itself."""

@@ -27,7 +27,7 @@ _END_SECONDS: Final = 10.0
 _SETTINGS: Final = """\
 version: 0.1
 log: {{level: warn}}
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
+storage: {{filesystem: {{rootdirectory: {folder}}}, delete: {{enabled: true}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
 _PROGRAM: Final = """\

@@ -1,0 +1,130 @@
+"""Where a bundle comes from, and what must be so before it runs here."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.specifiers import SpecifierSet
+
+from orchestrator_marketplace.acceptance import Accepted
+from orchestrator_marketplace.folders import CODE, MANIFEST
+from orchestrator_marketplace.installations import Installations, installed_digest
+from orchestrator_marketplace.layouts import read_file
+from orchestrator_marketplace.manifests import MANIFEST_BYTES, Manifest, parse_manifest
+from orchestrator_marketplace.names import BundleName
+from orchestrator_marketplace.publishers import Publishers, read_publishers
+from orchestrator_marketplace.pulls import pull_bundle
+from orchestrator_marketplace.references import Reference
+from orchestrator_marketplace.refusals import BundleRefused, Refusal
+from orchestrator_marketplace.registries import Repository
+from orchestrator_resources.homes import home_folder
+from orchestrator_runtimes import bundles
+from orchestrator_runtimes.client import Bundle
+
+_FOLDER: Final = "bundles"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstalledBundle:
+    """A bundle that is here, whole and trusted.
+
+    Attributes:
+        manifest: What it says of itself.
+        code: What guests load.
+        publisher: Who signed it.
+    """
+
+    manifest: Manifest
+    code: Bundle
+    publisher: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleSource:
+    """Where one bundle comes from.
+
+    Attributes:
+        name: Of the bundle.
+        repository: Of it, in a registry.
+        trust: File of the publishers that are trusted.
+        versions: Which may run.
+        framework: What it must be for.
+        inputs: Names of the inputs that it is given.
+        insecure: Whether a registry that is not on this machine is spoken to by plain HTTP.
+    """
+
+    name: BundleName
+    repository: Reference
+    trust: Path
+    versions: SpecifierSet
+    framework: str
+    inputs: frozenset[str]
+    insecure: bool = False
+
+    def installed(self, reference: Reference) -> InstalledBundle:
+        """Return a version of the bundle, fetched and checked where it is not here yet.
+
+        Args:
+            reference: Of the version, with its digest.
+
+        Raises:
+            BundleRefused: Why it may not run, by name.
+            RegistryUnavailable, RegistryDenied: It is not here, and cannot be had.
+        """
+        publishers = read_publishers(self.trust)
+        root = Installations(home_folder() / _FOLDER / self._taken_by(publishers))
+        folder = root.root / self.name.publisher / self.name.agent / (reference.tag or "")
+        if not (folder / MANIFEST).is_file() or installed_digest(folder) != reference.digest:
+            with Repository(reference, insecure=self.insecure) as repository:
+                folder = pull_bundle(
+                    repository, root, publishers, datetime.now(UTC), lower=True, decide=self._decide
+                ).folder
+        manifest = parse_manifest(read_file(folder / MANIFEST, MANIFEST_BYTES))
+        self.check(manifest)
+        digest, archive = bundles.pack(folder / CODE)
+        return InstalledBundle(
+            manifest=manifest,
+            code=Bundle(digest=digest, archive=archive),
+            publisher=self.name.publisher,
+        )
+
+    def check(self, manifest: Manifest) -> None:
+        """Refuse a bundle that the asset cannot run.
+
+        Raises:
+            BundleRefused: `policy`, with what to change.
+        """
+        what = f"{manifest.name} {manifest.version}"
+        if not self.allows(manifest.version):
+            raise BundleRefused(Refusal.POLICY, f"{what}: `versions` of the asset are {self.versions}")
+        if manifest.framework != self.framework:
+            raise BundleRefused(
+                Refusal.POLICY,
+                f"{what} is for {manifest.framework}, and the asset for {self.framework}: change its `framework`",
+            )
+        if manifest.profile is not None:
+            raise BundleRefused(
+                Refusal.POLICY,
+                f"{what} needs the runtime profile {manifest.profile!r}, which published agents cannot have yet",
+            )
+        schema: Mapping[str, Any] = manifest.inputs
+        missing = sorted(set(schema.get("required", ())) - self.inputs)
+        if missing:
+            raise BundleRefused(
+                Refusal.POLICY, f"{what} needs the input {missing[0]!r}: give it in the asset's `inputs`"
+            )
+
+    def allows(self, version: str) -> bool:
+        """Return whether a version may run; one before a release only where `versions` names one."""
+        return self.versions.contains(version)
+
+    def _decide(self, accepted: Accepted) -> None:
+        self.check(accepted.bundle.contents.manifest)
+
+    def _taken_by(self, publishers: Publishers) -> str:
+        """Return the name of a folder: what one asset's publishers were trusted for is trusted for no other's."""
+        place = f"{self.repository.registry}/{self.repository.repository} {publishers.digest()}"
+        return hashlib.sha256(place.encode()).hexdigest()[:16]

@@ -1,0 +1,155 @@
+"""`PublishedAgentComponent`: an asset of an agent that somebody else publishes, in YAML."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+import dagster as dg
+from dagster.components import ComponentLoadContext
+from dagster.components.resolved.core_models import ResolvedAssetSpec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+
+from orchestrator_assets.agent_assets import RESOURCE, op_name
+from orchestrator_assets.agent_specs import SPECS, ExecutionSpec
+from orchestrator_assets.spec_fields import Flag, WrongValue
+from orchestrator_assets.yaml_places import placed, wrong_value
+from orchestrator_assets.yaml_schemas import told_to_users
+from orchestrator_marketplace.names import parse_name
+from orchestrator_marketplace.publishes import RegistryPublishes
+from orchestrator_marketplace.references import Reference, parse_reference
+from orchestrator_marketplace.refusals import BundleRefused
+from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
+from orchestrator_sensors.bundle_sources import BundleSource
+from orchestrator_sensors.catalogue import catalogue_spec
+from orchestrator_sensors.publish_sensors import publish_sensor
+from orchestrator_sensors.published_agents import published_asset
+
+
+class PublishedAgentComponent(ExecutionSpec, dg.Component):
+    """Runs an agent that somebody else publishes as a bundle, each time a version of it is published.
+
+    A sensor looks at the registry: what is new, signed by a publisher that `trust` names, and allowed by `versions`, is
+    installed, and the asset is run with it. The bundle is an asset of its own, on which this one hangs.
+    """
+
+    bundle: str = Field(description="Name of the bundle: publisher/agent.", examples=["acme/reviewer"])
+    registry: str = Field(
+        description="OCI registry where it is published, perhaps with a prefix.",
+        examples=["registry.example"],
+    )
+    trust: str = Field(
+        description="File of the publishers that are trusted, and of their keys, beside this one.",
+        examples=["trust.yaml"],
+    )
+    versions: str = Field(
+        default=">=0",
+        description="Versions that may run, as Python's packages write them.",
+        examples=[">=1.2,<2"],
+    )
+    insecure: Flag = Field(
+        default=False, description="True speaks plain HTTP to a registry that is not on this machine."
+    )
+    asset: Annotated[
+        ResolvedAssetSpec, Field(description="Key, owners, description, partitions and the like.")
+    ]
+
+    _read_from: dg.ResolutionContext | None = PrivateAttr(default=None)
+
+    @field_validator("bundle")
+    @classmethod
+    def known_name(cls, value: str) -> str:
+        """Refuse what is no name of a bundle."""
+        try:
+            parse_name(value)
+        except BundleRefused as error:
+            raise WrongValue(error.message) from error
+        return value
+
+    @field_validator("versions")
+    @classmethod
+    def known_versions(cls, value: str) -> str:
+        """Refuse what names no versions."""
+        try:
+            SpecifierSet(value)
+        except InvalidSpecifier as error:
+            raise WrongValue(f"{value!r} names no versions: write such as '>=1.2,<2'") from error
+        return value
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """Return what the YAML is checked against."""
+        whole = ("asset", "inputs", "for_each", "limits", "budget", "retries")
+        return told_to_users(cls.model(), specs=(cls, *SPECS), whole=whole)
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what the Dagster UI tells beside the documentation."""
+        return dg.ComponentTypeSpec(tags=["agent", "marketplace"])
+
+    @classmethod
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        """Make the component of its YAML.
+
+        Raises:
+            ResolutionException: A value is wrong; the message holds the file, the line and what to change.
+        """
+        try:
+            made: Self = super().resolve_from_model(context, model)
+        except ValidationError as error:
+            raise placed(wrong_value(error), context) from error
+        made._read_from = context
+        return made
+
+    def build_defs(self, context: ComponentLoadContext) -> dg.Definitions:
+        """Return the asset, that of its bundle, and the sensor.
+
+        Raises:
+            ResolutionException: The registry is none, or there is no file of publishers.
+        """
+        return self.made_in(context.path)
+
+    def made_in(self, folder: Path) -> dg.Definitions:
+        """Return the definitions, with the file of publishers in the folder of the YAML.
+
+        Raises:
+            ResolutionException: As `build_defs`.
+        """
+        try:
+            source = self._source(folder)
+            published = published_asset(self, source, self.asset)
+        except WrongValue as error:
+            if self._read_from is None:
+                raise  # it was made in Python, where the traceback is the place
+            raise placed(error, self._read_from) from error
+        publishes = RegistryPublishes(source.repository, insecure=self.insecure)
+        sensor = publish_sensor(f"{op_name(self.asset.key)}_publishes", source, publishes, self.asset.key)
+        return dg.Definitions(
+            assets=[published, catalogue_spec(source.name, self.asset.key)],
+            sensors=[sensor],
+            resources={RESOURCE: AGENT_RUNTIMES},
+        )
+
+    def _source(self, folder: Path) -> BundleSource:
+        trust = (folder / self.trust).resolve()
+        if not trust.is_relative_to(folder.resolve()) or not trust.is_file():
+            raise WrongValue(f"{self.trust!r} must be a file beside this one", "trust")
+        return BundleSource(
+            name=parse_name(self.bundle),
+            repository=self._repository(),
+            trust=trust,
+            versions=SpecifierSet(self.versions),
+            framework=self.framework,
+            inputs=frozenset(self.inputs),
+            insecure=self.insecure,
+        )
+
+    def _repository(self) -> Reference:
+        try:
+            reference = parse_reference(f"{self.registry.rstrip('/')}/{self.bundle}")
+        except BundleRefused as error:
+            raise WrongValue(
+                f"{self.registry!r} is no registry: write a host, such as registry.example", "registry"
+            ) from error
+        if reference.tag is not None or reference.digest is not None:
+            raise WrongValue(f"{self.registry!r} names a version, and the publishes do that", "registry")
+        return reference

@@ -1,0 +1,136 @@
+"""A publisher and its registry, and a location of YAML that runs what is published there."""
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from orchestrator_marketplace.bundle_artifacts import build_bundle, open_bundle
+from orchestrator_marketplace.folders import read_folder
+from orchestrator_marketplace.layouts import Layout
+from orchestrator_marketplace.oci import digest_of
+from orchestrator_marketplace.references import parse_reference
+from orchestrator_marketplace.registries import Repository
+from orchestrator_marketplace.signatures import Signer, sign_bundle
+from orchestrator_marketplace.signing_keys import load_private_key, write_key_pair
+from orchestrator_marketplace.transfers import push_bundle
+from orchestrator_resources.agent_runtimes import AgentRuntimes
+from orchestrator_sensors import PublishedAgentComponent
+from tests.unit.marketplace.written_bundles import LOCK, write_bundle
+
+PORTABLE = "{name: reviewer, instructions: Review., model: smollm2}"
+
+
+class Publisher:
+    """Somebody who signs and pushes versions of acme/reviewer.
+
+    Args:
+        folder: Of keys and bundles; empty.
+        registry: Where to, with a prefix.
+    """
+
+    def __init__(self, folder: Path, registry: str) -> None:
+        self._folder, self.registry = folder, registry
+        self.trust = folder / "trust"
+        self.trust.mkdir()
+        write_key_pair(folder / "acme.key", self.trust / "acme.pub")
+        (self.trust / "trust.yaml").write_text("publishers: {acme: {keys: [acme.pub]}}\n")
+
+    def publish(
+        self, version: str, *, signed: bool = True, gets: str = "text", framework: str = "fake"
+    ) -> str:
+        """Publish a version, and return its digest.
+
+        Args:
+            version: Which.
+            signed: Whether the publisher signs it.
+            gets: Name of its only input.
+            framework: What it is for.
+        """
+        source = write_bundle(
+            self._folder / version / "source",
+            version=version,
+            framework=framework,
+            entrypoint="null",
+            portable=PORTABLE,
+            inputs=f"{{type: object, properties: {{{gets}: {{type: string}}}}, required: [{gets}]}}",
+            output="null",
+        )
+        (source / "evaluation.jsonl").write_text(json.dumps({"name": "one", "inputs": {gets: "MIT"}}) + "\n")
+        layout = Layout(self._folder / version / "layout")
+        entry = build_bundle(read_folder(source), LOCK, layout)
+        if signed:
+            signer = Signer(key=load_private_key(self._folder / "acme.key"))
+            sign_bundle(layout, open_bundle(layout, entry), signer, datetime.now(UTC))
+        reference = parse_reference(f"{self.registry}/acme/reviewer:{version}")
+        with Repository(reference) as repository:
+            push_bundle(layout, entry, repository)
+        return entry.digest
+
+    def withdraw(self, version: str) -> None:
+        """Delete a version from the registry."""
+        place = parse_reference(f"{self.registry}/acme/reviewer:{version}")
+        with Repository(place) as repository:
+            content = repository.manifest(version)
+        assert content is not None
+        url = f"http://{place.registry}/v2/{place.repository}/manifests/{digest_of(content)}"
+        with urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=10) as answer:
+            assert answer.status == 202
+
+
+class Location:
+    """Definitions of one published agent, and an instance in which they are looked at and run.
+
+    Args:
+        publisher: Whose agent it is.
+        instance: Where runs are kept.
+        url: Of the model.
+        changes: Of the component's attributes.
+    """
+
+    def __init__(self, publisher: Publisher, instance: dg.DagsterInstance, url: str, **changes: Any) -> None:
+        attributes: Mapping[str, Any] = {
+            "bundle": "acme/reviewer",
+            "framework": "fake",
+            "registry": publisher.registry,
+            "trust": "trust.yaml",
+            "inputs": {"text": {"value": "hello"}},
+            "prompt": "say {text}",
+            "retries": {"max": 0},
+            "asset": {"key": "team/reviews"},
+            **changes,
+        }
+        made = PublishedAgentComponent.resolve_from_dict(attributes).made_in(publisher.trust)
+        resources = {"agent_runtimes": AgentRuntimes(model_url=url, processes=1)}
+        self.definitions = dg.Definitions(assets=made.assets, sensors=made.sensors, resources=resources)
+        self.instance = instance
+        self.cursor: str | None = None
+        self.told = ""
+
+    def look(self) -> list[dg.RunRequest]:
+        """Let the sensor look once as the daemon does: store its events and its cursor, and return what it asks for."""
+        (sensor,) = list(self.definitions.sensors or ())
+        assert isinstance(sensor, dg.SensorDefinition)
+        repository = self.definitions.get_repository_def()
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, repository_def=repository, sensor_name=sensor.name
+        ) as context:
+            tick = sensor.evaluate_tick(context)
+        for event in tick.asset_events:
+            self.instance.report_runless_asset_event(event)
+        self.cursor, self.told = tick.cursor, tick.skip_message or ""
+        return list(tick.run_requests or ())
+
+    def run(self, tags: Mapping[str, str] | None = None) -> dg.ExecuteInProcessResult:
+        """Run the asset."""
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(["team", "reviews"])],
+            tags=dict(tags or {}),
+            raise_on_error=False,
+        )

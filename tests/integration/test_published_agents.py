@@ -1,0 +1,162 @@
+"""A publish becomes a run: pushed to a real registry, taken by the sensor, run as an asset, withdrawn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestrator_marketplace.signing_keys import write_key_pair
+from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
+from orchestrator_runtimes.conformance.scripts import Script
+from orchestrator_sensors.catalogue import catalogued
+from orchestrator_sensors.published_agents import BUNDLE_TAG
+from tests.integration.agent_materializations import failure, metadata
+from tests.integration.bundle_registries import real_registry
+from tests.integration.published_bundles import Location, Publisher
+
+pytestmark = [
+    pytest.mark.usefixtures("fake_framework"),
+    # Dagster's own, where YAML is read
+    pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated"),
+]
+
+BUNDLE = dg.AssetKey(["team", "bundles", "acme", "reviewer"])
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with real_registry(tmp_path_factory.mktemp("registry")) as name:
+        yield name
+
+
+@pytest.fixture
+def publisher(registry: str, tmp_path: Path) -> Publisher:
+    folder = tmp_path / "publisher"
+    folder.mkdir()
+    prefix = tmp_path.name.replace("_", "x").strip("x").lower()
+    return Publisher(folder, f"{registry}/{prefix}")
+
+
+@pytest.fixture
+def location(publisher: Publisher, endpoint: ModelEndpoint, tmp_path: Path) -> Iterator[Location]:
+    endpoint.reset()
+    url = endpoint.script("published", Script())
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        yield Location(publisher, instance, url, versions=">=1.2,<2")
+
+
+def test_a_publish_becomes_a_run_and_the_graph_leads_back_to_it(
+    location: Location, publisher: Publisher
+) -> None:
+    assert location.look() == [] and location.told == "nothing new is published"
+    digest = publisher.publish("1.2.0")
+    (asked,) = location.look()
+    assert asked.run_key == f"team/reviews {asked.tags[BUNDLE_TAG].partition('/')[2]}"
+    assert asked.tags[BUNDLE_TAG].endswith(f"acme/reviewer:1.2.0@{digest}")
+    assert location.look() == [], "it is told once"
+    result = location.run(asked.tags)
+    assert result.success
+    told = metadata(result, "team/reviews")
+    assert (told["bundle"], told["publisher"], told["licence"]) == (
+        "acme/reviewer 1.2.0",
+        "acme",
+        "Apache-2.0",
+    )
+    assert told["publish"] == asked.tags[BUNDLE_TAG]
+    graph = location.definitions.resolve_asset_graph()
+    assert BUNDLE in graph.get(dg.AssetKey(["team", "reviews"])).parent_keys
+    event = location.instance.get_latest_materialization_event(BUNDLE)
+    assert event is not None and event.asset_materialization is not None
+    assert event.asset_materialization.metadata["digest"].value == digest
+
+
+def test_the_newest_runs_unless_a_run_names_another(location: Location, publisher: Publisher) -> None:
+    publisher.publish("1.2.0")
+    (first,) = location.look()
+    publisher.publish("1.3.0")
+    publisher.publish("1.4.0")
+    assert [one.tags[BUNDLE_TAG].split("@")[0][-5:] for one in location.look()] == ["1.3.0", "1.4.0"]
+    assert metadata(location.run(), "team/reviews")["bundle"] == "acme/reviewer 1.4.0"
+    assert metadata(location.run(first.tags), "team/reviews")["bundle"] == "acme/reviewer 1.2.0"
+
+
+def test_the_first_look_takes_the_newest_alone(location: Location, publisher: Publisher) -> None:
+    for version in ("1.2.0", "1.3.0", "2.0.0"):
+        publisher.publish(version)
+    (asked,) = location.look()
+    assert ":1.3.0@" in asked.tags[BUNDLE_TAG], "2.0.0 is beyond what the asset allows"
+    assert catalogued(location.instance, BUNDLE).newest == "1.3.0"
+    assert location.look() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"signed": False}, "unsigned: "),
+        ({"framework": "langgraph"}, "policy: acme/reviewer 1.3.0 is for langgraph, and the asset for fake"),
+        (
+            {"gets": "page"},
+            "policy: acme/reviewer 1.3.0 needs the input 'page': give it in the asset's `inputs`",
+        ),
+    ],
+)
+def test_what_may_not_run_is_told_and_the_one_before_goes_on(
+    location: Location, publisher: Publisher, changed: dict[str, object], why: str
+) -> None:
+    publisher.publish("1.2.0")
+    assert len(location.look()) == 1
+    publisher.publish("1.3.0", **changed)  # type: ignore[arg-type]
+    assert location.look() == [] and why in location.told
+    assert location.look() == [] and location.told == "nothing new is published", "it is told once"
+    assert metadata(location.run(), "team/reviews")["bundle"] == "acme/reviewer 1.2.0"
+
+
+def test_a_version_that_comes_late_does_not_take_the_place_of_a_newer_one(
+    location: Location, publisher: Publisher
+) -> None:
+    publisher.publish("1.3.0")
+    assert len(location.look()) == 1
+    publisher.publish("1.2.9")
+    assert location.look() == [] and "rolled_back: acme/reviewer 1.2.9 is lower than 1.3.0" in location.told
+
+
+def test_without_a_publish_a_run_says_what_to_do(location: Location) -> None:
+    code, told = failure(location.run())
+    assert code == "agent_not_found" and "turn on the asset's sensor" in told
+
+
+def test_a_registry_that_is_away_loses_nothing(location: Location, publisher: Publisher) -> None:
+    away = Publisher.__new__(Publisher)
+    away.registry, away.trust = "localhost:9", publisher.trust
+    with dg.DagsterInstance.ephemeral() as instance:
+        elsewhere = Location(away, instance, "http://localhost:9")
+        assert elsewhere.look() == [] and "localhost:9 does not answer" in elsewhere.told
+    publisher.publish("1.2.0")
+    assert len(location.look()) == 1
+
+
+def test_who_is_trusted_no_more_runs_no_more(location: Location, publisher: Publisher) -> None:
+    publisher.publish("1.2.0")
+    (asked,) = location.look()
+    assert location.run(asked.tags).success
+    write_key_pair(publisher.trust / "other.key", publisher.trust / "other.pub")
+    (publisher.trust / "trust.yaml").write_text("publishers: {acme: {keys: [other.pub]}}\n")
+    code, told = failure(location.run(asked.tags))
+    assert code == "agent_load_failed" and "unsigned: " in told
+
+
+def test_a_version_that_is_withdrawn_runs_no_more(location: Location, publisher: Publisher) -> None:
+    publisher.publish("1.2.0")
+    (first,) = location.look()
+    publisher.publish("1.3.0")
+    (second,) = location.look()
+    publisher.withdraw("1.3.0")
+    assert location.look() == []
+    known = catalogued(location.instance, BUNDLE)
+    assert (known.newest, list(known.withdrawn)) == ("1.2.0", ["1.3.0"])
+    code, told = failure(location.run(second.tags))
+    assert code == "agent_load_failed" and "policy: acme/reviewer 1.3.0 is withdrawn: run 1.2.0" in told
+    assert metadata(location.run(), "team/reviews")["bundle"] == "acme/reviewer 1.2.0"
+    assert location.run(first.tags).success

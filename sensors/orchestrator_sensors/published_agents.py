@@ -38,8 +38,8 @@ def published_asset(spec: ExecutionSpec, source: BundleSource, asset: dg.AssetSp
     runtime = framework(spec.framework)
     environment = EnvironmentStore(home_folder()).digest(runtime.lock())
     catalogue = catalogue_key(source.name, asset.key)
-    parts = [environment, str(source.name), str(source.versions), spec.prompt]
-    parts += [{name: one.model_dump(mode="json") for name, one in spec.inputs.items()}]
+    inputs = {name: one.model_dump(mode="json") for name, one in spec.inputs.items()}
+    parts = [environment, str(source.name), str(source.versions), spec.prompt, inputs]
 
     def choose(context: dg.AssetExecutionContext) -> ChosenAgent:
         known = catalogued(context.instance, catalogue)

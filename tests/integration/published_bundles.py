@@ -93,7 +93,7 @@ class Location:
     """
 
     def __init__(self, publisher: Publisher, instance: dg.DagsterInstance, url: str, **changes: Any) -> None:
-        attributes: Mapping[str, Any] = {
+        attributes: dict[str, Any] = {
             "bundle": "acme/reviewer",
             "framework": "fake",
             "registry": publisher.registry,

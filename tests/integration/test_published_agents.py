@@ -130,7 +130,7 @@ def test_without_a_publish_a_run_says_what_to_do(location: Location) -> None:
 def test_a_registry_that_is_away_loses_nothing(location: Location, publisher: Publisher) -> None:
     away = Publisher.__new__(Publisher)
     away.registry, away.trust = "localhost:9", publisher.trust
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.local_temp() as instance:
         elsewhere = Location(away, instance, "http://localhost:9")
         assert elsewhere.look() == [] and "localhost:9 does not answer" in elsewhere.told
     publisher.publish("1.2.0")

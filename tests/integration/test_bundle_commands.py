@@ -1,13 +1,18 @@
 """`orchestrator bundle`, as a person uses it: from a first folder to an installed bundle; refusals in a line."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from orchestrator_marketplace.refusals import Refusal
 from tests.integration.bundle_registries import real_registry
 from tests.integration.command_lines import refused, run, succeeds
+from tests.integration.how_tos import HOW_TO
 from tests.unit.marketplace.certificates import certificate, new_key, pem
 from tests.unit.marketplace.written_bundles import write_bundle
 
@@ -158,3 +163,22 @@ def test_a_tenants_policy_decides(made: Path, registry: str) -> None:
     assert "is allowed for alpha" in bundle("decide", "reviewer/dist", *given, folder=made)
     assert "installed in agents/acme/reviewer/1.2.0" in bundle(*words, folder=made)
     assert run("orchestrator", "bundle", *words[:-4], folder=made).returncode == 2
+
+
+def test_the_how_to_is_what_happens(tmp_path: Path, registry: str) -> None:
+    page = (HOW_TO / "publish-a-bundle.md").read_text()
+    for name, text in re.findall(r"<!-- bundle: (\S+) -->\n```yaml\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "advisories").mkdir()
+    record = {"id": "GHSA-1", "modified": datetime.now(UTC).isoformat()}
+    (tmp_path / "advisories" / "1.json").write_text(json.dumps(record))
+    said = ""
+    for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line.replace("registry.example", registry))
+            said += succeeds(*words, folder=tmp_path)
+    assert "is allowed for alpha" in said and said.rstrip().endswith("installed in agents/acme/clock/0.1.0")
+    named = set(
+        re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page.partition("## What is refused")[2], re.MULTILINE)
+    )
+    assert {word for cell in named for word in re.findall(r"\w+", cell)} == {one.value for one in Refusal}

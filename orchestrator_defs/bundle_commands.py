@@ -13,14 +13,24 @@ from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes.locks import Lock
 
 if TYPE_CHECKING:
+    from orchestrator_marketplace.acceptance import Accepted
     from orchestrator_marketplace.bundle_artifacts import Bundle
     from orchestrator_marketplace.folders import BundleContents
     from orchestrator_marketplace.layouts import Layout
     from orchestrator_marketplace.oci import Descriptor
+    from orchestrator_marketplace.policies import Decision
 
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LAYOUT = click.argument("layout", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_TRUST = click.option("--trust", required=True, type=_FILE, help="Publishers and their keys (YAML).")
+_POLICY = click.option("--policy", type=_FILE, help="What tenants take (YAML); needs --tenant.")
+_TENANT = click.option("--tenant", help="Whose policy.")
+_ADVISORIES = click.option(
+    "--advisories",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Mirror of an advisory database: a folder of OSV records, plain or zipped.",
+)
 _INSECURE = click.option(
     "--insecure", is_flag=True, help="Speak plain HTTP to a registry that is not on this machine."
 )
@@ -36,7 +46,7 @@ class _Bundles(click.Group):
 
 @click.group(cls=_Bundles)
 def bundle() -> None:
-    """Bundles: begin one, check, build, sign, push, pull, inspect.
+    """Bundles: begin one, check, build, sign, push, pull, inspect; decide what a tenant takes.
 
     A bundle is a folder with bundle.yaml, agent/, README.md and evaluation.jsonl; built, it is an OCI artifact.
     """
@@ -159,10 +169,23 @@ def push(layout: Path, registry: str, *, insecure: bool) -> None:
 @click.option(
     "--to", "root", required=True, type=click.Path(file_okay=False, path_type=Path), help="Where to."
 )
-@click.option("--trust", required=True, type=_FILE, help="Publishers and their keys (YAML).")
+@_TRUST
+@_POLICY
+@_TENANT
+@_ADVISORIES
 @click.option("--allow-lower", is_flag=True, help="Take a version that is lower than what was here.")
 @_INSECURE
-def pull(reference: str, root: Path, trust: Path, *, allow_lower: bool, insecure: bool) -> None:
+def pull(
+    reference: str,
+    root: Path,
+    trust: Path,
+    policy: Path | None,
+    tenant: str | None,
+    advisories: Path | None,
+    *,
+    allow_lower: bool,
+    insecure: bool,
+) -> None:
     """Fetch the bundle REFERENCE, check it and install it: whole, or nothing of it."""
     from orchestrator_marketplace.installations import Installations
     from orchestrator_marketplace.publishers import read_publishers
@@ -170,14 +193,54 @@ def pull(reference: str, root: Path, trust: Path, *, allow_lower: bool, insecure
     from orchestrator_marketplace.references import parse_reference
     from orchestrator_marketplace.registries import Repository
 
+    if (policy is None) != (tenant is None):
+        raise click.UsageError("--policy and --tenant go together")
     publishers = read_publishers(trust)
+
+    def allowed(accepted: "Accepted") -> None:
+        if policy is not None and tenant is not None:
+            _decision(accepted, policy, tenant, advisories).enforce()
+
     with Repository(parse_reference(reference), insecure=insecure) as repository:
         pulled = pull_bundle(
-            repository, Installations(root), publishers, datetime.now(UTC), lower=allow_lower
+            repository,
+            Installations(root),
+            publishers,
+            datetime.now(UTC),
+            lower=allow_lower,
+            decide=allowed,
         )
     print(
         f"{pulled.accepted.bundle.digest} of {pulled.accepted.verified.publisher}, installed in {pulled.folder}"
     )
+
+
+@bundle.command()
+@_LAYOUT
+@_TRUST
+@click.option("--policy", required=True, type=_FILE, help="What tenants take (YAML).")
+@click.option("--tenant", required=True, help="Whose policy.")
+@_ADVISORIES
+def decide(layout: Path, trust: Path, policy: Path, tenant: str, advisories: Path | None) -> None:
+    """Say whether a tenant takes the bundle in LAYOUT, and what each rule saw; the exit status is 1 if not."""
+    from orchestrator_marketplace.acceptance import accept_bundle
+    from orchestrator_marketplace.publishers import read_publishers
+
+    opened, entry, _shown = _open(layout)
+    accepted = accept_bundle(opened, entry, read_publishers(trust), datetime.now(UTC))
+    decision = _decision(accepted, policy, tenant, advisories)
+    for line in decision.lines():
+        print(line)
+    if not decision.allowed:
+        raise click.exceptions.Exit(1)
+
+
+def _decision(accepted: "Accepted", policy: Path, tenant: str, advisories: Path | None) -> "Decision":
+    from orchestrator_marketplace import policies
+    from orchestrator_marketplace.advisories import scan
+
+    scanned = None if advisories is None else scan(accepted.bundle.packages, advisories)
+    return policies.decide(policies.read_policies(policy), tenant, accepted, scanned, datetime.now(UTC))
 
 
 @bundle.command()

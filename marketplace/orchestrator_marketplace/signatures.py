@@ -43,6 +43,13 @@ class Signer:
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a certificate of another key."""
+        if self.certificate is not None and self.certificate.public_key() != self.key.public_key():
+            raise BundleRefused(
+                Refusal.MALFORMED, "the certificate is of another key than the one that signs"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:

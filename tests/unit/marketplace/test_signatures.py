@@ -206,10 +206,14 @@ def test_certificates_that_say_nothing(opened: tuple[Layout, Bundle], tmp_path: 
     for made in (
         certificate(key, root, usage=ExtendedKeyUsageOID.SERVER_AUTH),
         certificate(key, root, issuer=None),
-        certificate(new_key(), root, issuer="https://a.example"),
     ):
         sign_bundle(layout, bundle, Signer(key=key, certificate=made), NOW)
         assert refusal(layout, bundle, publishers) is Refusal.UNSIGNED
+
+
+def test_a_certificate_of_another_key_signs_nothing() -> None:
+    with pytest.raises(BundleRefused, match="is of another key"):
+        Signer(key=new_key(), certificate=certificate(new_key(), new_key()))
 
 
 def test_what_cosign_signed_is_read() -> None:

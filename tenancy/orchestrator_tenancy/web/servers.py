@@ -22,6 +22,7 @@ from orchestrator_tenancy.web.asked_mutations import asked_mutations
 from orchestrator_tenancy.web.contexts import TenantProcessContext, TenantRequestContext
 from orchestrator_tenancy.web.doors import Doors
 from orchestrator_tenancy.web.faults import hide_in_events, hide_stacks, is_refusal, told_error
+from orchestrator_tenancy.web.lasting_rights import while_they_hold
 from orchestrator_tenancy.web.opened_texts import open_texts
 from orchestrator_tenancy.web.policy import MUTATIONS, QUERIES, SUBSCRIPTIONS, may_mutate
 from orchestrator_tenancy.web.scopes import NotForTenants
@@ -66,7 +67,7 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         hide_stacks(graphql)
         if self._keys is not None:
             open_texts(graphql, self._keys)
-        schema.subscribe = hide_in_events(schema.subscribe)
+        schema.subscribe = hide_in_events(while_they_hold(schema.subscribe))
         return schema
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[GraphQLFormattedError]:

@@ -15,7 +15,7 @@ from orchestrator_resources.gpus import GpuRequest
 from orchestrator_tenancy import tenant_store
 from orchestrator_tenancy.queue import seam_daemon
 from orchestrator_tenancy.queue.seam_coordinator import StockDaemon
-from orchestrator_tenancy.queue.seam_daemon import FairQueueDaemon, NoFairQueue, daemons
+from orchestrator_tenancy.queue.seam_daemon import FairQueueDaemon, NoFairQueue, daemons, fair_coordinator
 from tests.integration.queue_instances import (
     TENANTS,
     begin,
@@ -31,6 +31,7 @@ from tests.integration.queue_instances import (
     tick,
     write_tenants,
 )
+from tests.integration.tenant_directories import Directory
 
 QUEUED, FAILED = DagsterRunStatus.QUEUED, DagsterRunStatus.FAILURE
 
@@ -154,6 +155,16 @@ def test_the_log_of_a_run_says_why_it_waits_once(
         assert tick(instance, daemon) == []
     told = [line for line in log(instance, runs[2]) if "The run waits" in line]
     assert told == ["The run waits: the tenant 'red' has 2 of its 2 runs going."]
+
+
+def test_tenants_that_the_process_has_open_are_not_opened_again(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    monkeypatch.delenv("ORCHESTRATOR_CONTROL_URL", raising=False)
+    fair_coordinator(instance).use(Directory(TENANTS))
+    runs = [submit(instance, "red-one") for _ in range(3)]
+    assert tick(instance) == [run.run_id for run in runs[:2]], "the free plan has two places"
 
 
 def test_what_is_told_does_not_hold_up_what_starts(

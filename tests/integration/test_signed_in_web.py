@@ -4,6 +4,7 @@
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,3 +139,14 @@ def test_a_subscription_that_runs_tells_nothing_after_its_rights_are_gone(
         assert "what your tenant may see has changed: reload the page" in heard
     else:
         assert socket.close_code == 4401
+
+
+@pytest.mark.filterwarnings("ignore:Error loading repository location green-agents")
+def test_pages_say_who_one_is_and_lead_to_the_way_out(site: Site) -> None:
+    with site.served(), browser(site) as visitor:
+        page = visitor.sign_in("bob", "/runs")
+        (link,) = re.findall(r'<a href="(/sign-in/tenant)"[^>]*>([^<]*)</a></body>', page.text)
+        assert link[1].endswith(" · blue")
+        assert int(page.headers["content-length"]) == len(page.content)
+        assert "nonce-" in page.headers["content-security-policy"]
+        assert "Sign out" in visitor.get(link[0]).text

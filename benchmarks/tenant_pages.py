@@ -26,10 +26,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from benchmarks.machine import describe_machine
 from benchmarks.outcomes import Cell, Outcome, markdown
 from orchestrator_tenancy.identities import SCOPE_KEY, Identity, Role
-from orchestrator_tenancy.tenants import Tenancy, read_tenancy
 from orchestrator_tenancy.web.contexts import TenantProcessContext
 from orchestrator_tenancy.web.servers import TenantWebserver
 from tests.integration.postgres_servers import PostgresServer, postgres_server
+from tests.integration.tenant_directories import Directory
 
 with warnings.catch_warnings():
     # it says to install the successor of httpx, which nothing here needs
@@ -90,23 +90,17 @@ ANALYZE runs; ANALYZE run_tags;
 """
 
 
-class _Everybody:
-    """A directory of tenants with a location each."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._tenancy = read_tenancy(
-            {
-                "organisations": {"all": {"title": "All"}},
-                "plans": {"team": {}},
-                "tenants": {
-                    name: {"organisation": "all", "plan": "team", "locations": {name: {}}} for name in names
-                },
-            }
-        )
-
-    def tenancy(self) -> Tenancy:
-        """Return all."""
-        return self._tenancy
+def _everybody(names: Sequence[str]) -> Directory:
+    """Return a directory of tenants with a location each."""
+    return Directory(
+        {
+            "organisations": {"all": {"title": "All"}},
+            "plans": {"team": {}},
+            "tenants": {
+                name: {"organisation": "all", "plan": "team", "locations": {name: {}}} for name in names
+            },
+        }
+    )
 
 
 class _As:
@@ -166,7 +160,7 @@ def measure_pages(tenants: int, runs: int, times: int) -> Outcome:
         _instance(server, 1, runs) as alone,
         _instance(server, tenants, runs) as shared,
         WorkspaceProcessContext(alone, workspace_load_target=None, version="0") as stock,
-        TenantProcessContext(shared, _Everybody(names), workspace_load_target=None, version="0") as ours,
+        TenantProcessContext(shared, _everybody(names), workspace_load_target=None, version="0") as ours,
     ):
         served: Any = TenantWebserver(ours)
         of_dagster: Any = DagsterWebserver

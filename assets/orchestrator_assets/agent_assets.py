@@ -349,13 +349,7 @@ def _materialize(
     seal = host.personal.seal_for_people if host.seals or personal.some else None
     began = time.monotonic()
     gpus = host.gpus(spec.gpu_request)
-    tell = Progress(
-        len(items),
-        context.log.info,
-        quotes=not host.seals and not personal.some,
-        quotes_errors=not personal.some,
-    )
-    with tell as progress, GpuWatch(gpus) as watch:
+    with Progress(len(items), context.log.info, quotes=seal is None) as progress, GpuWatch(gpus) as watch:
         rows = host.run(
             runtime,
             chosen.agent,

@@ -30,19 +30,17 @@ class Progress:
     Args:
         total: How many executions the step has.
         tell: Takes one line.
-        quotes: Whether lines hold what agents say, ask and print; else they say how long it is.
-        quotes_errors: Whether lines hold what went wrong in a tool or at the model; else they say that something did.
+        quotes: Whether lines hold what agents say, ask and print, and what went wrong in tools and at models, which may
+            repeat it; else they say how long it is.
 
     Attributes:
         models: Names of the models that were called.
     """
 
-    def __init__(
-        self, total: int, tell: Callable[[str], None], *, quotes: bool = True, quotes_errors: bool = True
-    ) -> None:
+    def __init__(self, total: int, tell: Callable[[str], None], *, quotes: bool = True) -> None:
         """Begin with nothing told."""
         self.models: set[str] = set()
-        self._total, self._quotes, self._quotes_errors = total, quotes, quotes_errors
+        self._total, self._quotes = total, quotes
         self._tell_now = tell
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._teller = threading.Thread(target=self._drain, name="progress", daemon=True)
@@ -80,7 +78,7 @@ class Progress:
 
     def on_event(self, item: Item, event: Event) -> None:
         """Tell an event, while there are few."""
-        line = _line(event, quotes=self._quotes, quotes_errors=self._quotes_errors)
+        line = _line(event, quotes=self._quotes)
         if line is None:
             return
         with self._lock:
@@ -115,12 +113,12 @@ class Progress:
             )
 
 
-def _line(event: Event, *, quotes: bool, quotes_errors: bool) -> str | None:
+def _line(event: Event, *, quotes: bool) -> str | None:
     def quoted(text: str) -> str:
         return text if quotes else f"{len(text)} characters"
 
     def failed(error: str) -> str:
-        return error if quotes_errors else "it failed"
+        return error if quotes else f"failed, {len(error)} characters"
 
     if isinstance(event, ModelCall):
         what = failed(event.error) if event.error else f"{event.input_tokens} in, {event.output_tokens} out"

@@ -40,7 +40,7 @@ def serve(workspace: WorkspaceOpts, log_level: str) -> None:
         DagsterInstance.get() as instance,
         open_tenants() as tenants,
     ):
-        fair_coordinator(instance)
+        fair_coordinator(instance).use(tenants)
         _be_the_only_one(instance)
         locations = CheckedLocations(workspace_opts_to_load_target(workspace), tenants, instance)
         with daemon_controller_from_instance(

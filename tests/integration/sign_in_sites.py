@@ -21,9 +21,9 @@ from orchestrator_tenancy.audit.events import AuditRecord, verify
 from orchestrator_tenancy.audit.recording import RECORDER_KEY
 from orchestrator_tenancy.identities import SCOPE_KEY, Identity
 from orchestrator_tenancy.sign_in.wrapper import SignIn, sign_in
-from orchestrator_tenancy.tenants import Tenancy, read_tenancy
 from tests.integration.openid_providers import CLIENT_ID, CLIENT_SECRET
 from tests.integration.state_places import opened
+from tests.integration.tenant_directories import Directory
 
 SECRET: Final = secrets.token_hex(32)
 
@@ -48,21 +48,6 @@ CLAIMS: Final = [
     {"claim": "groups", "value": "/acme/(?P<tenant>[a-z]+)/(?P<role>[a-z-]+)"},
     {"claim": "groups", "value": "platform-operators", "role": "operator"},
 ]
-
-
-class Directory:
-    """Tenants that a test changes."""
-
-    def __init__(self) -> None:
-        self.now = read_tenancy(TENANTS)
-
-    def tenancy(self) -> Tenancy:
-        return self.now
-
-    def change(self, **tenants: Mapping[str, Any] | None) -> None:
-        """Put other tenants in the place of some, or take some away."""
-        written = {**TENANTS["tenants"], **tenants}
-        self.now = read_tenancy(TENANTS | {"tenants": {k: v for k, v in written.items() if v is not None}})
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,7 +99,7 @@ class Site:
         self.url: Final = f"http://127.0.0.1:{self.port}"
         self.redirect_uri: Final = f"{self.url}/sign-in/callback"
         self.file: Final = folder / "sign-in.yaml"
-        self.directory: Final = Directory()
+        self.directory: Final = Directory(TENANTS)
         self.place = place
         self.app = app
         self._folder = folder

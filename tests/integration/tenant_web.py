@@ -13,9 +13,9 @@ from dagster._core.workspace.load_target import CompositeTarget, PythonFileTarge
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from orchestrator_tenancy.identities import SCOPE_KEY, Identity, Role
-from orchestrator_tenancy.tenants import Tenancy, read_tenancy
 from orchestrator_tenancy.web.contexts import TenantProcessContext
 from orchestrator_tenancy.web.servers import TenantWebserver
+from tests.integration.tenant_directories import Directory
 from tests.integration.tenant_locations import LOCATIONS, write_location
 
 with warnings.catch_warnings():
@@ -26,27 +26,14 @@ with warnings.catch_warnings():
 WHO: Final = "x-who"
 JSON: Final = {"content-type": "application/json"}
 
-TENANCY: Final = read_tenancy(
-    {
-        "organisations": {"shops": {"title": "Shops"}},
-        "plans": {"team": {}},
-        "tenants": {
-            tenant: {"organisation": "shops", "plan": "team", "locations": {location: {}}}
-            for tenant, location in LOCATIONS.items()
-        },
-    }
-)
-
-
-class Directory:
-    """Tenants that a test may change."""
-
-    def __init__(self) -> None:
-        self.now = TENANCY
-
-    def tenancy(self) -> Tenancy:
-        """Return what holds now."""
-        return self.now
+TENANTS: Final[dict[str, Any]] = {
+    "organisations": {"shops": {"title": "Shops"}},
+    "plans": {"team": {}},
+    "tenants": {
+        tenant: {"organisation": "shops", "plan": "team", "locations": {location: {}}}
+        for tenant, location in LOCATIONS.items()
+    },
+}
 
 
 class _SignedIn:
@@ -145,7 +132,7 @@ def tenant_web(
             for tenant, location in LOCATIONS.items()
         ]
     )
-    directory = Directory()
+    directory = Directory(TENANTS)
     with (
         DagsterInstance.local_temp(str(home), overrides=overrides) as instance,
         TenantProcessContext(instance, directory, workspace_load_target=target, version="0") as process,

@@ -15,7 +15,7 @@ from orchestrator_resources.gpus import GpuRequest
 from orchestrator_tenancy import tenant_store
 from orchestrator_tenancy.queue import seam_daemon
 from orchestrator_tenancy.queue.seam_coordinator import StockDaemon
-from orchestrator_tenancy.queue.seam_daemon import FairQueueDaemon, NoFairQueue, daemons
+from orchestrator_tenancy.queue.seam_daemon import FairQueueDaemon, NoFairQueue, daemons, fair_coordinator
 from tests.integration.queue_instances import (
     TENANTS,
     begin,
@@ -31,6 +31,7 @@ from tests.integration.queue_instances import (
     tick,
     write_tenants,
 )
+from tests.integration.tenant_directories import Directory
 
 QUEUED, FAILED = DagsterRunStatus.QUEUED, DagsterRunStatus.FAILURE
 
@@ -154,6 +155,35 @@ def test_the_log_of_a_run_says_why_it_waits_once(
         assert tick(instance, daemon) == []
     told = [line for line in log(instance, runs[2]) if "The run waits" in line]
     assert told == ["The run waits: the tenant 'red' has 2 of its 2 runs going."]
+
+
+def test_tenants_that_the_process_has_open_are_not_opened_again(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME")
+    monkeypatch.delenv("ORCHESTRATOR_CONTROL_URL", raising=False)
+    fair_coordinator(instance).use(Directory(TENANTS))
+    runs = [submit(instance, "red-one") for _ in range(3)]
+    assert tick(instance) == [run.run_id for run in runs[:2]], "the free plan has two places"
+
+
+def test_what_is_told_does_not_hold_up_what_starts(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seam_daemon, "TELL_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(seam_daemon, "TELL_SECONDS", -1.0)
+    runs = [submit(instance, "red-one") for _ in range(3)]
+    assert len(tick(instance)) == 2
+    assert not [line for line in log(instance, runs[2]) if "The run waits" in line]
+
+
+def test_a_long_queue_is_read_in_portions_the_oldest_first(
+    instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seam_daemon, "NEW_PER_TICK", 2)
+    runs = [submit(instance, "blue").run_id for _ in range(5)]
+    daemon = FairQueueDaemon(1)
+    assert [tick(instance, daemon) for _ in range(3)] == [runs[:2], runs[2:4], runs[4:]]
 
 
 def test_a_new_daemon_takes_back_what_the_last_one_did_not_start(instance: DagsterInstance) -> None:

@@ -10,7 +10,7 @@ from orchestrator_tenancy.web import policy
 from tests.integration.isolation_counts import Counts
 from tests.integration.tenant_plants import Plants
 from tests.integration.tenant_rows import changed, rows_about
-from tests.integration.tenant_web import JSON, TENANCY, WHO, Web
+from tests.integration.tenant_web import JSON, TENANTS, WHO, Web
 
 # Dagster warns of much, such as the location that lies about whose its assets are; its server goes on
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -49,13 +49,12 @@ def test_who_is_of_a_tenant_that_is_gone_gets_nothing(two_tenants: Tenants) -> N
 
 def test_who_is_of_a_suspended_tenant_sees_and_starts_nothing(two_tenants: Tenants) -> None:
     web, alpha, _ = two_tenants
-    suspended = TENANCY.tenants["alpha"].model_copy(update={"suspended": True})
-    web.directory.now = TENANCY.model_copy(update={"tenants": {**TENANCY.tenants, "alpha": suspended}})
+    web.directory.change(alpha={**TENANTS["tenants"]["alpha"], "suspended": True})
     try:
         assert alpha.run in web.post("alpha/tenant-admin", _RUNS).text
         told = web.post("alpha/tenant-admin", _TERMINATE, {"id": alpha.run})
     finally:
-        web.directory.now = TENANCY
+        web.directory.change()
     assert "terminateRun is not for you now: the tenant 'alpha' is suspended" in told.text
 
 

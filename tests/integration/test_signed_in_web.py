@@ -4,7 +4,9 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,23 @@ import dagster as dg
 import httpx
 import pytest
 from dagster import DagsterInstance
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
+from orchestrator_tenancy.sign_in.wrapper import SignIn
 from orchestrator_tenancy.web.serving import tenant_app
 from tests.integration.hostile_code_servers import CodeServer, serving
 from tests.integration.openid_providers import openid_provider
+from tests.integration.queue_instances import job_of
 from tests.integration.sign_in_sites import Browser, Site, browser, decisions
 
 TENANTS = ("blue", "green")
 NAMES = (
     "{ workspaceOrError { ... on Workspace { locationEntries { name } } } assetNodes { assetKey { path } } }"
 )
+LINES = "... on PipelineRunLogsSubscriptionSuccess { messages { ... on MessageEvent { message } } }"
+USUAL: dict[str, Any] = {"organisation": "acme", "plan": "free"}
 TERMINATE = 'mutation { ...all } fragment all on Mutation { terminateRun(runId: "x") { __typename } }'
 
 
@@ -34,13 +43,18 @@ def definitions(tenant: str) -> dg.Definitions:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def site(tmp_path: Path, instance: DagsterInstance) -> Iterator[Site]:
     site = Site(tmp_path, str(tmp_path / "sign_in.db"))
     members = {"bob@acme.example": {"role": "viewer"}}
-    usual = {"organisation": "acme", "plan": "free"}
     site.directory.change(
-        blue={**usual, "members": members, "locations": {"blue-agents": {}}},
-        green={**usual, "locations": {"green-agents": {}}},
+        blue={**USUAL, "members": members, "locations": {"blue-agents": {}}},
+        green={**USUAL, "locations": {"green-agents": {}}},
     )
     with contextlib.ExitStack() as open_:
         workspace: list[Any] = []
@@ -50,7 +64,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
             workspace.append({"grpc_server": where})
         (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": workspace}))
         provider = open_.enter_context(openid_provider(site.redirect_uri, f"{site.url}/sign-in"))
-        instance = open_.enter_context(DagsterInstance.local_temp(str(tmp_path)))
         site.app = open_.enter_context(tenant_app(instance, site.directory, [tmp_path / "workspace.yaml"]))
         site.configure(provider.issuer)
         yield site
@@ -72,3 +85,68 @@ def test_who_signed_in_sees_their_tenant_and_what_they_ask_to_change_is_written_
         assert "errors" in asked(visitor, site, TERMINATE).json(), "a viewer ends no runs"
         assert asked(nobody, site, NAMES).status_code == 401
         assert ("bob", "graphql.terminateRun", "blue", False) in decisions(wrapped)
+
+
+def revoke(site: Site, wrapped: SignIn) -> None:
+    for session in wrapped.parts.stores.sessions.list():
+        wrapped.parts.stores.sessions.revoke(session.id)
+
+
+def remove_member(site: Site, wrapped: SignIn) -> None:
+    site.directory.change(blue={**USUAL, "locations": {"blue-agents": {}}})
+
+
+def lower_role(site: Site, wrapped: SignIn) -> None:
+    members = {"bob@acme.example": {"role": "launcher"}}
+    site.directory.change(blue={**USUAL, "members": members, "locations": {"blue-agents": {}}})
+
+
+def remove_tenant(site: Site, wrapped: SignIn) -> None:
+    site.directory.change(blue=None)
+
+
+def take_location(site: Site, wrapped: SignIn) -> None:
+    members = {"bob@acme.example": {"role": "viewer"}}
+    site.directory.change(blue={**USUAL, "members": members})
+
+
+@pytest.mark.filterwarnings("ignore:Error loading repository location green-agents")
+@pytest.mark.parametrize("change", [revoke, remove_member, lower_role, remove_tenant, take_location])
+def test_a_subscription_that_runs_tells_nothing_after_its_rights_are_gone(
+    site: Site, instance: DagsterInstance, change: Callable[[Site, SignIn], None]
+) -> None:
+    run = instance.create_run_for_job(job_of("blue-agents"), tags={"dagster/code_location": "blue-agents"})
+    with site.served() as wrapped, browser(site) as visitor:
+        visitor.sign_in("bob")
+        headers = {"Cookie": f"orchestrator-session={visitor.session()}", "Origin": site.url}
+        with connect(
+            f"ws{site.url[4:]}/graphql", additional_headers=headers, subprotocols=[Subprotocol("graphql-ws")]
+        ) as socket:
+            query = f'subscription {{ pipelineRunLogs(runId: "{run.run_id}") {{ {LINES} }} }}'
+            socket.send(json.dumps({"type": "start", "id": "1", "payload": {"query": query}}))
+            instance.report_engine_event("planted before", run)
+            heard = ""
+            while "planted before" not in heard:
+                heard += str(socket.recv(timeout=20))
+            change(site, wrapped)
+            time.sleep(1.0)  # longer than who asks is kept in mind, here and in the sign-in
+            instance.report_engine_event("planted after", run)
+            with contextlib.suppress(ConnectionClosed, TimeoutError):
+                while True:
+                    heard += str(socket.recv(timeout=3))
+    assert "planted after" not in heard
+    if change is take_location:
+        assert "what your tenant may see has changed: reload the page" in heard
+    else:
+        assert socket.close_code == 4401
+
+
+@pytest.mark.filterwarnings("ignore:Error loading repository location green-agents")
+def test_pages_say_who_one_is_and_lead_to_the_way_out(site: Site) -> None:
+    with site.served(), browser(site) as visitor:
+        page = visitor.sign_in("bob", "/runs")
+        (link,) = re.findall(r'<a href="(/sign-in/tenant)"[^>]*>([^<]*)</a></body>', page.text)
+        assert link[1].endswith(" · blue")
+        assert int(page.headers["content-length"]) == len(page.content)
+        assert "nonce-" in page.headers["content-security-policy"]
+        assert "Sign out" in visitor.get(link[0]).text

@@ -14,8 +14,8 @@ from dagster._serdes import ConfigurableClassData
 from orchestrator_tenancy.queue.runs import Capacity
 from orchestrator_tenancy.queue.seam_runs import QueueReader, location_of
 from orchestrator_tenancy.queue.shares import Shares
-from orchestrator_tenancy.tenant_store import TenantStore, open_tenants
-from orchestrator_tenancy.tenants import Tenancy
+from orchestrator_tenancy.tenant_store import open_tenants
+from orchestrator_tenancy.tenants import Tenancy, TenantDirectory
 
 CODE_LOCATION: Final = "dagster/code_location"
 """Tag of a run that the server writes when it makes it, whatever its other tags say."""
@@ -36,7 +36,7 @@ class StockDaemon(RuntimeError):
 class FairRunCoordinator(QueuedRunCoordinator):
     """Takes runs into a queue from which `orchestrator daemon` starts them, fairly over tenants.
 
-    Tenants are those of the control plane, see `tenant_store`; they are read when the first run is submitted, so that
+    Tenants are those of the control plane, see `tenant_store`; they are opened when the first run is submitted, so that
     processes that submit none, such as runs, need no access to them.
 
     Args:
@@ -55,7 +55,7 @@ class FairRunCoordinator(QueuedRunCoordinator):
         self.gpus = gpus
         self.starts_per_tick = starts_per_tick
         self._open = contextlib.ExitStack()
-        self._store: TenantStore | None = None
+        self._tenants: TenantDirectory | None = None
         self._shares: tuple[Tenancy, Shares] | None = None
         self._reader: QueueReader | None = None
         super().__init__(**more)
@@ -92,7 +92,11 @@ class FairRunCoordinator(QueuedRunCoordinator):
     def dispose(self) -> None:
         """Let the tenants go."""
         self._open.close()
-        self._store = None
+        self._tenants = None
+
+    def use(self, tenants: TenantDirectory) -> None:
+        """Read tenants from a directory that this process has open already, in place of one of its own."""
+        self._tenants = tenants
 
     def shares(self) -> Shares:
         """Return what every flow may have now.
@@ -100,9 +104,9 @@ class FairRunCoordinator(QueuedRunCoordinator):
         Raises:
             AgentError: `invalid_input` when it is not said where tenants are, `state_unavailable` when they are away.
         """
-        if self._store is None:
-            self._store = self._open.enter_context(open_tenants())
-        tenancy = self._store.tenancy()
+        if self._tenants is None:
+            self._tenants = self._open.enter_context(open_tenants())
+        tenancy = self._tenants.tenancy()
         if self._shares is None or self._shares[0] is not tenancy:
             self._shares = (tenancy, Shares(tenancy))
         return self._shares[1]

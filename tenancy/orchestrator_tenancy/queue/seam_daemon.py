@@ -29,8 +29,13 @@ from orchestrator_tenancy.queue.seam_runs import QueueReader, Reading
 LOG: Final = logging.getLogger("orchestrator_tenancy.queue")
 LOOK_BACK_SECONDS: Final = 3_600.0
 """How far back it is read what ended while no daemon was there: what was before counts nothing."""
+NEW_PER_TICK: Final = 5_000
+"""Most runs that a tick reads for the first time, about 0.1 ms each: a daemon may start over a long queue."""
 TELLS_PER_TICK: Final = 10
 """Most lines that are written in a tick to logs of runs that wait: each is a transaction."""
+TELL_SECONDS: Final = 0.1
+"""How long lines are written in a tick before it ends: in SQLite each run's first line makes a database of its own,
+which took 0.4 s on a busy machine, and nothing starts meanwhile."""
 TELL_AFTER_SECONDS: Final = 10.0
 """How long a run waits before its log says why: most start sooner."""
 TELL_AGAIN_SECONDS: Final = 60.0
@@ -105,7 +110,7 @@ class FairQueueDaemon(QueuedRunCoordinatorDaemon):
         instance = workspace_process_context.instance
         if self._reader is None:
             take_back(instance)
-            self._reader = QueueReader(instance)
+            self._reader = QueueReader(instance, NEW_PER_TICK)
         yield from super().run_iteration(workspace_process_context, fixed_iteration_time)
         self._tell(instance)
         yield None
@@ -119,7 +124,7 @@ class FairQueueDaemon(QueuedRunCoordinatorDaemon):
         now = fixed_iteration_time or time.time()
         with self._location_timeouts_lock:
             paused = [location for location, until in self._location_timeouts.items() if until > now]
-        self._reader = self._reader or QueueReader(instance)
+        self._reader = self._reader or QueueReader(instance, NEW_PER_TICK)
         most = fair_coordinator(instance).starts_per_tick
         reading, situation, decision = look(instance, self._reader, now, paused, most)
         self._last = situation, decision
@@ -132,11 +137,12 @@ class FairQueueDaemon(QueuedRunCoordinatorDaemon):
         if self._last is None:
             return
         situation, decision = self._last
-        left, over = TELLS_PER_TICK, {run.id for run in decision.starts}
+        left, until = TELLS_PER_TICK, time.monotonic() + TELL_SECONDS
+        over = {run.id for run in decision.starts}
         there = {run.id for runs in situation.waiting.values() for run in runs} - over
         self._told = {name: told for name, told in self._told.items() if name in there}
         for run in (run for runs in situation.waiting.values() for run in runs):
-            if not left:
+            if not left or time.monotonic() > until:
                 return
             at, before = self._told.get(run.id, (0.0, ""))
             if (

@@ -60,11 +60,13 @@ class QueueReader:
 
     Args:
         instance: Whose runs they are.
+        most: Of the runs that wait, how many are read for the first time at once, the oldest first; None reads all.
     """
 
-    def __init__(self, instance: DagsterInstance) -> None:
+    def __init__(self, instance: DagsterInstance, most: int | None = None) -> None:
         """Begin with nothing read."""
         self._instance = instance
+        self._most = most
         self._queued = dict[str, _Queued]()
         self._plan_gpus = functools.lru_cache(_PLANS)(self._gpus_of_plan)
 
@@ -110,7 +112,12 @@ class QueueReader:
         for name in self._queued.keys() - names.keys():
             del self._queued[name]
         new = [name for name in names if name not in self._queued]
-        if len(new) > _MANY:
+        if self._most is not None and len(new) > self._most:
+            oldest = new[-self._most :]  # ids come with the latest first
+            self._remember(
+                self._instance.get_run_records(RunsFilter(run_ids=oldest, statuses=waits.statuses))
+            )
+        elif len(new) > _MANY:
             self._remember(self._instance.get_run_records(waits))
         elif new:
             self._remember(self._instance.get_run_records(RunsFilter(run_ids=new, statuses=waits.statuses)))

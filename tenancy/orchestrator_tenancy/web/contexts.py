@@ -18,7 +18,7 @@ from dagster._core.workspace.workspace import CurrentWorkspace
 from starlette.exceptions import HTTPException
 
 from orchestrator_tenancy.identities import SCOPE_KEY, Identity, Role
-from orchestrator_tenancy.tenants import TenantDirectory
+from orchestrator_tenancy.tenants import Tenant, TenantDirectory
 from orchestrator_tenancy.web.backfills import BackfillOwners
 from orchestrator_tenancy.web.instances import Definitions, TenantInstance
 from orchestrator_tenancy.web.permissions import deployment_permissions, location_permissions
@@ -40,6 +40,10 @@ class TenantRequestContext(WorkspaceRequestContext):
         self.identity = identity
         self.role = role
         self.scope = scope
+
+    def holds(self) -> bool:
+        """Return whether a new request of the tenant would see the same locations."""
+        return self._process().scope_of(self.scope.tenant) == self.scope
 
     def reset_for_test(self) -> WorkspaceRequestContext:
         """Refuse: it would give the context without the tenant."""
@@ -155,7 +159,7 @@ class TenantProcessContext(WorkspaceProcessContext):
         tenant = self._directory.tenancy().tenants.get(identity.tenant)
         if tenant is None:
             raise HTTPException(403, f"there is no tenant {identity.tenant!r}")
-        scope = Scope(tenant=identity.tenant, locations=frozenset(tenant.locations))
+        scope = _scope(identity.tenant, tenant)
         may_start = not tenant.suspended and not self.read_only
         workspace = self._workspace(scope)
         return TenantRequestContext(
@@ -167,6 +171,11 @@ class TenantProcessContext(WorkspaceProcessContext):
             **stock,
         )
 
+    def scope_of(self, name: str) -> Scope | None:
+        """Return whose things a tenant sees now; None when there is no such tenant."""
+        tenant = self._directory.tenancy().tenants.get(name)
+        return None if tenant is None else _scope(name, tenant)
+
     def _workspace(self, scope: Scope) -> "_TenantWorkspace":
         """Return the tenant's part of what is loaded now; its asset graph is made once for each loading."""
         current = self.get_current_workspace()
@@ -174,6 +183,10 @@ class TenantProcessContext(WorkspaceProcessContext):
         if known is None or known.whole is not current or known.scope != scope:
             known = self._workspaces[scope.tenant] = _TenantWorkspace(current, scope)
         return known
+
+
+def _scope(name: str, tenant: Tenant) -> Scope:
+    return Scope(tenant=name, locations=frozenset(tenant.locations))
 
 
 def _process_of(context: Any) -> TenantProcessContext:

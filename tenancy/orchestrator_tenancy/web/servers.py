@@ -13,7 +13,7 @@ from graphql import GraphQLError, GraphQLFormattedError, GraphQLObjectType
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, StreamingResponse
 
 from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_tenancy.audit.recording import RECORDER_KEY, Recorder
@@ -22,7 +22,9 @@ from orchestrator_tenancy.web.asked_mutations import asked_mutations
 from orchestrator_tenancy.web.contexts import TenantProcessContext, TenantRequestContext
 from orchestrator_tenancy.web.doors import Doors
 from orchestrator_tenancy.web.faults import hide_in_events, hide_stacks, is_refusal, told_error
+from orchestrator_tenancy.web.lasting_rights import while_they_hold
 from orchestrator_tenancy.web.opened_texts import open_texts
+from orchestrator_tenancy.web.page_links import with_link
 from orchestrator_tenancy.web.policy import MUTATIONS, QUERIES, SUBSCRIPTIONS, may_mutate
 from orchestrator_tenancy.web.scopes import NotForTenants
 
@@ -66,7 +68,7 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
         hide_stacks(graphql)
         if self._keys is not None:
             open_texts(graphql, self._keys)
-        schema.subscribe = hide_in_events(schema.subscribe)
+        schema.subscribe = hide_in_events(while_they_hold(schema.subscribe))
         return schema
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[GraphQLFormattedError]:
@@ -99,6 +101,14 @@ class TenantWebserver(DagsterWebserver[TenantProcessContext, Any]):
                 return PlainTextResponse("the body is not one GraphQL operation: {query: …}", status_code=400)
             await _write_down(request, asked_mutations(asked["query"]))
         return await super().graphql_http_endpoint(request)
+
+    def index_html_endpoint(self, request: Request) -> HTMLResponse:
+        """Send Dagster's page, with a link to who asks and the way out."""
+        page: HTMLResponse = super().index_html_endpoint(request)
+        identity: Identity = request.scope[SCOPE_KEY]
+        kept = {name: value for name, value in page.headers.items() if name != "content-length"}
+        text = with_link(bytes(page.body).decode(), identity, self._app_path_prefix)
+        return HTMLResponse(text, headers=kept)
 
     async def download_captured_logs_endpoint(self, request: Request) -> Any:
         """Send a log of the tenant from whatever keeps logs; an absent one and another's are the same 404."""

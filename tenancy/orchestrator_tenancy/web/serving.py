@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_tenancy.checked_locations import CheckedLocations, bound_messages
+from orchestrator_tenancy.queue.seam_coordinator import FairRunCoordinator
 from orchestrator_tenancy.tenants import TenantDirectory
 from orchestrator_tenancy.web.contexts import TenantProcessContext
 from orchestrator_tenancy.web.servers import TenantWebserver
@@ -51,6 +52,8 @@ def tenant_app(
     """
     instance.optimize_for_webserver(_STATEMENT_MILLISECONDS, _RECYCLE_SECONDS, _FURTHER_CONNECTIONS)
     bound_messages()
+    if isinstance(instance.run_coordinator, FairRunCoordinator):
+        instance.run_coordinator.use(directory)
     stock = WorkspaceFileTarget(paths=[str(path) for path in workspace])
     target = CheckedLocations(stock, directory, instance)
     with TenantProcessContext(

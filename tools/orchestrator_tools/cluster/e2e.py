@@ -28,11 +28,14 @@ TESTS: Final = "tests/e2e"
 OWN_TESTS: Final = "tests/e2e/test_cluster"
 """Of the test cluster itself; they do not run on another one."""
 
+_ONLY_TESTS: Final = ("--override-ini=timeout_func_only=true",)
+"""What images take that are built first is bounded where they are built."""
+
 
 def pytest_command(arguments: Sequence[str], tests: Sequence[str]) -> list[str]:
     """Return the command that runs the tests, or those that the arguments name."""
     named = any(not argument.startswith("-") for argument in arguments)
-    return [sys.executable, "-m", "pytest", *arguments, *([] if named else tests)]
+    return [sys.executable, "-m", "pytest", *_ONLY_TESTS, *arguments, *([] if named else tests)]
 
 
 def variables(own: Places) -> Mapping[str, str]:

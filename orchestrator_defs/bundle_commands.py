@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +36,7 @@ _INSECURE = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class _Bundles(click.Group):
-    def invoke(self, ctx: click.Context) -> Any:
-        if find_spec("orchestrator_marketplace") is None:
-            raise click.ClickException("a library is missing: install agent-orchestrator[marketplace]")
-        return super().invoke(ctx)
-
-
-@click.group(cls=_Bundles)
+@click.group()
 def bundle() -> None:
     """Bundles: begin one, check, build, sign, push, pull, inspect; decide what a tenant takes.
 

@@ -28,6 +28,7 @@ PACKAGES = {
         "assets/orchestrator_assets",
         "cluster/orchestrator_cluster",
         "resources/orchestrator_resources",
+        "sensors/orchestrator_sensors",
         "tenancy/orchestrator_tenancy",
     ),
     "runtimes/contract": ("orchestrator_runtimes",),

@@ -16,6 +16,7 @@ from orchestrator_runtimes.profiles import ENTRY_POINT_GROUP, FrameworkProfile, 
 
 CONTRACT: Final = OwnDistribution(name="orchestrator-runtimes", packages=("orchestrator_runtimes",))
 GATEWAY: Final = OwnDistribution(name="orchestrator-gateway", packages=("orchestrator_gateway",))
+MARKETPLACE: Final = OwnDistribution(name="orchestrator-marketplace", packages=("orchestrator_marketplace",))
 PLATFORM: Final = OwnDistribution(
     name="agent-orchestrator",
     packages=(
@@ -23,6 +24,7 @@ PLATFORM: Final = OwnDistribution(
         "orchestrator_cluster",
         "orchestrator_defs",
         "orchestrator_resources",
+        "orchestrator_sensors",
         "orchestrator_tenancy",
     ),
 )
@@ -92,7 +94,7 @@ def dagster() -> Recipe:
         kind="runs, code servers, daemon",
         licence="Apache-2.0",
         lock=_lock("dagster"),
-        distributions=(CONTRACT, GATEWAY, PLATFORM, *_adapters()),
+        distributions=(CONTRACT, GATEWAY, MARKETPLACE, PLATFORM, *_adapters()),
         command=("dagster-daemon", "run"),
         user=RUN_USER,
     )

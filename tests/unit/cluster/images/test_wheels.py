@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator_cluster.images.recipes import CONTRACT, GATEWAY, PLATFORM, all_recipes
+from orchestrator_cluster.images.recipes import CONTRACT, GATEWAY, MARKETPLACE, PLATFORM, all_recipes
 from orchestrator_cluster.images.wheels import ImageError, OwnDistribution
 
 CHECKOUT = Path(__file__).parents[4]
-SOURCES = {PLATFORM: ".", CONTRACT: "runtimes/contract", GATEWAY: "gateway"}
+SOURCES = {
+    PLATFORM: ".",
+    CONTRACT: "runtimes/contract",
+    GATEWAY: "gateway",
+    MARKETPLACE: "marketplace",
+}
 
 
 @pytest.mark.parametrize("own", SOURCES, ids=lambda own: own.name)

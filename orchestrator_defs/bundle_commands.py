@@ -37,14 +37,17 @@ _INSECURE = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class _Bundles(click.Group):
+class BundleCommands(click.Group):
+    """Commands that need the room of bundles, which is an extra."""
+
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
         if find_spec("orchestrator_marketplace") is None:
             raise click.ClickException("a library is missing: install agent-orchestrator[marketplace]")
         return super().invoke(ctx)
 
 
-@click.group(cls=_Bundles)
+@click.group(cls=BundleCommands)
 def bundle() -> None:
     """Bundles: begin one, check, build, sign, push, pull, inspect; decide what a tenant takes.
 
@@ -132,7 +135,7 @@ def sign(
 
     if commit is not None and source is None:
         raise click.UsageError("--commit is of a --source")
-    opened, entry, shown = _open(layout)
+    opened, entry, shown = open_layout(layout)
     signer = Signer(
         key=load_private_key(file), certificate=None if certificate is None else load_certificate(certificate)
     )
@@ -156,7 +159,7 @@ def push(layout: Path, registry: str, *, insecure: bool) -> None:
     from orchestrator_marketplace.registries import Repository
     from orchestrator_marketplace.transfers import push_bundle
 
-    opened, entry, shown = _open(layout)
+    opened, entry, shown = open_layout(layout)
     manifest = shown.contents.manifest
     reference = parse_reference(f"{registry.rstrip('/')}/{manifest.name}:{manifest.version}")
     with Repository(reference, insecure=insecure) as repository:
@@ -226,7 +229,7 @@ def decide(layout: Path, trust: Path, policy: Path, tenant: str, advisories: Pat
     from orchestrator_marketplace.acceptance import accept_bundle
     from orchestrator_marketplace.publishers import read_publishers
 
-    opened, entry, _shown = _open(layout)
+    opened, entry, _shown = open_layout(layout)
     accepted = accept_bundle(opened, entry, read_publishers(trust), datetime.now(UTC))
     decision = _decision(accepted, policy, tenant, advisories)
     for line in decision.lines():
@@ -252,7 +255,7 @@ def inspect(layout: Path, trust: Path | None, *, as_json: bool) -> None:
     from orchestrator_marketplace.publishers import read_publishers
     from orchestrator_marketplace.signatures import verify_bundle
 
-    opened, _entry, shown = _open(layout)
+    opened, _entry, shown = open_layout(layout)
     signed: dict[str, Any] = {}
     if trust is not None:
         verified = verify_bundle(opened, shown, read_publishers(trust), datetime.now(UTC))
@@ -264,7 +267,12 @@ def inspect(layout: Path, trust: Path | None, *, as_json: bool) -> None:
     _tell(shown, signed, as_json=as_json)
 
 
-def _open(folder: Path) -> "tuple[Layout, Descriptor, Bundle]":
+def open_layout(folder: Path) -> "tuple[Layout, Descriptor, Bundle]":
+    """Return a layout, its one bundle's entry, and the bundle, checked.
+
+    Raises:
+        BundleRefused: What is wrong with it.
+    """
     from orchestrator_marketplace.bundle_artifacts import BUNDLE_TYPE, open_bundle
     from orchestrator_marketplace.layouts import Layout
 

@@ -124,7 +124,7 @@ def sign(
 
     if commit is not None and source is None:
         raise click.UsageError("--commit is of a --source")
-    opened, entry, shown = _open(layout)
+    opened, entry, shown = open_layout(layout)
     signer = Signer(
         key=load_private_key(file), certificate=None if certificate is None else load_certificate(certificate)
     )
@@ -148,7 +148,7 @@ def push(layout: Path, registry: str, *, insecure: bool) -> None:
     from orchestrator_marketplace.registries import Repository
     from orchestrator_marketplace.transfers import push_bundle
 
-    opened, entry, shown = _open(layout)
+    opened, entry, shown = open_layout(layout)
     manifest = shown.contents.manifest
     reference = parse_reference(f"{registry.rstrip('/')}/{manifest.name}:{manifest.version}")
     with Repository(reference, insecure=insecure) as repository:
@@ -218,7 +218,7 @@ def decide(layout: Path, trust: Path, policy: Path, tenant: str, advisories: Pat
     from orchestrator_marketplace.acceptance import accept_bundle
     from orchestrator_marketplace.publishers import read_publishers
 
-    opened, entry, _shown = _open(layout)
+    opened, entry, _shown = open_layout(layout)
     accepted = accept_bundle(opened, entry, read_publishers(trust), datetime.now(UTC))
     decision = _decision(accepted, policy, tenant, advisories)
     for line in decision.lines():
@@ -244,7 +244,7 @@ def inspect(layout: Path, trust: Path | None, *, as_json: bool) -> None:
     from orchestrator_marketplace.publishers import read_publishers
     from orchestrator_marketplace.signatures import verify_bundle
 
-    opened, _entry, shown = _open(layout)
+    opened, _entry, shown = open_layout(layout)
     signed: dict[str, Any] = {}
     if trust is not None:
         verified = verify_bundle(opened, shown, read_publishers(trust), datetime.now(UTC))
@@ -256,7 +256,12 @@ def inspect(layout: Path, trust: Path | None, *, as_json: bool) -> None:
     _tell(shown, signed, as_json=as_json)
 
 
-def _open(folder: Path) -> "tuple[Layout, Descriptor, Bundle]":
+def open_layout(folder: Path) -> "tuple[Layout, Descriptor, Bundle]":
+    """Return a layout, its one bundle's entry, and the bundle, checked.
+
+    Raises:
+        BundleRefused: What is wrong with it.
+    """
     from orchestrator_marketplace.bundle_artifacts import BUNDLE_TYPE, open_bundle
     from orchestrator_marketplace.layouts import Layout
 

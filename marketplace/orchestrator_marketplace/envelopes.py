@@ -28,24 +28,30 @@ class Envelope:
 
     Attributes:
         payload: The statement's bytes.
+        kind: What the payload is; it is signed with it, so that nothing can be taken for something else.
         signatures: Each a DER signature.
         hint: Which key it is of, as sigstore names keys; None when a certificate says it.
         certificate: Of the key; None when a hint names it.
     """
 
     payload: bytes
+    kind: str
     signatures: tuple[bytes, ...]
     hint: str | None = None
     certificate: x509.Certificate | None = None
 
     def is_of(self, key: ec.EllipticCurvePublicKey) -> bool:
         """Tell whether a key signed the statement."""
-        signed = _authenticated(self.payload)
+        signed = _authenticated(self.payload, self.kind)
         return any(is_signed(key, signature, signed) for signature in self.signatures)
 
 
 def seal(
-    payload: bytes, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate | None = None
+    payload: bytes,
+    key: ec.EllipticCurvePrivateKey,
+    certificate: x509.Certificate | None = None,
+    *,
+    kind: str = PAYLOAD_TYPE,
 ) -> bytes:
     """Return a signed statement as it is stored.
 
@@ -53,6 +59,7 @@ def seal(
         payload: The statement's bytes.
         key: What signs it.
         certificate: Of the key; None when readers know the key itself.
+        kind: What the payload is.
     """
     material: dict[str, Any] = (
         {"publicKey": {"hint": key_hint(key.public_key())}}
@@ -65,15 +72,15 @@ def seal(
             "verificationMaterial": material,
             "dsseEnvelope": {
                 "payload": _encoded(payload),
-                "payloadType": PAYLOAD_TYPE,
-                "signatures": [{"sig": _encoded(sign(key, _authenticated(payload)))}],
+                "payloadType": kind,
+                "signatures": [{"sig": _encoded(sign(key, _authenticated(payload, kind)))}],
             },
         }
     )
 
 
-def open_envelope(content: bytes) -> Envelope:
-    """Return what a stored statement holds.
+def open_envelope(content: bytes, kind: str = PAYLOAD_TYPE) -> Envelope:
+    """Return what a stored statement of a kind holds.
 
     Raises:
         BundleRefused: `malformed`.
@@ -81,11 +88,12 @@ def open_envelope(content: bytes) -> Envelope:
     try:
         value = cast("Any", parse(content))
         envelope, material = value["dsseEnvelope"], value["verificationMaterial"]
-        if value["mediaType"] != STATEMENT_TYPE or envelope["payloadType"] != PAYLOAD_TYPE:
+        if value["mediaType"] != STATEMENT_TYPE or envelope["payloadType"] != kind:
             raise ValueError("another kind")
         raw = material.get("certificate", {}).get("rawBytes")
         return Envelope(
             payload=_decoded(envelope["payload"]),
+            kind=kind,
             signatures=tuple(_decoded(one["sig"]) for one in envelope["signatures"][:4]),
             hint=material.get("publicKey", {}).get("hint"),
             certificate=None if raw is None else x509.load_der_x509_certificate(_decoded(raw)),
@@ -96,9 +104,9 @@ def open_envelope(content: bytes) -> Envelope:
         ) from error
 
 
-def _authenticated(payload: bytes) -> bytes:
-    kind = PAYLOAD_TYPE.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+def _authenticated(payload: bytes, kind: str) -> bytes:
+    named = kind.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(named), named, len(payload), payload)
 
 
 def _encoded(content: bytes) -> str:

@@ -1,0 +1,135 @@
+"""What is done at a marketplace: actions, each signed by whoever does it; the key is the account.
+
+An action is a DSSE envelope in a sigstore bundle, of a payload type of its own. It names the marketplace it is for,
+has an id by which it is done once, and a time beside which it is not taken.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from orchestrator_marketplace.envelopes import Envelope, open_envelope, seal
+from orchestrator_marketplace.marketplaces import MarketplaceError, Problem
+from orchestrator_marketplace.names import is_part, parse_version
+from orchestrator_marketplace.refusals import BundleRefused
+from orchestrator_runtimes.codec import InvalidMessage, decode, encode
+from orchestrator_runtimes.json_values import NotJson, dump, parse
+
+ACTION_TYPE: Final = "application/vnd.agent-orchestrator.marketplace-action.v1+json"
+ACTION_BYTES: Final = 64 * 2**10
+WINDOW: Final = timedelta(minutes=10)
+"""How far the clock of whoever acts may be from the marketplace's."""
+
+_LONGEST_REASON: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """What somebody does.
+
+    Attributes:
+        marketplace: The name of the one that it is for.
+        id: At random; 32 hexadecimal digits.
+        at: When, RFC 3339.
+        kind: What.
+        publisher: Whose keys or version.
+        agent: Which one; None for what concerns keys.
+        version: Which one; None for what concerns keys.
+        reference: Where the bundle is, with its digest; with `submit` alone.
+        key: Public key as PEM; with `register`, `add_key` and `remove_key`.
+        reason: Why, for whoever reads it.
+        replacement: `publisher/agent` to take instead; with `deprecate` and `withdraw`.
+    """
+
+    marketplace: str
+    id: str
+    at: str
+    kind: Literal["register", "add_key", "remove_key", "submit", "approve", "reject", "deprecate", "withdraw"]
+    publisher: str
+    agent: str | None = None
+    version: str | None = None
+    reference: str | None = None
+    key: str | None = None
+    reason: str | None = None
+    replacement: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is not whole."""
+        of_keys = self.kind in ("register", "add_key", "remove_key")
+        if not is_part(self.publisher):
+            raise ValueError(f"publisher: {self.publisher!r:.80} is no name")
+        if len(self.id) != 32 or set(self.id) - set("0123456789abcdef"):
+            raise ValueError("id: 32 hexadecimal digits")
+        if (
+            of_keys != (self.key is not None)
+            or of_keys != (self.agent is None)
+            or of_keys != (self.version is None)
+        ):
+            raise ValueError(
+                f"{self.kind}: takes {'a key' if of_keys else 'an agent and a version'}, and nothing else"
+            )
+        if (self.kind == "submit") != (self.reference is not None):
+            raise ValueError("reference: is given with submit alone")
+        if self.agent is not None and not is_part(self.agent):
+            raise ValueError(f"agent: {self.agent!r:.80} is no name")
+        if self.version is not None:
+            try:
+                parse_version(self.version)
+            except BundleRefused as error:
+                raise ValueError(error.message) from error
+        if len(self.reason or "") > _LONGEST_REASON or len(self.replacement or "") > _LONGEST_REASON:
+            raise ValueError(f"reason, replacement: at most {_LONGEST_REASON} characters")
+
+
+def new_id() -> str:
+    """Return an id that no other action has."""
+    return secrets.token_hex(16)
+
+
+def moment(at: datetime) -> str:
+    """Return a moment as actions and events have it."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def seal_action(action: Action, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return an action as it is sent."""
+    return seal(dump(encode(action)), key, kind=ACTION_TYPE)
+
+
+def open_action(content: bytes) -> tuple[Action, Envelope]:
+    """Return an action, and the envelope that says by whom it is.
+
+    Raises:
+        MarketplaceError: `malformed`.
+    """
+    if len(content) > ACTION_BYTES:
+        raise MarketplaceError(Problem.MALFORMED, f"an action is at most {ACTION_BYTES} bytes")
+    try:
+        envelope = open_envelope(content, ACTION_TYPE)
+        return decode(Action, parse(envelope.payload), "action", strict=True), envelope
+    except BundleRefused as error:
+        raise MarketplaceError(Problem.MALFORMED, "no signed action", cause=error.cause) from error
+    except (NotJson, InvalidMessage) as error:
+        raise MarketplaceError(Problem.MALFORMED, str(error)) from error
+
+
+def check_time(action: Action, now: datetime) -> None:
+    """Refuse an action of another time: somebody may have kept it.
+
+    Raises:
+        MarketplaceError: `malformed`.
+    """
+    try:
+        at = datetime.fromisoformat(action.at)
+        off = abs(now - at)
+    except (ValueError, TypeError) as error:
+        raise MarketplaceError(
+            Problem.MALFORMED, f"at: {action.at!r:.80} is no moment with a zone"
+        ) from error
+    if off > WINDOW:
+        raise MarketplaceError(
+            Problem.MALFORMED, f"the action is of {action.at}, and it is {moment(now)}: set the clock"
+        )

@@ -1,0 +1,123 @@
+"""A marketplace that is reached over HTTP; see `marketplaces`."""
+
+from collections.abc import Mapping
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from orchestrator_marketplace.marketplaces import (
+    LONGEST_WAIT_SECONDS,
+    MOST_AT_ONCE,
+    Events,
+    Listing,
+    Listings,
+    Marketplace,
+    MarketplaceError,
+    Problem,
+    PublisherKeys,
+    Query,
+)
+from orchestrator_runtimes.codec import InvalidMessage, decode, encode
+from orchestrator_runtimes.json_values import Json, NotJson, parse
+
+T = TypeVar("T")
+
+ANSWER_BYTES: Final = 256 * 2**20
+_TIMEOUT: Final = httpx.Timeout(LONGEST_WAIT_SECONDS + 15.0, connect=10.0)
+
+
+class HttpMarketplace(Marketplace):
+    """See the module.
+
+    Args:
+        url: Of the service, without `/v1`.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connect to nothing yet."""
+        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, headers={"accept-encoding": "identity"})
+
+    def close(self) -> None:
+        """End all connections."""
+        self._http.close()
+
+    def search(self, query: Query) -> Listings:
+        """See `Marketplace`."""
+        asked = {key: str(value) for key, value in encode(query).items()}
+        return self._get(Listings, "/v1/bundles", asked)
+
+    def versions(self, name: str) -> tuple[Listing, ...]:
+        """See `Marketplace`."""
+        return self._get(Listings, f"/v1/bundles/{_path(name)}").listings
+
+    def version(self, name: str, version: str) -> Listing:
+        """See `Marketplace`."""
+        return self._get(Listing, f"/v1/bundles/{_path(name)}/{quote(version, safe='')}")
+
+    def publisher(self, name: str) -> PublisherKeys:
+        """See `Marketplace`."""
+        return self._get(PublisherKeys, f"/v1/publishers/{quote(name, safe='')}")
+
+    def events(self, after: int, *, limit: int = MOST_AT_ONCE, wait_seconds: float = 0.0) -> Events:
+        """See `Marketplace`."""
+        asked = {"cursor": str(after), "limit": str(limit), "wait_seconds": str(wait_seconds)}
+        return self._get(Events, "/v1/events", asked)
+
+    def act(self, action: bytes) -> Listing | None:
+        """See `Marketplace`."""
+        content = self._ask("POST", "/v1/actions", content=action)
+        return None if not content else _read(Listing, content)
+
+    def _get(self, kind: type[T], path: str, asked: Mapping[str, str] | None = None) -> T:
+        return _read(kind, self._ask("GET", path, asked))
+
+    def _ask(
+        self, method: str, path: str, asked: Mapping[str, str] | None = None, content: bytes | None = None
+    ) -> bytes:
+        try:
+            with self._http.stream(method, path, params=asked, content=content) as response:
+                body = b""
+                for piece in response.iter_raw():
+                    body += piece
+                    if len(body) > ANSWER_BYTES:
+                        raise MarketplaceError(
+                            Problem.UNAVAILABLE, f"the answer is longer than {ANSWER_BYTES} bytes"
+                        )
+                status = response.status_code
+        except httpx.HTTPError as error:
+            raise MarketplaceError(
+                Problem.UNAVAILABLE,
+                f"the marketplace {self._http.base_url} does not answer",
+                cause=str(error),
+            ) from error
+        if status not in (200, 204):
+            raise _problem(status, body)
+        return body
+
+
+def _path(name: str) -> str:
+    publisher, _, agent = name.partition("/")
+    return f"{quote(publisher, safe='')}/{quote(agent, safe='')}"
+
+
+def _read(kind: type[T], content: bytes) -> T:
+    try:
+        return decode(kind, parse(content), "answer")
+    except (NotJson, InvalidMessage) as error:
+        raise MarketplaceError(
+            Problem.UNAVAILABLE, "the marketplace's answer is none of this interface", cause=str(error)
+        ) from error
+
+
+def _problem(status: int, content: bytes) -> MarketplaceError:
+    try:
+        told: Json = parse(content)
+        if isinstance(told, dict):
+            return MarketplaceError(Problem(str(told.get("problem"))), str(told.get("message")))
+    except (NotJson, ValueError):
+        pass  # not one of ours answers
+    kind = Problem.UNAVAILABLE if status >= 500 else Problem.MALFORMED
+    return MarketplaceError(
+        kind, f"the marketplace answers {status}", cause=content[:200].decode(errors="replace")
+    )

@@ -1,0 +1,253 @@
+"""A marketplace over HTTP: reading, actions, events by cursor (also as a WebSocket), and its own description."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import fields
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from orchestrator_marketplace.actions import ACTION_BYTES
+from orchestrator_marketplace.marketplaces import (
+    LONGEST_WAIT_SECONDS,
+    MOST_AT_ONCE,
+    Events,
+    Listing,
+    Listings,
+    Marketplace,
+    MarketplaceError,
+    Problem,
+    PublisherKeys,
+    Query,
+)
+from orchestrator_runtimes.codec import InvalidMessage, decode, encode, schema
+from orchestrator_runtimes.json_values import Json, dump, parse
+
+_STATUS: Final[Mapping[Problem, int]] = {
+    Problem.MALFORMED: 400,
+    Problem.FORBIDDEN: 403,
+    Problem.NOT_FOUND: 404,
+    Problem.CONFLICT: 409,
+    Problem.UNAVAILABLE: 503,
+}
+_ROUTES: Final = (
+    ("get", "/v1/bundles", "Search public agents", tuple(field.name for field in fields(Query)), Listings),
+    ("get", "/v1/bundles/{publisher}/{agent}", "Versions that were ever public", (), Listings),
+    ("get", "/v1/bundles/{publisher}/{agent}/{version}", "A version in any state", (), Listing),
+    ("get", "/v1/publishers/{publisher}", "Keys whose signatures count", (), PublisherKeys),
+    ("get", "/v1/events", "What changed after a cursor", ("cursor", "limit", "wait_seconds"), Events),
+    ("post", "/v1/actions", "Do what a signed action says", (), Listing),
+)
+_NUMBERS: Final[Mapping[str, Callable[[str], int | float]]] = {
+    "cursor": int,
+    "limit": int,
+    "wait_seconds": float,
+}
+
+_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "limit": (1, MOST_AT_ONCE),
+    "wait_seconds": (0, LONGEST_WAIT_SECONDS),
+    "cursor": (0, 2**62),
+}
+_LIVE_SECONDS: Final = 5.0
+"""After which a page without events says that somebody is there still."""
+_POLL_SECONDS: Final = 0.25
+
+
+def application(
+    marketplace: Marketplace,
+    lifespan: Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
+    """Return the ASGI application of a marketplace.
+
+    Args:
+        marketplace: What it serves.
+        lifespan: What runs beside it; None when nothing does.
+    """
+    served = _Served(marketplace)
+    handlers: tuple[Callable[[Request], Awaitable[Response]], ...] = (
+        served.search,
+        served.versions,
+        served.version,
+        served.publisher,
+        served.events,
+        served.act,
+    )
+    routes = [
+        Route(path, handler, methods=[method.upper()])
+        for (method, path, *_), handler in zip(_ROUTES, handlers, strict=True)
+    ]
+    return Starlette(
+        routes=[
+            *routes,
+            Route("/openapi.json", _describe),
+            WebSocketRoute("/v1/events/live", served.live),
+        ],
+        exception_handlers={MarketplaceError: _refuse},
+        lifespan=lifespan,
+    )
+
+
+class _Served:
+    def __init__(self, marketplace: Marketplace) -> None:
+        self._marketplace = marketplace
+
+    async def search(self, request: Request) -> Response:
+        given: dict[str, Json] = dict(request.query_params)
+        if "limit" in given:
+            given["limit"] = _numbers({"limit": str(given["limit"])})["limit"]
+        try:
+            query = decode(Query, given, "", strict=True)
+        except InvalidMessage as error:
+            raise MarketplaceError(Problem.MALFORMED, str(error).removeprefix(": ")) from error
+        return _said(await run_in_threadpool(self._marketplace.search, query))
+
+    async def versions(self, request: Request) -> Response:
+        found = await run_in_threadpool(self._marketplace.versions, _name(request))
+        return _said(Listings(listings=found))
+
+    async def version(self, request: Request) -> Response:
+        version = request.path_params["version"]
+        return _said(await run_in_threadpool(self._marketplace.version, _name(request), version))
+
+    async def publisher(self, request: Request) -> Response:
+        return _said(await run_in_threadpool(self._marketplace.publisher, request.path_params["publisher"]))
+
+    async def events(self, request: Request) -> Response:
+        given = _numbers(request.query_params)
+        page = await self._events(
+            int(given.get("cursor", 0)), int(given.get("limit", MOST_AT_ONCE)), given.get("wait_seconds", 0)
+        )
+        return _said(page)
+
+    async def _events(self, after: int, limit: int, seconds: float) -> Events:
+        """Return the next events; whoever waits for them holds no thread."""
+        until = time.monotonic() + seconds
+        while True:
+            page = await run_in_threadpool(lambda: self._marketplace.events(after, limit=limit))
+            if page.events or time.monotonic() >= until:
+                return page
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def act(self, request: Request) -> Response:
+        content = b""
+        async for piece in request.stream():
+            content += piece
+            if len(content) > ACTION_BYTES:
+                raise MarketplaceError(Problem.MALFORMED, f"an action is at most {ACTION_BYTES} bytes")
+        listing = await run_in_threadpool(self._marketplace.act, content)
+        return Response(status_code=204) if listing is None else _said(listing)
+
+    async def live(self, socket: WebSocket) -> None:
+        """Send events as they come, one message for each page, until whoever listens is gone."""
+        try:
+            after = int(_numbers(socket.query_params).get("cursor", 0))
+        except MarketplaceError:
+            await socket.close(1008)
+            return
+        await socket.accept()
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            async for page in self._pages(after):
+                await socket.send_text(dump(encode(page)).decode())
+
+    async def _pages(self, after: int) -> AsyncGenerator[Events]:
+        while True:
+            page = await self._events(after, MOST_AT_ONCE, _LIVE_SECONDS)
+            after = page.cursor
+            yield page
+
+
+def _name(request: Request) -> str:
+    return f"{request.path_params['publisher']}/{request.path_params['agent']}"
+
+
+def _numbers(given: Mapping[str, str]) -> dict[str, int | float]:
+    found: dict[str, int | float] = {}
+    for key, value in given.items():
+        try:
+            number = _NUMBERS[key](value)
+        except (KeyError, ValueError) as error:
+            raise MarketplaceError(
+                Problem.MALFORMED, f"{key:.40}: {value!r:.40} is not known, or no number"
+            ) from error
+        least, most = _BOUNDS[key]
+        if not least <= number <= most:
+            raise MarketplaceError(Problem.MALFORMED, f"{key}: {least} to {most}")
+        found[key] = number
+    return found
+
+
+def _said(value: object) -> Response:
+    return Response(dump(encode(value)), media_type="application/json")
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, MarketplaceError)
+    told = {"problem": error.problem.value, "message": error.message}
+    return JSONResponse(told, status_code=_STATUS[error.problem])
+
+
+async def _describe(_request: Request) -> Response:
+    return JSONResponse(description())
+
+
+def description() -> dict[str, Json]:
+    """Return what the service offers, as OpenAPI 3.1."""
+    definitions: dict[str, Json] = {}
+    paths: dict[str, dict[str, Json]] = {}
+    for method, path, summary, queries, answer in _ROUTES:
+        parts = [part[1:-1] for part in path.split("/") if part.startswith("{")]
+        parameters: list[Json] = []
+        for name in parts:
+            parameters.append({"name": name, "in": "path", "required": True, "schema": {"type": "string"}})
+        for name in queries:
+            parameters.append({"name": name, "in": "query", "schema": _parameter(name)})
+        content: Json = {"application/json": {"schema": schema(answer, definitions)}}
+        operation: dict[str, Json] = {
+            "summary": summary,
+            "parameters": parameters,
+            "responses": {
+                "200": {"description": "As it is", "content": content},
+                "default": {"description": "Why not", "content": {"application/json": {"schema": _PROBLEM}}},
+            },
+        }
+        if method == "post":
+            envelope: Json = {"application/json": {"schema": {"type": "object"}}}
+            operation["requestBody"] = {"required": True, "content": envelope}
+        paths[path] = {method: operation}
+    told = dump(definitions).replace(b"#/$defs/", b"#/components/schemas/")
+    whole = dump({"paths": paths}).replace(b"#/$defs/", b"#/components/schemas/")
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Marketplace of agents", "version": "1"},
+        **_object(whole),
+        "components": {"schemas": _object(told)},
+    }
+
+
+_PROBLEM: Final[Json] = {
+    "type": "object",
+    "properties": {
+        "problem": {"enum": [problem.value for problem in Problem]},
+        "message": {"type": "string"},
+    },
+    "required": ["problem", "message"],
+}
+
+
+def _parameter(name: str) -> Json:
+    kind = _NUMBERS.get(name)
+    return {"type": {int: "integer", float: "number"}[kind] if kind in (int, float) else "string"}
+
+
+def _object(content: bytes) -> dict[str, Json]:
+    value = parse(content)
+    assert isinstance(value, dict)  # it was one
+    return value

@@ -1,0 +1,185 @@
+"""What a marketplace can do, as clients see it: an interface that others implement, with a conformance suite."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from orchestrator_marketplace.workflow import State
+from orchestrator_runtimes.errors import AgentError, ErrorCode
+from orchestrator_runtimes.json_values import Json
+
+MOST_AT_ONCE: Final = 100
+"""Entries of a page."""
+LONGEST_WAIT_SECONDS: Final = 30.0
+"""Of a request for events."""
+
+
+class Problem(StrEnum):
+    """Why a marketplace does not do something."""
+
+    MALFORMED = "malformed"
+    """The request is none."""
+    FORBIDDEN = "forbidden"
+    """Whoever signed it may not do that."""
+    NOT_FOUND = "not_found"
+    """There is none, or it is not public."""
+    CONFLICT = "conflict"
+    """Not in this state, or the name is taken."""
+    UNAVAILABLE = "unavailable"
+    """It may work later."""
+
+
+class MarketplaceError(AgentError):
+    """A marketplace does not do something.
+
+    Attributes:
+        problem: Why, as one of the closed set.
+    """
+
+    def __init__(self, problem: Problem, message: str, *, cause: str | None = None) -> None:
+        """Say what, and what to change."""
+        later = problem is Problem.UNAVAILABLE
+        code = ErrorCode.STATE_UNAVAILABLE if later else ErrorCode.INVALID_INPUT
+        super().__init__(code, message, cause=cause, detail={"problem": problem.value})
+        self.problem = problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What somebody looks for; of each publisher's agent the highest public version answers.
+
+    Attributes:
+        text: Words that all stand in name, summary or documentation; empty finds all.
+        publisher: None takes any.
+        framework: None takes any.
+        licence: None takes any; else the manifest's expression, whole.
+        limit: Most listings of the page.
+        after: Name of the last listing of the page before; None begins.
+    """
+
+    text: str = ""
+    publisher: str | None = None
+    framework: str | None = None
+    licence: str | None = None
+    limit: int = 20
+    after: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse pages without end."""
+        if not 1 <= self.limit <= MOST_AT_ONCE:
+            raise ValueError(f"limit: 1 to {MOST_AT_ONCE}")
+        if len(self.text) > 200:
+            raise ValueError("text: at most 200 characters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A version of an agent at a marketplace.
+
+    Attributes:
+        name: `publisher/agent`.
+        version: As the manifest has it.
+        state: Where it is.
+        digest: Of the bundle.
+        reference: Where the bundle is, with its digest.
+        manifest: What the bundle says of itself; empty before it was checked.
+        documentation: Markdown; empty before it was checked.
+        findings: What the checks say, one line each.
+        reason: Why it is a draft again, deprecated or withdrawn; None when nothing was said.
+        replacement: What to take in place of it; None when nothing was said.
+        changed: When its state changed, RFC 3339.
+    """
+
+    name: str
+    version: str
+    state: State
+    digest: str
+    reference: str
+    manifest: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    documentation: str = ""
+    findings: tuple[str, ...] = ()
+    reason: str | None = None
+    replacement: str | None = None
+    changed: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listings:
+    """A page; `after` asks for the next one, None when it is the last."""
+
+    listings: tuple[Listing, ...]
+    after: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublisherKeys:
+    """A publisher's keys, as PEM: those whose signatures count now."""
+
+    publisher: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that changed.
+
+    Attributes:
+        cursor: Grows from event to event.
+        at: When, RFC 3339.
+        kind: A move of the workflow, or `register`, `add_key`, `remove_key`.
+        publisher: Whose.
+        agent: None for events of a publisher.
+        version: None for events of a publisher.
+        state: Where the version is now; None for events of a publisher.
+        digest: Of the bundle; None for events of a publisher.
+    """
+
+    cursor: int
+    at: str
+    kind: str
+    publisher: str
+    agent: str | None = None
+    version: str | None = None
+    state: State | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """Events in their order; whoever asks again after `cursor` misses none and sees none twice."""
+
+    events: tuple[Event, ...]
+    cursor: int
+
+
+class Marketplace(ABC):
+    """A marketplace. Every method raises `MarketplaceError`."""
+
+    @abstractmethod
+    def search(self, query: Query) -> Listings:
+        """Return public agents, each in its highest public version, by name."""
+
+    @abstractmethod
+    def versions(self, name: str) -> tuple[Listing, ...]:
+        """Return the versions of an agent that were ever public, the highest first."""
+
+    @abstractmethod
+    def version(self, name: str, version: str) -> Listing:
+        """Return a version in whatever state: its publisher has to see what the checks said."""
+
+    @abstractmethod
+    def publisher(self, name: str) -> PublisherKeys:
+        """Return whose signatures count for a publisher."""
+
+    @abstractmethod
+    def events(self, after: int, *, limit: int = MOST_AT_ONCE, wait_seconds: float = 0.0) -> Events:
+        """Return what changed after a cursor; 0 begins. Wait for the first event where there is none yet."""
+
+    @abstractmethod
+    def act(self, action: bytes) -> Listing | None:
+        """Do what an action says (see `actions`), and return the version as it is then; None for a publisher's keys.
+
+        The same action again does nothing, and returns the same.
+        """

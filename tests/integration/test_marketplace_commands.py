@@ -1,0 +1,118 @@
+"""`orchestrator marketplace`, as its how-to has it: served by one process, used by others."""
+
+import json
+import re
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.bundle_registries import real_registry
+from tests.integration.command_lines import BIN, refused, succeeds
+from tests.integration.how_tos import HOW_TO
+
+PAGE = (HOW_TO / "run-a-marketplace.md").read_text()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    (tmp_path / "registry").mkdir()
+    with real_registry(tmp_path / "registry") as name:
+        yield name
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Page:
+    """The page's commands, in a folder, with its addresses replaced by those of this test."""
+
+    def __init__(self, folder: Path, registry: str) -> None:
+        self.folder = folder
+        self.place = f"127.0.0.1:{free_port()}"
+        self.names = {"registry.example": registry, "127.0.0.1:8940": self.place}
+        (settings,) = re.findall(
+            r"<!-- marketplace: marketplace.yaml -->\n```yaml\n(.*?)```", PAGE, re.DOTALL
+        )
+        (folder / "marketplace.yaml").write_text(self.here(settings))
+        (folder / "advisories").mkdir()
+        blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+        self.blocks = [[shlex.split(self.here(line)) for line in block.splitlines()] for block in blocks]
+
+    def here(self, text: str) -> str:
+        for name, meant in self.names.items():
+            text = text.replace(name, meant)
+        return text
+
+    def run(self, words: list[str]) -> str:
+        return succeeds(*words, folder=self.folder, ORCHESTRATOR_MARKETPLACE=f"http://{self.place}")
+
+
+@pytest.fixture
+def page(tmp_path: Path, registry: str) -> Iterator[Page]:
+    made = Page(tmp_path, registry)
+    *before, serve = made.blocks[0]
+    for words in before:
+        made.run(words)
+    assert serve[:3] == ["orchestrator", "marketplace", "serve"]
+    port = made.place.partition(":")[2]
+    with subprocess.Popen([BIN / "orchestrator", *serve[1:], "--port", port], cwd=tmp_path) as process:
+        try:
+            until = time.monotonic() + 60
+            while time.monotonic() < until and process.poll() is None:
+                try:
+                    httpx.get(f"http://{made.place}/openapi.json", timeout=2)
+                    break
+                except httpx.HTTPError:
+                    time.sleep(0.1)
+            yield made
+        finally:
+            process.terminate()
+
+
+def test_the_how_to_is_what_happens(page: Page) -> None:
+    _, publish, look = page.blocks
+    said = [page.run(words) for words in publish]
+    assert said[-1].strip() == "acme/clock 0.1.0: checks"
+    until = time.monotonic() + 60
+    while json.loads(page.run(look[0]))["state"] == "checks" and time.monotonic() < until:
+        time.sleep(0.2)
+    told = json.loads(page.run(look[0]))
+    assert told["state"] == "review" and "0 known weaknesses" in told["findings"]
+    outputs = [page.run(words) for words in look[1:]]
+    assert outputs[0].strip() == "acme/clock 0.1.0: published"
+    assert "acme/clock" in outputs[1] and "Tells the time" in outputs[1]
+    assert outputs[2].strip() == "acme/clock 0.1.0: deprecated"
+    kinds = [json.loads(line)["kind"] for line in outputs[3].splitlines()]
+    assert kinds == ["register", "submit", "pass", "approve", "deprecate"]
+    marketplace = ["orchestrator", "marketplace"]
+    last = json.loads(outputs[3].splitlines()[-1])["cursor"]
+    assert page.run([*marketplace, "events", "--after", str(last)]) == ""
+    assert json.loads(page.run([*marketplace, "show", "acme/clock"]))["replacement"] == "acme/watch"
+    found = json.loads(page.run([*marketplace, "search", "clock", "--json", "--framework", "langgraph"]))
+    assert [one["version"] for one in found] == ["0.1.0"]
+    assert page.run([*marketplace, "search", "nothing"]).strip() == "nothing is found"
+    page.run(["orchestrator", "bundle", "key", "new.key"])
+    assert "add_key is done" in page.run(
+        [*marketplace, "add-key", "acme", "new.key.pub", "--key", "acme.key"]
+    )
+    assert "remove_key is done" in page.run(
+        [*marketplace, "remove-key", "acme", "acme.key.pub", "--key", "new.key"]
+    )
+    at = ("--at", f"http://{page.place}")
+    withdraw = ("orchestrator", "marketplace", "withdraw", "acme/clock", "0.1.0", *at, "--key")
+    assert "is signed by no key of acme" in refused(*withdraw, "acme.key", folder=page.folder)
+    assert page.run([*withdraw, "new.key"]).strip() == "acme/clock 0.1.0: withdrawn"
+    assert "withdraw is not for it" in refused(*withdraw, "new.key", folder=page.folder)
+    wrong = ("orchestrator", "marketplace", "approve", "No", "1", *at, "--key", "new.key")
+    assert "is no name" in refused(*wrong, folder=page.folder)
+    foreign = ("orchestrator", "marketplace", "search", "--at", f"http://127.0.0.1:{free_port()}")
+    assert "does not answer" in refused(*foreign, folder=page.folder)

@@ -1,6 +1,6 @@
 """What people tell agents is found in no file of the platform: planted, run, and then looked for everywhere.
 
-Dagster's own storage (values of assets, its event log) is no part of it: see decision 35.
+Of Dagster's own storage (values of assets, its event log) that is true of marked fields and questions: decision 36.
 """
 
 import asyncio
@@ -14,9 +14,11 @@ from typing import Any, Final
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 
 from orchestrator_assets import AgentSpec, PortableSpec, ToolSpec, agent_asset
 from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_defs.cli import main
 from orchestrator_gateway.journal import JournalUnavailable, Scope
 from orchestrator_gateway.stores import open_journal
 from orchestrator_gateway.tenant_keys import KeyFile
@@ -35,6 +37,7 @@ from orchestrator_tenancy.sign_in.stores import Stores, open_stores
 from orchestrator_tenancy.tenant_deletion import Deletion
 from orchestrator_tenancy.tenant_store import TenantStore, applied
 from tests.integration.gateway_services import gateway_service
+from tests.integration.marked_projects import OUTPUT, PLANTED, SUMMARY, Project, reader
 from tests.integration.planted_files import planted_in
 from tests.integration.sign_in_sites import Site
 
@@ -224,6 +227,46 @@ def test_what_people_say_stands_nowhere_and_after_a_deletion_nothing_opens(
         open_all(journal, state, platform)
     with pytest.raises(AgentError, match="what a run left does not open"):
         open_state(state, platform)
+
+
+def test_marked_fields_and_questions_stand_nowhere_and_after_a_deletion_nothing_opens(
+    platform: Platform,
+    endpoint: ModelEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(KEYS_FILE, str(platform.runs_keys))
+    project = Project(platform.folder, endpoint, capfd)
+    code = platform.folder / "code"
+    code.mkdir()
+    (code / "tools.py").write_text(TOOLS)
+    asking = reader(
+        portable=PortableSpec(instructions="Order.", tools=[ToolSpec(function="tools:order", approval=True)]),
+        for_each=None,
+        prompt="read",
+    )
+    agents = [
+        agent_asset(reader(), asset=dg.AssetSpec("read")),
+        agent_asset(asking, asset=dg.AssetSpec("ask"), code=code),
+    ]
+    result = project.run(Script(output=OUTPUT, arguments={"city": ARGUMENT}), *agents)
+    assert result.success
+    assert project.found(*PLANTED, ARGUMENT) == set()
+    (asked,) = result.get_asset_observation_events()
+    observation: Any = asked.event_specific_data
+    sealed = [
+        *(row["output"]["summary"] for row in project.value("read")),
+        str(observation.asset_observation.metadata["question"].value),
+    ]
+    opened = CliRunner().invoke(main, ["unseal"], input="\n".join(sealed)).output
+    assert SUMMARY in opened and ARGUMENT in opened
+    deletion = Deletion(
+        tenants=platform.tenants, stores=platform.stores, keys=platform.keys, actor="machine:o", going=None
+    )
+    deletion.delete("red", platform.folder / "red.tar.gz")
+    platform.hand_out("red")
+    for text in sealed:
+        assert CliRunner().invoke(main, ["unseal"], input=text).exit_code == 1
 
 
 def open_all(journal: Path, state: Path, platform: Platform) -> tuple[list[bytes], list[str]]:

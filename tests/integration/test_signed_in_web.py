@@ -18,9 +18,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from orchestrator_gateway.tenant_keys import KeyFile
+from orchestrator_resources.sealed_texts import SealedTexts
 from orchestrator_tenancy.sign_in.wrapper import SignIn
 from orchestrator_tenancy.web.serving import tenant_app
 from tests.integration.hostile_code_servers import CodeServer, serving
+from tests.integration.key_files import key_file, tenant_key, write_keys
 from tests.integration.openid_providers import openid_provider
 from tests.integration.queue_instances import job_of
 from tests.integration.sign_in_sites import Browser, Site, browser, decisions
@@ -62,9 +65,12 @@ def site(tmp_path: Path, instance: DagsterInstance) -> Iterator[Site]:
             server = open_.enter_context(serving(CodeServer(definitions(tenant), {})))
             where = {"host": "127.0.0.1", "port": server.port, "location_name": f"{tenant}-agents"}
             workspace.append({"grpc_server": where})
+        key_file(tmp_path / "keys.json", *TENANTS)
         (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": workspace}))
         provider = open_.enter_context(openid_provider(site.redirect_uri, f"{site.url}/sign-in"))
-        site.app = open_.enter_context(tenant_app(instance, site.directory, [tmp_path / "workspace.yaml"]))
+        keys = KeyFile(tmp_path / "keys.json")
+        app = tenant_app(instance, site.directory, [tmp_path / "workspace.yaml"], keys=keys)
+        site.app = open_.enter_context(app)
         site.configure(provider.issuer)
         yield site
 
@@ -150,3 +156,25 @@ def test_pages_say_who_one_is_and_lead_to_the_way_out(site: Site) -> None:
         assert int(page.headers["content-length"]) == len(page.content)
         assert "nonce-" in page.headers["content-security-policy"]
         assert "Sign out" in visitor.get(link[0]).text
+
+
+@pytest.mark.filterwarnings("ignore:Error loading repository location green-agents")
+def test_what_a_run_sealed_for_people_is_read_by_those_of_its_tenant(
+    site: Site, instance: DagsterInstance, tmp_path: Path
+) -> None:
+    blue, green = tenant_key("blue"), tenant_key("green")
+    write_keys(tmp_path / "keys.json", blue, green)
+    sealed = {
+        one.tenant: SealedTexts(write_keys(tmp_path / f"{one.tenant}.json", one)).seal_for_people(
+            f"may {one.tenant} be paid?"
+        )
+        for one in (blue, green)
+    }
+    instance.report_runless_asset_event(dg.AssetMaterialization(["blue", "orders"], metadata=sealed))
+    query = """{ assetOrError(assetKey: {path: ["blue", "orders"]}) { ... on Asset { assetMaterializations {
+      metadataEntries { label ... on TextMetadataEntry { text } } } } } }"""
+    with site.served(), browser(site) as visitor:
+        visitor.sign_in("bob")
+        (made,) = asked(visitor, site, query).json()["data"]["assetOrError"]["assetMaterializations"]
+    told = {entry["label"]: entry["text"] for entry in made["metadataEntries"]}
+    assert told == {"blue": "may blue be paid?", "green": sealed["green"]}

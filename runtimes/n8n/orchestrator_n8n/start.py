@@ -87,6 +87,8 @@ def prepare(words: Sequence[str], prefix: Path) -> Start:
         "N8N_RUNNERS_BROKER_PORT": str(broker),
         "N8N_USER_FOLDER": str(options.folder / "home"),
         "ORCHESTRATOR_GUEST": json.dumps(guest),
+        # n8n starts its code runner by the name `node`, which must not be another one, and may be nowhere else
+        "PATH": os.pathsep.join([str(node.parent), os.environ.get("PATH", os.defpath)]),
     }
     return Start(words=(str(node), str(app / "bin" / "n8n"), "start"), environment=environment)
 

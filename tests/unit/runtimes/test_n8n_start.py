@@ -1,6 +1,7 @@
 """What n8n is started with: keys and ports of its own, and nothing that it could tell anybody."""
 
 import json
+import os
 import re
 import stat
 from pathlib import Path
@@ -42,6 +43,8 @@ def test_it_becomes_n8n_of_its_environment_and_listens_where_it_is_told(prefix: 
         7,
     )
     assert {*json.loads(Path(guest["schema"]).read_text())["requests"]} >= {"initialize", "load", "run"}
+    first, _ = start.environment["PATH"].split(os.pathsep, 1)
+    assert Path(first) == Path(node).parent, "its code runner is the same Node, also where there is no other"
     assert start.environment["N8N_USER_FOLDER"] == str(tmp_path / "home")
     for name in ("EXTERNAL_HOOK_FILES", "N8N_CUSTOM_EXTENSIONS"):
         assert Path(start.environment[name]).exists()

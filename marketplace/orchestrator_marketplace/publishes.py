@@ -1,14 +1,18 @@
 """What was published of a bundle, as whoever runs it asks for it: each version once."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from orchestrator_marketplace.names import parse_version
+from orchestrator_marketplace.marketplace_client import HttpMarketplace
+from orchestrator_marketplace.marketplaces import Listing, MarketplaceError, Problem
+from orchestrator_marketplace.names import BundleName, parse_version
 from orchestrator_marketplace.oci import digest_of
-from orchestrator_marketplace.references import Reference
+from orchestrator_marketplace.references import Reference, parse_reference
 from orchestrator_marketplace.refusals import BundleRefused
 from orchestrator_marketplace.registries import Repository
+from orchestrator_marketplace.workflow import State
 
 MOST_AT_ONCE: Final = 20
 """Publishes that one look returns; the next look returns the next ones."""
@@ -68,7 +72,7 @@ class Publishes(Protocol):
             seen: Digest of each version that is known.
 
         Raises:
-            RegistryUnavailable, RegistryDenied: It cannot be told.
+            AgentError: It cannot be told.
         """
         ...
 
@@ -99,6 +103,43 @@ class RegistryPublishes:
             ),
             withdrawn=tuple(sorted(seen.keys() - tags, key=parse_version)),
         )
+
+
+class MarketplacePublishes:
+    """The versions of a bundle that a marketplace lists: those that are published, and those that were withdrawn.
+
+    What is deprecated is nothing to begin with, and goes on where it runs.
+
+    Args:
+        url: Of the marketplace.
+        name: Of the bundle.
+    """
+
+    def __init__(self, url: str, name: BundleName) -> None:
+        """Ask nothing yet."""
+        self._url, self._name = url, name
+
+    def look(self, seen: Mapping[str, str]) -> Look:
+        """Return what is new; see `Publishes`."""
+        with contextlib.closing(HttpMarketplace(self._url)) as marketplace:
+            try:
+                listings = marketplace.versions(str(self._name))
+            except MarketplaceError as error:
+                if error.problem is not Problem.NOT_FOUND:
+                    raise
+                listings = ()
+        new = [one for one in listings if one.state is State.PUBLISHED and one.version not in seen]
+        new.sort(key=lambda one: parse_version(one.version))
+        gone = {one.version for one in listings if one.state is State.WITHDRAWN and one.version in seen}
+        return Look(
+            publishes=tuple(_publish(one) for one in new[:MOST_AT_ONCE]),
+            withdrawn=tuple(sorted(gone, key=parse_version)),
+        )
+
+
+def _publish(listing: Listing) -> Publish:
+    reference = parse_reference(listing.reference)
+    return Publish(reference=replace(reference, tag=listing.version, digest=listing.digest))
 
 
 def _is_version(tag: str) -> bool:

@@ -48,7 +48,7 @@ class BundleSource:
 
     Attributes:
         name: Of the bundle.
-        repository: Of it, in a registry.
+        place: Where it is published, for people: a repository, or the name at a marketplace.
         trust: File of the publishers that are trusted.
         versions: Which may run.
         framework: What it must be for.
@@ -57,7 +57,7 @@ class BundleSource:
     """
 
     name: BundleName
-    repository: Reference
+    place: str
     trust: Path
     versions: SpecifierSet
     framework: str
@@ -126,5 +126,4 @@ class BundleSource:
 
     def _taken_by(self, publishers: Publishers) -> str:
         """Return the name of a folder: what one asset's publishers were trusted for is trusted for no other's."""
-        place = f"{self.repository.registry}/{self.repository.repository} {publishers.digest()}"
-        return hashlib.sha256(place.encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.place} {publishers.digest()}".encode()).hexdigest()[:16]

@@ -14,8 +14,8 @@ from orchestrator_marketplace.manifests import Manifest
 from orchestrator_marketplace.names import parse_version
 from orchestrator_marketplace.publishes import Look, Publish, Publishes
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
-from orchestrator_marketplace.registry_errors import RegistryDenied, RegistryUnavailable
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
+from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import NotJson, dump, parse
 from orchestrator_sensors.bundle_sources import BundleSource
 from orchestrator_sensors.catalogue import Catalogued, catalogue_key, catalogued, taken_event, withdrawn_event
@@ -82,7 +82,7 @@ def tick(
     """
     try:
         look = publishes.look({} if seen is None else seen.versions)
-    except (RegistryUnavailable, RegistryDenied, BundleRefused) as error:
+    except AgentError as error:
         return Tick(seen=seen or Seen(), waiting=error.message)
     done = Tick(seen=seen or Seen())
     gone = [
@@ -98,7 +98,7 @@ def tick(
                 manifest, publisher = _taken(source, publish, known)
             except BundleRefused as error:
                 done = replace(done, refused=(*done.refused, error.message))
-            except (RegistryUnavailable, RegistryDenied) as error:
+            except AgentError as error:
                 return replace(done, waiting=error.message)
             else:
                 known, event = taken_event(key, known, publish, manifest, publisher)
@@ -142,7 +142,7 @@ def publish_sensor(
         name=name,
         target=dg.AssetSelection.assets(asset),
         minimum_interval_seconds=LOOK_SECONDS,
-        description=f"Runs {asset.to_user_string()} for each publish of {source.name} at {source.repository}.",
+        description=f"Runs {asset.to_user_string()} for each publish of {source.name} at {source.place}.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         known = catalogued(context.instance, key)

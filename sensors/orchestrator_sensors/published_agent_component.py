@@ -7,15 +7,15 @@ import dagster as dg
 from dagster.components import ComponentLoadContext
 from dagster.components.resolved.core_models import ResolvedAssetSpec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from orchestrator_assets.agent_assets import RESOURCE, op_name
 from orchestrator_assets.agent_specs import SPECS, ExecutionSpec
-from orchestrator_assets.spec_fields import Flag, WrongValue
+from orchestrator_assets.spec_fields import Flag, OptionalText, WrongValue
 from orchestrator_assets.yaml_places import placed, wrong_value
 from orchestrator_assets.yaml_schemas import told_to_users
 from orchestrator_marketplace.names import parse_name
-from orchestrator_marketplace.publishes import RegistryPublishes
+from orchestrator_marketplace.publishes import MarketplacePublishes, Publishes, RegistryPublishes
 from orchestrator_marketplace.references import Reference, parse_reference
 from orchestrator_marketplace.refusals import BundleRefused
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
@@ -33,9 +33,15 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
     """
 
     bundle: str = Field(description="Name of the bundle: publisher/agent.", examples=["acme/reviewer"])
-    registry: str = Field(
-        description="OCI registry where it is published, perhaps with a prefix.",
+    registry: OptionalText = Field(
+        default=None,
+        description="OCI registry where it is published, perhaps with a prefix: a version that is pushed is published.",
         examples=["registry.example"],
+    )
+    marketplace: OptionalText = Field(
+        default=None,
+        description="Address of a marketplace that lists it, instead of a registry.",
+        examples=["https://marketplace.example"],
     )
     trust: str = Field(
         description="File of the publishers that are trusted, and of their keys, beside this one.",
@@ -74,6 +80,17 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
         except InvalidSpecifier as error:
             raise WrongValue(f"{value!r} names no versions: write such as '>=1.2,<2'") from error
         return value
+
+    @model_validator(mode="after")
+    def one_place(self) -> Self:
+        """Require exactly one of registry and marketplace, and that it is one."""
+        if (self.registry is None) == (self.marketplace is None):
+            raise WrongValue("give either registry or marketplace", "registry")
+        if self.registry is not None:
+            self._repository()
+        elif not str(self.marketplace).startswith(("https://", "http://")):
+            raise WrongValue(f"{self.marketplace!r} is no address: write such as https://…", "marketplace")
+        return self
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -121,8 +138,9 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
             if self._read_from is None:
                 raise  # it was made in Python, where the traceback is the place
             raise placed(error, self._read_from) from error
-        publishes = RegistryPublishes(source.repository, insecure=self.insecure)
-        sensor = publish_sensor(f"{op_name(self.asset.key)}_publishes", source, publishes, self.asset.key)
+        sensor = publish_sensor(
+            f"{op_name(self.asset.key)}_publishes", source, self._publishes(), self.asset.key
+        )
         return dg.Definitions(
             assets=[published, catalogue_spec(source.name, self.asset.key)],
             sensors=[sensor],
@@ -135,7 +153,7 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
             raise WrongValue(f"{self.trust!r} must be a file beside this one", "trust")
         return BundleSource(
             name=parse_name(self.bundle),
-            repository=self._repository(),
+            place=f"{self.marketplace or self.registry}/{self.bundle}",
             trust=trust,
             versions=SpecifierSet(self.versions),
             framework=self.framework,
@@ -143,7 +161,13 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
             insecure=self.insecure,
         )
 
+    def _publishes(self) -> Publishes:
+        if self.marketplace is not None:
+            return MarketplacePublishes(self.marketplace, parse_name(self.bundle))
+        return RegistryPublishes(self._repository(), insecure=self.insecure)
+
     def _repository(self) -> Reference:
+        assert self.registry is not None
         try:
             reference = parse_reference(f"{self.registry.rstrip('/')}/{self.bundle}")
         except BundleRefused as error:

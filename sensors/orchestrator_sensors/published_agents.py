@@ -68,7 +68,7 @@ def published_asset(spec: ExecutionSpec, source: BundleSource, asset: dg.AssetSp
         asset.replace_attributes(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
             code_version=hashlib.sha256(dump(parts)).hexdigest()[:16],
             description=asset.description
-            or f"`{source.name}` {source.versions}, published at {source.repository}; runs in {runtime.title}.",
+            or f"`{source.name}` {source.versions}, published at {source.place}; runs in {runtime.title}.",
             deps=[*asset.deps, catalogue],
         ),
         runtime=runtime,
@@ -96,7 +96,7 @@ def chosen_reference(tag: str | None, known: Catalogued, source: BundleSource) -
         raise AgentError(
             ErrorCode.AGENT_NOT_FOUND,
             f"no version of {source.name} was published yet, or all are withdrawn: turn on the asset's sensor, which"
-            f" looks at {source.repository}",
+            f" looks at {source.place}",
         )
     if version in known.withdrawn:
         raise BundleRefused(

@@ -86,17 +86,16 @@ class Location:
     """Definitions of one published agent, and an instance in which they are looked at and run.
 
     Args:
-        publisher: Whose agent it is.
+        trust: Folder of the file of publishers.
         instance: Where runs are kept.
         url: Of the model.
-        changes: Of the component's attributes.
+        changes: Of the component's attributes: the registry or the marketplace, and more.
     """
 
-    def __init__(self, publisher: Publisher, instance: dg.DagsterInstance, url: str, **changes: Any) -> None:
+    def __init__(self, trust: Path, instance: dg.DagsterInstance, url: str, **changes: Any) -> None:
         attributes: dict[str, Any] = {
             "bundle": "acme/reviewer",
             "framework": "fake",
-            "registry": publisher.registry,
             "trust": "trust.yaml",
             "inputs": {"text": {"value": "hello"}},
             "prompt": "say {text}",
@@ -104,7 +103,7 @@ class Location:
             "asset": {"key": "team/reviews"},
             **changes,
         }
-        made = PublishedAgentComponent.resolve_from_dict(attributes).made_in(publisher.trust)
+        made = PublishedAgentComponent.resolve_from_dict(attributes).made_in(trust)
         resources = {"agent_runtimes": AgentRuntimes(model_url=url, processes=1)}
         self.definitions = dg.Definitions(assets=made.assets, sensors=made.sensors, resources=resources)
         self.instance = instance

@@ -6,7 +6,6 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from orchestrator_marketplace.names import parse_name
-from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_sensors.bundle_sources import BundleSource
@@ -16,7 +15,7 @@ from orchestrator_sensors.published_agents import chosen_reference
 REPOSITORY = "registry.example/acme/reviewer"
 SOURCE = BundleSource(
     name=parse_name("acme/reviewer"),
-    repository=parse_reference(REPOSITORY),
+    place=REPOSITORY,
     trust=Path("trust.yaml"),
     versions=SpecifierSet(">=1"),
     framework="fake",

@@ -1,0 +1,67 @@
+"""What a marketplace lists becomes runs: published, deprecated, withdrawn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from orchestrator_marketplace.marketplace_server import application
+from orchestrator_marketplace.signing_keys import public_pem
+from orchestrator_sensors.catalogue import catalogued
+from tests.integration.bundle_registries import real_registry
+from tests.integration.published_bundles import Location
+from tests.integration.test_marketplace import SUITE, Reference, served
+from tests.unit.marketplace.certificates import new_key
+
+pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")  # Dagster's own
+
+BUNDLE = dg.AssetKey(["team", "bundles", "acme", "reviewer"])
+
+
+@pytest.fixture
+def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Reference, str]]:
+    monkeypatch.setenv("ORCHESTRATOR_HOME", str(tmp_path / "home"))
+    (tmp_path / "registry").mkdir()
+    with real_registry(tmp_path / "registry") as registry:
+        made = Reference(tmp_path / "market", registry)
+        with served(application(made.reference)) as url:
+            yield made, url
+        made.catalogue.close()
+
+
+def test_what_is_approved_runs_and_what_is_withdrawn_does_not(
+    market: tuple[Reference, str], tmp_path: Path
+) -> None:
+    subject, url = market
+    key = new_key()
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    (trust / "acme.pub").write_bytes(public_pem(key.public_key()))
+    (trust / "trust.yaml").write_text("publishers: {acme: {keys: [acme.pub]}}\n")
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        location = Location(trust, instance, "http://localhost:9", marketplace=url, framework="langgraph")
+        assert location.look() == [] and location.told == "nothing new is published"
+        SUITE.register(subject, key)
+        address = subject.store("acme/reviewer", "1.0.0", key)
+        SUITE.act(subject, key, "submit", agent="reviewer", version="1.0.0", reference=address)
+        subject.check()
+        assert location.look() == [], "it is in review"
+        SUITE.act(subject, subject.operator, "approve", agent="reviewer", version="1.0.0")
+        (asked,) = location.look()
+        assert "acme/reviewer:1.0.0@sha256:" in asked.tags["orchestrator/bundle"]
+        SUITE.publish(subject, key, "1.1.0")
+        assert len(location.look()) == 1 and location.look() == []
+        SUITE.act(subject, key, "deprecate", agent="reviewer", version="1.1.0")
+        assert location.look() == [] and catalogued(instance, BUNDLE).newest == "1.1.0"
+        SUITE.act(subject, key, "withdraw", agent="reviewer", version="1.1.0")
+        assert location.look() == [] and catalogued(instance, BUNDLE).newest == "1.0.0"
+
+
+def test_a_marketplace_that_is_away_is_asked_again(tmp_path: Path) -> None:
+    (tmp_path / "trust.yaml").write_text("publishers: {}\n")
+    with dg.DagsterInstance.local_temp() as instance:
+        away = "http://localhost:9"
+        location = Location(tmp_path, instance, away, marketplace=away, framework="langgraph")
+        assert location.look() == [] and "the marketplace http://localhost:9 does not answer" in location.told

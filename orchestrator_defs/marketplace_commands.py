@@ -66,7 +66,9 @@ def search(
     elif not page.listings:
         print("nothing is found")
     else:
-        rows = [[one.name, one.version, one.state, str(one.manifest["summary"])] for one in page.listings]
+        rows = [
+            [one.name, one.version, one.state, _shown(one.manifest.get("summary"))] for one in page.listings
+        ]
         print(text_table([["agent", "version", "state", "summary"], *rows]))
         if page.after is not None:
             print(f"there are more, after {page.after}: say more words")
@@ -212,6 +214,11 @@ def _client(url: str) -> "Generator[Marketplace]":
         yield client
     finally:
         client.close()
+
+
+def _shown(text: object) -> str:
+    """Return a stranger's text without what a terminal would obey."""
+    return "".join(one if one.isprintable() else "?" for one in str(text)[:200])
 
 
 def _told(listing: "Listing") -> dict[str, Any]:

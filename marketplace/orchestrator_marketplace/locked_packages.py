@@ -16,6 +16,7 @@ from orchestrator_runtimes.locks import Lock
 
 LOCK_BYTES: Final = 4 * 2**20
 NODE_LOCK_BYTES: Final = 16 * 2**20
+MOST_PACKAGES: Final = 20_000
 
 _HASH: Final = re.compile(r"\s--hash=sha256:[0-9a-f]{64}(?=\s|$)")
 _NODE_NAME: Final = re.compile(r"(?:@[\w.~-]{1,100}/)?[\w.~-]{1,200}", re.ASCII)
@@ -49,10 +50,13 @@ def packages_of(lock: Lock) -> tuple[Package, ...]:
     """Return the packages of a lock, sorted, each once.
 
     Raises:
-        BundleRefused: `malformed` for a line that is no pin with a hash: an address, an option, a folder.
+        BundleRefused: `oversized`; `malformed` for a line that is no pin with a hash: an address, an option, a folder.
     """
     node = () if lock.node is None else _node(lock.node.lock.encode())
-    return tuple(sorted({*_python(lock.python), *node}))
+    found = sorted({*_python(lock.python), *node})
+    if len(found) > MOST_PACKAGES:
+        raise BundleRefused(Refusal.OVERSIZED, f"lock: {len(found)} packages; the limit is {MOST_PACKAGES}")
+    return tuple(found)
 
 
 def _python(text: str) -> Iterator[Package]:

@@ -41,8 +41,10 @@ class Tool:
     effects: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a name that nobody could tell apart."""
+        """Refuse what could not be shown to people."""
         _words("name", (self.name,))
+        if not _is_line(self.description):
+            raise ValueError(f"description: write one line of at most {_LONGEST_SUMMARY} characters")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +152,7 @@ class Manifest:
             raise ValueError(error.message) from error
         if canonical != self.licence:
             raise ValueError(f"licence: {self.licence!r:.80} is spelled {canonical!r}")
-        if not self.summary.strip() or "\n" in self.summary or len(self.summary) > _LONGEST_SUMMARY:
+        if not _is_line(self.summary):
             raise ValueError(f"summary: write one line of at most {_LONGEST_SUMMARY} characters")
         if _FRAMEWORK.fullmatch(self.framework) is None:
             raise ValueError(f"framework: {self.framework!r:.80} is no name, such as langgraph")
@@ -187,8 +189,15 @@ class Manifest:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """Return a manifest as JSON: the same manifest is the same bytes, whatever order its file had."""
-    return dump(_sorted(encode(manifest))) + b"\n"
+    """Return a manifest as JSON: the same manifest is the same bytes, whatever order its file had.
+
+    Raises:
+        BundleRefused: `malformed` when it is nested too deeply.
+    """
+    try:
+        return dump(_sorted(encode(manifest))) + b"\n"
+    except (NotJson, RecursionError) as error:
+        raise BundleRefused(Refusal.MALFORMED, f"the manifest: {error}") from error
 
 
 def parse_manifest(content: bytes) -> Manifest:
@@ -221,6 +230,11 @@ def _words(where: str, words: tuple[str, ...]) -> None:
     for word in words:
         if _WORD.fullmatch(word) is None:
             raise ValueError(f"{where}: {word!r:.80} must be 1 to 200 characters without spaces")
+
+
+def _is_line(text: str) -> bool:
+    """Tell whether a text may be shown in a terminal as it is."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= _LONGEST_SUMMARY
 
 
 def _is_file_name(text: str) -> bool:

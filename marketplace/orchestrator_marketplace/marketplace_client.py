@@ -114,7 +114,8 @@ def _problem(status: int, content: bytes) -> MarketplaceError:
     try:
         told: Json = parse(content)
         if isinstance(told, dict):
-            return MarketplaceError(Problem(str(told.get("problem"))), str(told.get("message")))
+            said = "".join(one if one.isprintable() else "?" for one in str(told.get("message"))[:2_000])
+            return MarketplaceError(Problem(str(told.get("problem"))), said)
     except (NotJson, ValueError):
         pass  # not one of ours answers
     kind = Problem.UNAVAILABLE if status >= 500 else Problem.MALFORMED

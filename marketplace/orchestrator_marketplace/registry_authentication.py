@@ -79,7 +79,10 @@ class RegistryAuthentication:
     def _token(
         self, said: dict[str, str], get: Callable[[httpx.URL, dict[str, str]], tuple[int, bytes]]
     ) -> str:
-        realm = httpx.URL(said.get("realm", ""))
+        try:
+            realm = httpx.URL(said.get("realm", ""))
+        except httpx.InvalidURL as error:
+            raise RegistryDenied("the registry names no address that gives tokens") from error
         if realm.scheme != "https" and not (self._plain and realm.scheme == "http"):
             raise RegistryDenied(
                 f"the registry names {str(realm)!r:.100}, where no password is sent: no https"

@@ -139,10 +139,10 @@ class RegistryConnection:
                     challenged = True
                     if self._authentication.answer(response.headers.get("www-authenticate", ""), self._get):
                         continue
-                if not response.is_redirect:
+                if not response.has_redirect_location:
                     yield response
                     return
-                url = url.join(response.headers["location"])
+                url = self._joined(url, response.headers["location"])
                 redirects += 1
                 led = f"{self._registry} leads {ask.method} to {str(url)!r:.200}"
                 if ask.method not in ("GET", "HEAD") or not (url.scheme == "https" or self._plain):
@@ -164,10 +164,18 @@ class RegistryConnection:
         Raises:
             RegistryDenied: It is elsewhere.
         """
-        url = self.root.join(location)
+        url = self._joined(self.root, location)
         if not self._is_here(url):
             raise RegistryDenied(f"{self._registry} sends uploads elsewhere: {str(url)!r:.200}")
         return str(url)
+
+    def _joined(self, url: httpx.URL, location: str) -> httpx.URL:
+        try:
+            return url.join(location)
+        except httpx.InvalidURL as error:
+            raise RegistryDenied(
+                f"{self._registry} leads to {location!r:.200}, which is no address"
+            ) from error
 
     def _is_here(self, url: httpx.URL) -> bool:
         return (url.scheme, url.netloc) == (self.root.scheme, self.root.netloc)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from orchestrator_marketplace.bundle_artifacts import Bundle
@@ -188,7 +189,10 @@ def _signers(envelope: Envelope, publishers: Publishers, now: datetime) -> tuple
     certificate = envelope.certificate
     if certificate is None:
         return tuple(dict.fromkeys(name for name, key in publishers.keys if envelope.is_of(key)))
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return ()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not envelope.is_of(key):
         return ()
     return publishers_of_certificate(publishers, certificate, now)

@@ -50,7 +50,7 @@ def parse_yaml(kind: type[T], content: bytes, where: str) -> T:
         raise BundleRefused(
             Refusal.MALFORMED, f"{where}: {error}: write text, numbers, lists; dates in quotes"
         ) from error
-    except (InvalidMessage, RecursionError) as error:
+    except (InvalidMessage, RecursionError, ValueError) as error:  # also of dates and numbers that are none
         said = str(error).removeprefix(": ")
         raise BundleRefused(Refusal.MALFORMED, f"{where}: {said}") from error
 

@@ -208,6 +208,26 @@ def test_a_registry_that_leads_around_is_left(tmp_path: Path) -> None:
         client.download(BLOB, tmp_path / "blob")
 
 
+@pytest.mark.parametrize("location", ["http://[", "http://a:b", "x" * 70_000])
+def test_a_registry_that_leads_to_no_address_is_told(location: str, tmp_path: Path) -> None:
+    def answer(to: BaseHTTPRequestHandler) -> None:
+        say(to, 404 if to.command == "HEAD" else 302 if to.command == "GET" else 202, location=location)
+
+    with odd_registry(answer) as name, repository(name) as client:
+        for work in (lambda: client.download(BLOB, tmp_path / "blob"), lambda: client.upload(CONTENT, BLOB)):
+            with pytest.raises((RegistryDenied, RegistryUnavailable)):
+                work()
+
+
+def test_a_redirect_without_a_place_is_an_answer(tmp_path: Path) -> None:
+    with (
+        odd_registry(lambda to: say(to, 302)) as name,
+        repository(name) as client,
+        pytest.raises(RegistryDenied, match="answers 302"),
+    ):
+        client.download(BLOB, tmp_path / "blob")
+
+
 def test_uploads_stay_with_the_registry() -> None:
     def answer(to: BaseHTTPRequestHandler) -> None:
         if to.command == "HEAD":
@@ -351,12 +371,12 @@ def test_tokens_that_are_none(answer: bytes, logged_in: Path) -> None:
             client.manifest("1.0.0")
 
 
-@pytest.mark.parametrize("realm", ["ftp://localhost/token", ""])
+@pytest.mark.parametrize("realm", ["ftp://localhost/token", "", "http://a:b"])
 def test_a_token_is_not_asked_for_where_passwords_are_read(realm: str) -> None:
     with (
         odd_registry(Tokens("x", realm=realm)) as name,
         repository(name) as client,
-        pytest.raises(RegistryDenied, match="where no password is sent"),
+        pytest.raises(RegistryDenied, match=r"where no password is sent|no address that gives tokens"),
     ):
         client.manifest("1.0.0")
     authentication = RegistryAuthentication(("user", "secret"), plain=False)

@@ -22,6 +22,7 @@ from orchestrator_marketplace.bundle_artifacts import (
 )
 from orchestrator_marketplace.folders import read_folder
 from orchestrator_marketplace.layouts import Layout
+from orchestrator_marketplace.locked_packages import MOST_PACKAGES, packages_of
 from orchestrator_marketplace.oci import (
     Descriptor,
     OciManifest,
@@ -30,7 +31,7 @@ from orchestrator_marketplace.oci import (
 )
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_runtimes.locks import Lock
-from tests.unit.marketplace.written_bundles import FILES, LOCK, NODE_LOCK, built, write_bundle
+from tests.unit.marketplace.written_bundles import FILES, HASH, LOCK, NODE_LOCK, built, write_bundle
 
 
 def test_the_same_folder_is_the_same_digest(tmp_path: Path) -> None:
@@ -191,6 +192,12 @@ def test_any_bytes_are_an_artifact_or_are_refused(content: bytes) -> None:
 def test_manifests_that_are_none(content: bytes) -> None:
     with pytest.raises(BundleRefused):
         parse_oci_manifest(content)
+
+
+def test_a_lock_has_a_longest_length() -> None:
+    lines = (f"a{number}==1 --hash=sha256:{HASH}" for number in range(MOST_PACKAGES + 1))
+    with pytest.raises(BundleRefused, match="oversized: lock: 20001 packages"):
+        packages_of(Lock(python="\n".join(lines)))
 
 
 def test_a_lock_without_a_line_holds_nothing(tmp_path: Path) -> None:

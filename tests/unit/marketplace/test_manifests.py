@@ -1,5 +1,7 @@
 """A manifest is closed: what is not known is refused, and the same manifest is the same bytes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from orchestrator_marketplace.manifests import MANIFEST_BYTES, Manifest, manifest_bytes, parse_manifest
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.strict_yaml import LONGEST_BYTES, parse_yaml
-from orchestrator_runtimes.json_values import dump
+from orchestrator_runtimes.json_values import Json, dump
 from tests.unit.marketplace.written_bundles import MANIFEST
 
 
@@ -47,6 +49,8 @@ def test_a_portable_agent_needs_the_modules_of_its_tools() -> None:
         ("licence: Apache-2.0", "licence: apache-2.0", "is spelled 'Apache-2.0'"),
         ("licence: Apache-2.0", "license: Apache-2.0", "unknown key 'license'; did you mean 'licence'"),
         ("summary: Reads a licence", "summary: ' '", "summary: write one line"),
+        ("summary: Reads a licence", 'summary: "\\e[2J"', "summary: write one line"),
+        ("description: Looks up", 'description: "\\u202e"', "description: write one line"),
         ("framework: langgraph", "framework: ../x", "framework: '../x' is no name"),
         (
             "framework: langgraph",
@@ -89,6 +93,8 @@ def test_what_is_wrong_is_said_with_its_place(old: str, new: str, said: str) -> 
         ("!!python/object:os.system x", "could not determine a constructor"),
         ("- 1", "expected an object"),
         ("a: {", "line 1"),
+        ("a: " + "1" * 5_000, "malformed"),
+        ("a: 2026-99-99", "malformed"),
         ("\x00", "not YAML|line 1"),
         ("[" * 100_000, "malformed"),
     ],
@@ -121,3 +127,11 @@ def test_a_registrys_manifest_has_one_spelling() -> None:
             parse_manifest(other)
     with pytest.raises(BundleRefused, match="unknown key 'x'"):
         parse_manifest(dump({"x": 1}))
+
+
+def test_what_is_nested_too_deeply_is_told() -> None:
+    deep: dict[str, Json] = {}
+    for _ in range(50_000):
+        deep = {"a": deep}
+    with pytest.raises(BundleRefused, match="malformed: the manifest"):
+        manifest_bytes(replace(read(MANIFEST), options=deep))

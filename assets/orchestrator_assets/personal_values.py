@@ -66,13 +66,16 @@ class PersonalValues:
             texts = self._texts()
             self.some = True
             try:
-                opened.append(parse(texts.open(PLACE, text).encode(errors="surrogatepass")))
+                found = parse(texts.open(PLACE, text).encode(errors="surrogatepass"))
             except AgentError as error:
                 raise FieldRefused(
                     error.code,
                     f"a marked field of the input {name!r} does not open: it is another tenant's, or its key is gone",
                     cause=error.cause,
                 ) from None
+            opened.append(
+                changed_sealed(found, open_one)
+            )  # an object may have been sealed with fields that were
             return opened[-1]
 
         clear = changed_sealed(value, open_one)
@@ -100,9 +103,7 @@ class PersonalValues:
 
     def shown(self, items: Sequence[Item], rows: Sequence[Row]) -> list[Row]:
         """Return rows as people see them: the same masked."""
-        return self._changed(
-            items, rows, lambda _: MASK, lambda _: f"{MASK}: the asset's value has it, sealed"
-        )
+        return self._changed(items, rows, _masked, lambda _: f"{MASK}: the asset's value has it, sealed")
 
     def told(self, text: str) -> str:
         """Return a text that may quote marked fields as it may be told: sealed, where anything is personal."""
@@ -118,8 +119,9 @@ class PersonalValues:
         """Return what executions are named by: digests of inputs tell nobody without the key what they are."""
         return self._texts().scope(text) if self.some else text
 
-    def _sealed(self, value: Json) -> str:
-        return self._texts().seal(PLACE, dump(value).decode())
+    def _sealed(self, value: Json) -> Json:
+        # one path may lead to what is below another
+        return value if is_sealed(value) else self._texts().seal(PLACE, dump(value).decode())
 
     def _changed(
         self,
@@ -148,3 +150,7 @@ class PersonalValues:
             output = changed_at(output, path, change, strictly=only)
         output = changed_where(output, personal, change)
         return replace(row, result=replace(row.result, output=output))
+
+
+def _masked(_value: Json) -> Json:
+    return MASK

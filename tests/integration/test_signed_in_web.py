@@ -13,11 +13,13 @@ from typing import Any
 import dagster as dg
 import httpx
 import pytest
+from click.testing import CliRunner
 from dagster import DagsterInstance
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from orchestrator_defs.cli import main
 from orchestrator_gateway.tenant_keys import KeyFile
 from orchestrator_resources.sealed_texts import SealedTexts
 from orchestrator_tenancy.sign_in.wrapper import SignIn
@@ -33,6 +35,7 @@ NAMES = (
     "{ workspaceOrError { ... on Workspace { locationEntries { name } } } assetNodes { assetKey { path } } }"
 )
 LINES = "... on PipelineRunLogsSubscriptionSuccess { messages { ... on MessageEvent { message } } }"
+FILES = {"workspace": "workspace.yaml", "sign-in": "sign-in.yaml", "keys": "keys.json"}
 USUAL: dict[str, Any] = {"organisation": "acme", "plan": "free"}
 TERMINATE = 'mutation { ...all } fragment all on Mutation { terminateRun(runId: "x") { __typename } }'
 
@@ -178,3 +181,17 @@ def test_what_a_run_sealed_for_people_is_read_by_those_of_its_tenant(
         (made,) = asked(visitor, site, query).json()["data"]["assetOrError"]["assetMaterializations"]
     told = {entry["label"]: entry["text"] for entry in made["metadataEntries"]}
     assert told == {"blue": "may blue be paid?", "green": sealed["green"]}
+
+
+def test_a_file_of_keys_that_cannot_be_used_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    for file in FILES.values():
+        (tmp_path / file).write_text("[]")
+    files = [f"--{name}={tmp_path / file}" for name, file in FILES.items()]
+    told = CliRunner().invoke(main, ["web", *files])
+    assert told.exit_code == 1
+    assert told.output == (
+        f"Error: {str(tmp_path / 'keys.json')!r}: it must be an object of tenants, each an object of versions\n"
+    )

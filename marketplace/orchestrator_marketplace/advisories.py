@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from packaging.utils import canonicalize_name
 
@@ -70,9 +70,12 @@ def scan(packages: Sequence[Package], mirror: Path) -> Scan:
     records, newest = 0, datetime.min.replace(tzinfo=UTC)
     for place, content in _records(mirror):
         try:
-            record = decode(Record, parse(content), "")
-            records, newest = records + 1, max(newest, _moment(record.modified))
-        except (NotJson, ValueError) as error:
+            told = cast("Any", parse(content))
+            records, newest = records + 1, max(newest, _moment(told["modified"]))
+            if not _may_concern(told, by_name):
+                continue
+            record = decode(Record, told, "")
+        except (NotJson, ValueError, TypeError, KeyError) as error:
             raise BundleRefused(Refusal.POLICY, f"{place}: is no record of OSV: {error}") from error
         if record.withdrawn is None:
             found += _weaknesses(record, by_name)
@@ -104,13 +107,28 @@ def _zipped(file: Path) -> Iterator[tuple[str, bytes]]:
         raise BundleRefused(Refusal.POLICY, f"{file}: cannot be read", cause=str(error)) from error
 
 
+def _may_concern(told: Any, by_name: Mapping[tuple[str, str], Sequence[Package]]) -> bool:
+    """Tell whether a record names one of the packages; reading all others whole would take most of the time."""
+    try:
+        affected = told.get("affected", ())
+        pairs = [
+            (one["package"]["ecosystem"], one["package"]["name"]) for one in affected if "package" in one
+        ]
+        return any(_key(ecosystem, name) in by_name for ecosystem, name in pairs)
+    except (TypeError, KeyError, AttributeError):
+        return True  # it is none, which reading it whole tells
+
+
+def _key(ecosystem: str, name: str) -> tuple[str, str]:
+    kind = ecosystem.partition(":")[0]
+    return kind, canonicalize_name(name) if kind == "PyPI" else name
+
+
 def _weaknesses(record: Record, by_name: Mapping[tuple[str, str], Sequence[Package]]) -> Iterator[Weakness]:
     for affected in record.affected:
         if (named := affected.package) is None:
             continue
-        ecosystem = named.ecosystem.partition(":")[0]
-        name = canonicalize_name(named.name) if ecosystem == "PyPI" else named.name
-        for package in by_name.get((ecosystem, name), ()):
+        for package in by_name.get(_key(named.ecosystem, named.name), ()):
             if is_affected(package, affected):
                 yield Weakness(
                     advisory=record.id,

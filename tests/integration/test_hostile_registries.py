@@ -10,14 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator_marketplace.oci import Descriptor, digest_of
+from orchestrator_marketplace.bundle_artifacts import open_bundle
+from orchestrator_marketplace.installations import Installations
+from orchestrator_marketplace.layouts import Layout
+from orchestrator_marketplace.oci import Descriptor, digest_of, index_bytes
+from orchestrator_marketplace.publishers import Publishers
+from orchestrator_marketplace.pulls import pull_bundle
 from orchestrator_marketplace.references import Reference, parse_reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registries import Repository
 from orchestrator_marketplace.registry_authentication import RegistryAuthentication
 from orchestrator_marketplace.registry_errors import RegistryDenied, RegistryUnavailable
 from orchestrator_marketplace.registry_requests import ANSWER_BYTES, TRIES
+from orchestrator_marketplace.signatures import Signer, sign_bundle
 from tests.integration.bundle_registries import odd_registry, say, type_of_handler
+from tests.unit.marketplace.certificates import NOW, new_key
+from tests.unit.marketplace.written_bundles import built
 
 CONTENT = bytes(range(256)) * 400
 BLOB = Descriptor.of(CONTENT, "application/octet-stream")
@@ -414,3 +422,51 @@ def test_plain_http_is_for_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -
         assert "SSL" in str(error.value.cause) and asked == []
         with Repository(elsewhere, insecure=True) as client:
             assert client.manifest("1") == b"{}"
+
+
+class Repositories:
+    """A registry with one bundle, whose code is not to be had as long as `away` says so."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.away = True
+        self.asked: list[str] = []
+        (self.entry,) = (one for one in layout.entries() if one.annotations)
+        self.code = layout.manifest(self.entry).layers[0].digest
+
+    def __call__(self, to: BaseHTTPRequestHandler) -> None:
+        kind, _, asked = to.path.removeprefix("/v2/acme/reviewer/").partition("/")
+        if kind == "referrers":
+            about = self.layout.referrers(self.entry.digest)
+            say(to, 200, index_bytes(about))
+            return
+        digest = self.entry.digest if asked == "1.2.0" else asked
+        self.asked.append(digest)
+        if digest == self.code and self.away:
+            cut(to, self.layout.blob_file(digest).read_bytes(), 1_000)
+        else:
+            content = self.layout.blob_file(digest).read_bytes()
+            start = int((to.headers["range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+            said = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            say(to, 206 if start else 200, content[start:], content_range=said)
+
+
+def test_a_pull_that_broke_off_goes_on_the_next_time(tmp_path: Path) -> None:
+    key = new_key()
+    layout, entry = built(tmp_path / "bundle")
+    sign_bundle(layout, open_bundle(layout, entry), Signer(key=key), NOW)
+    registry, publishers = Repositories(layout), Publishers(keys=(("acme", key.public_key()),))
+    installations = Installations(tmp_path / "root")
+    with odd_registry(registry) as name:
+        reference = parse_reference(f"{name}/acme/reviewer:1.2.0")
+        with Repository(reference, sleep=Waits()) as client:
+            with pytest.raises(RegistryUnavailable, match="cannot be downloaded"):
+                pull_bundle(client, installations, publishers, NOW)
+            assert not (tmp_path / "root" / "acme").exists()
+            registry.away = False
+            registry.asked.clear()
+            pulled = pull_bundle(client, installations, publishers, NOW)
+    assert pulled.folder.is_dir() and pulled.accepted.bundle.digest == entry.digest
+    config = layout.manifest(entry).config.digest
+    assert config not in registry.asked and registry.asked.count(registry.code) == 1
+    assert [path.suffix for path in (tmp_path / "root" / ".fetching").iterdir()] == [".lock"]

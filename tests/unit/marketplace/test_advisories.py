@@ -84,7 +84,17 @@ def test_of_aliases_one_counts_that_says_how_bad_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "{}", '{"id": "a", "modified": "soon"}', '{"id": 1, "modified": "2026-01-01"}']
+    "text",
+    [
+        "{",
+        "{}",
+        "[]",
+        '{"id": "a", "modified": "soon"}',
+        '{"id": "a", "modified": 5}',
+        '{"id": "a", "modified": "2026-01-01", "affected": 5}',
+        '{"modified": "2026-01-01", "affected": [{"package": {"ecosystem": "PyPI", "name": "requests"}}]}',
+        '{"id": "a", "modified": "2026-01-01", "affected": [{"package": 1}]}',
+    ],
 )
 def test_a_record_that_cannot_be_read_is_not_passed_over(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(text)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator_marketplace.bundle_artifacts import Bundle, open_bundle
@@ -346,18 +347,17 @@ def test_trust_that_cannot_be_read(text: str, said: str, tmp_path: Path) -> None
         read_publishers(tmp_path / "nowhere.yaml")
 
 
-@given(st.integers(0, 10_000), st.integers(1, 255))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
-def test_a_certificate_with_other_bytes_is_nobodys(
-    opened: tuple[Layout, Bundle], tmp_path: Path, place: int, change: int
-) -> None:
+def test_a_certificate_with_other_bytes_is_nobodys(opened: tuple[Layout, Bundle], tmp_path: Path) -> None:
     layout, bundle = opened
     root, key = new_key(), new_key()
-    encoded = bytearray(certificate(key, root).public_bytes(serialization.Encoding.DER))
-    encoded[place % len(encoded)] ^= change
+    encoded = certificate(key, root).public_bytes(serialization.Encoding.DER)
     publishers = written_trust(tmp_path, pem(certificate(root, root, authority=True)))
     statement = signature_statement(bundle.digest, NOW, NOW + timedelta(days=1)).to_bytes()
     sealed = json.loads(seal(statement, key))
-    sealed["verificationMaterial"] = {"certificate": {"rawBytes": base64.b64encode(encoded).decode()}}
-    add(layout, bundle.digest, json.dumps(sealed).encode())
+    chance = random.Random(7)
+    for place in range(0, len(encoded), 5):
+        changed = bytearray(encoded)
+        changed[place] ^= chance.randint(1, 255)
+        sealed["verificationMaterial"] = {"certificate": {"rawBytes": base64.b64encode(changed).decode()}}
+        add(layout, bundle.digest, json.dumps(sealed).encode())
     assert refusal(layout, bundle, publishers) is Refusal.UNSIGNED

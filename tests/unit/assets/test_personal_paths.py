@@ -33,7 +33,7 @@ def spec(*personal: str, **changes: Any) -> AgentSpec:
     ("path", "why"),
     [
         ("customer..email", "'customer..email' is no path: names with dots between them, such as customer.email"),
-        ("sumary", "'sumary' names no field: the output's schema has none there, and no input is named 'sumary'; a path"
+        ("digest", "'digest' names no field: the output's schema has none there, and no input is named 'digest'; a path"
                    " begins with a field of the output or with one of customer, day, shop, output"),
         ("summary.text", "'summary.text' names no field"),
         ("day", "'day' is the partition's key, which Dagster shows everywhere: take it from an asset"),

@@ -14,6 +14,7 @@ from orchestrator_defs.deploy_command import deploy
 from orchestrator_defs.doctor_command import doctor
 from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.images_commands import images
+from orchestrator_defs.lineage_command import lineage
 from orchestrator_defs.marketplace_commands import marketplace
 from orchestrator_defs.queue_commands import daemon, queue
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
@@ -70,6 +71,7 @@ main.add_command(daemon)
 main.add_command(deploy)
 main.add_command(gateway)
 main.add_command(images)
+main.add_command(lineage)
 main.add_command(marketplace)
 main.add_command(queue)
 main.add_command(spend)

@@ -89,10 +89,13 @@ class Location:
         trust: Folder of the file of publishers.
         instance: Where runs are kept.
         url: Of the model.
+        more: Further assets.
         changes: Of the component's attributes: the registry or the marketplace, and more.
     """
 
-    def __init__(self, trust: Path, instance: dg.DagsterInstance, url: str, **changes: Any) -> None:
+    def __init__(
+        self, trust: Path, instance: dg.DagsterInstance, url: str, *more: dg.AssetsDefinition, **changes: Any
+    ) -> None:
         attributes: dict[str, Any] = {
             "bundle": "acme/reviewer",
             "framework": "fake",
@@ -105,7 +108,9 @@ class Location:
         }
         made = PublishedAgentComponent.resolve_from_dict(attributes).made_in(trust)
         resources = {"agent_runtimes": AgentRuntimes(model_url=url, processes=1)}
-        self.definitions = dg.Definitions(assets=made.assets, sensors=made.sensors, resources=resources)
+        self.definitions = dg.Definitions(
+            assets=[*(made.assets or ()), *more], sensors=made.sensors, resources=resources
+        )
         self.instance = instance
         self.cursor: str | None = None
         self.told = ""
@@ -124,12 +129,13 @@ class Location:
         self.cursor, self.told = tick.cursor, tick.skip_message or ""
         return list(tick.run_requests or ())
 
-    def run(self, tags: Mapping[str, str] | None = None) -> dg.ExecuteInProcessResult:
-        """Run the asset."""
+    def run(self, tags: Mapping[str, str] | None = None, *assets: str) -> dg.ExecuteInProcessResult:
+        """Run the asset, or others."""
+        keys = assets or ("team/reviews",)
         job = self.definitions.resolve_implicit_global_asset_job_def()
         return job.execute_in_process(
             instance=self.instance,
-            asset_selection=[dg.AssetKey(["team", "reviews"])],
+            asset_selection=[dg.AssetKey.from_user_string(key) for key in keys],
             tags=dict(tags or {}),
             raise_on_error=False,
         )

@@ -79,6 +79,19 @@ class ServerCertificate:
         return context
 
 
+def certificate_of(certificate: Path | None, key: Path | None) -> ServerCertificate | None:
+    """Return what a command line says that a server shows; None where it says nothing.
+
+    Raises:
+        BadTlsFile: The files cannot be used, or one is missing.
+    """
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise BadTlsFile("a certificate needs its key: give --tls-certificate and --tls-key, or neither")
+    return ServerCertificate(certificate, key)
+
+
 class Authorities:
     """Whom a client trusts to say who a server is; servers are verified by their names.
 

@@ -47,7 +47,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        gateway = GatewayUrl.parse(options.gateway)
+        gateway = GatewayUrl.parse(options.gateway, "--gateway")
         if gateway.scheme != "https":
             raise BadGatewayUrl(
                 f"--gateway is {options.gateway!r}, which speaks no TLS: guests need no relay"

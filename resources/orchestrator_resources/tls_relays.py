@@ -7,6 +7,7 @@ own words still hears what is said within `HALF_SECONDS`: TLS, as asyncio has it
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import socket
 import ssl
@@ -82,7 +83,8 @@ class TlsRelay:
         try:
             listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
-            raise RelayFailed(f"nothing can listen at {host}:{port}: {error.strerror}") from error
+            why = os.strerror(error.errno) if error.errno else str(error)
+            raise RelayFailed(f"nothing can listen at {host}:{port}: {why}") from error
         listener.setblocking(False)
         _allow_files(self._most * _DESCRIPTORS)
         self._accepting = asyncio.create_task(self._accept(listener))

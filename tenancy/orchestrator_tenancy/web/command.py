@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from orchestrator_gateway.settings_files import BadConfiguration
+from orchestrator_gateway.tls_files import BadTlsFile, certificate_of
 
 
 @click.command()
@@ -30,6 +31,12 @@ from orchestrator_gateway.settings_files import BadConfiguration
 @click.option(
     "--origin", multiple=True, help="Origin whose pages may ask, as a proxy in front has it; again for more."
 )
+@click.option(
+    "--tls-certificate",
+    type=click.Path(path_type=Path),
+    help="Certificate to show (PEM), read again when it changes; without it, no TLS.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM, not encrypted).")
 def web(
     workspace: Sequence[Path],
     sign_in_file: Path,
@@ -37,6 +44,8 @@ def web(
     port: int,
     path_prefix: str,
     origin: Sequence[str],
+    tls_certificate: Path | None,
+    tls_key: Path | None,
 ) -> None:
     """Serve Dagster's pages to many tenants, each of which sees its own alone."""
     # Dagster's server is slow to import, and --help needs none of it
@@ -50,6 +59,7 @@ def web(
     if path_prefix and (not path_prefix.startswith("/") or path_prefix.endswith("/")):
         raise click.UsageError(f"--path-prefix begins with a slash and ends with none: {path_prefix!r}")
     try:
+        certificate = certificate_of(tls_certificate, tls_key)
         with open_tenants() as directory, control_database(FILE) as database:
             serve(
                 directory,
@@ -59,6 +69,7 @@ def web(
                 port=port,
                 prefix=path_prefix,
                 origins=origin,
+                certificate=certificate,
             )
-    except (BadConfiguration, LocationRefused) as error:
+    except (BadConfiguration, BadTlsFile, LocationRefused) as error:
         raise click.ClickException(str(error)) from error

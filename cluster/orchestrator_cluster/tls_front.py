@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import uvloop
+
 from orchestrator_gateway.tls_files import BadTlsFile, ServerCertificate
 from orchestrator_resources.tls_relays import Place, RelayFailed, connect_to, from_tls
 
@@ -112,7 +114,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         certificate = ServerCertificate(options.certificate, options.key, protocols=options.protocol)
-        return asyncio.run(serve(options.command, options.to, certificate, options.host, options.port))
+        return uvloop.run(serve(options.command, options.to, certificate, options.host, options.port))
     except FileNotFoundError as error:
         print(f"there is no command {options.command[0]!r}: {error.strerror}", file=sys.stderr)
         return _NOT_FOUND

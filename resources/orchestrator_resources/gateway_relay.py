@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import uvloop
+
 from orchestrator_gateway.tls_files import Authorities, BadTlsFile
 from orchestrator_resources.gateway_urls import BadGatewayUrl, GatewayUrl
 from orchestrator_resources.tls_relays import RelayFailed, to_tls
@@ -52,7 +54,7 @@ def main() -> int:
             raise BadGatewayUrl(
                 f"--gateway is {options.gateway!r}, which speaks no TLS: guests need no relay"
             )
-        asyncio.run(serve(gateway, Authorities(options.ca), options.port or gateway.port))
+        uvloop.run(serve(gateway, Authorities(options.ca), options.port or gateway.port))
     except (BadGatewayUrl, BadTlsFile, RelayFailed) as error:
         print(error, file=sys.stderr)
         return 1

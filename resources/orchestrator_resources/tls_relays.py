@@ -20,8 +20,8 @@ from orchestrator_gateway.tls_files import HANDSHAKE_SECONDS, Authorities, Serve
 
 LOG: Final = logging.getLogger("orchestrator_resources.tls_relays")
 
-MOST: Final = 2_000
-"""Connections at once; further ones wait in the queue of the system until one ends."""
+MOST: Final = 1_000
+"""Connections at once, each of which takes 0.15 MB; further ones wait in the queue of the system until one ends."""
 
 CONNECT_SECONDS: Final = 10.0
 """How long the other side may take to take a connection, TLS apart."""

@@ -7,7 +7,6 @@ addresses, authorities and certificates of the chart are the real ones, and the 
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -209,7 +208,7 @@ def test_web_server_and_code_server_are_heard_by_tls_alone(platform: EncryptedPl
     ]
 
 
-def test_a_renewed_certificate_needs_no_restart(platform: EncryptedPlatform, tmp_path: Path) -> None:
+def test_a_renewed_certificate_needs_no_restart(platform: EncryptedPlatform) -> None:
     """The kubelet replaces the file within a minute or two."""
     name = f"{RELEASE}-gateway.{platform.namespace.name}.svc"
     before = platform.namespace.get("deployment", f"{RELEASE}-gateway")["metadata"]["generation"]

@@ -24,8 +24,22 @@ import click
     type=click.FloatRange(min=0),
     help="How long calls on their way have at the end.",
 )
+@click.option(
+    "--tls-certificate",
+    type=click.Path(path_type=Path),
+    help="Certificate to show (PEM), read again when it changes; without it, no TLS.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM, not encrypted).")
 @click.option("--check", is_flag=True, help="Only say whether the configuration can be used.")
-def gateway(file: Path, host: str, port: int, drain_seconds: float, check: bool) -> None:
+def gateway(
+    file: Path,
+    host: str,
+    port: int,
+    drain_seconds: float,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    check: bool,
+) -> None:
     """Serve model calls of agents: with aliases, several upstreams, and a journal that answers retries.
 
     Any number of gateways may share a journal. Runs find it by gateway_url of the resource agent_runtimes, or by
@@ -37,12 +51,14 @@ def gateway(file: Path, host: str, port: int, drain_seconds: float, check: bool)
     from orchestrator_gateway.resolution import resolve
     from orchestrator_gateway.service import run
     from orchestrator_gateway.telemetry import TelemetryUnavailable
+    from orchestrator_gateway.tls_files import BadTlsFile, certificate_of
 
     try:
+        certificate = certificate_of(tls_certificate, tls_key)
         if check:
             resolve(file)
             click.echo(f"{file}: can be used")
             return
-        run(file, host, port, drain_seconds)
-    except (BadConfiguration, JournalUnavailable, TelemetryUnavailable) as error:
+        run(file, host, port, drain_seconds, certificate)
+    except (BadConfiguration, BadTlsFile, JournalUnavailable, TelemetryUnavailable) as error:
         raise click.ClickException(str(error)) from error

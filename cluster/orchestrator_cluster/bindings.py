@@ -15,6 +15,7 @@ _OF_REPOSITORY: Final = re.compile(r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha2
 """What may follow a repository's name: a tag, a digest."""
 
 Name = Annotated[str, Field(pattern=_NAME)]
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 Quantity = Annotated[str, Field(pattern=_QUANTITY)]
 Repository = Annotated[str, Field(pattern=_REPOSITORY)]
 
@@ -51,7 +52,7 @@ class SecretEntry(_Strict):
         key: Of the entry.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+    name: ObjectName
     key: str = Field(pattern=r"^[-._a-zA-Z0-9]+$")
 
 
@@ -109,6 +110,9 @@ class LocationBinding(_Strict):
         image: Image of the location, in which Dagster runs; None takes the one that its code server names.
         repositories: Where that one must come from: repositories without tag, such as `registry.example/acme/agents`.
         gateway_url: The gateway of its agents, such as `http://gateway.platform:8900`; None leaves it to the location.
+            With https, guests reach it by a relay in their pod.
+        ca_config_map: Where, as `ca.crt`, the certificates stand that verify gateway and database; None trusts those of
+            the system.
         network: What its guests can reach: `gateway` locks them to the port of `gateway_url`, and a network policy must
             see to it that this port leads nowhere else; `open` is what their pod can.
         tenant_keys_secret: Where the key of the tenant stands, which seals what runs keep; None seals nothing. Only the
@@ -131,6 +135,7 @@ class LocationBinding(_Strict):
     image: str | None = Field(default=None, min_length=1)
     repositories: Sequence[Repository] = ()
     gateway_url: str | None = None
+    ca_config_map: ObjectName | None = None
     network: Literal["gateway", "open"] = "gateway"
     tenant_keys_secret: SecretEntry | None = None
     images: Mapping[str, str] = {}
@@ -163,20 +168,20 @@ class LocationBinding(_Strict):
             return None
         return GatewayUrl.parse(self.gateway_url).port
 
+    @property
+    def relayed_port(self) -> int | None:
+        """The port of loopback at which guests find a gateway that speaks TLS: its own; None where it speaks none."""
+        gateway = None if self.gateway_url is None else GatewayUrl.parse(self.gateway_url)
+        return None if gateway is None or gateway.scheme == "http" else gateway.port
+
     @model_validator(mode="after")
     def _check_network(self) -> Self:
         """Refuse a lock that would keep guests from their gateway."""
-        gateway = None if self.gateway_url is None else GatewayUrl.parse(self.gateway_url)
-        if self.network == "open":
-            return self
-        if gateway is None:
+        if self.gateway_url is not None:
+            GatewayUrl.parse(self.gateway_url)
+        elif self.network == "gateway":
             raise ValueError(
                 "network is 'gateway', and there is none to lock guests to: set gateway_url, or network: open"
-            )
-        if gateway.name is not None:
-            raise ValueError(
-                f"locked guests cannot resolve {gateway.name!r}, which the certificate names: set gateway_url to http,"
-                " or to an address that the certificate names, or network: open"
             )
         return self
 

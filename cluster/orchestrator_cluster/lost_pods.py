@@ -10,6 +10,9 @@ from typing import Any, Final
 RUN_CONTAINER: Final = "dagster"
 """The container that runs Dagster, as dagster-k8s calls it."""
 
+RELAY_CONTAINER: Final = "gateway-relay"
+"""The sidecar by which guests reach a gateway that speaks TLS: one that is started again has lost nothing but calls."""
+
 TAKEN_AWAY: Final = "the pod is taken away"
 """What every reason begins with that is the cluster's and not the run's."""
 ENDED: Final = "the pod was ended by the cluster"
@@ -56,7 +59,7 @@ def loss_of(pod: Manifest) -> str | None:
         return None if ended["exitCode"] == 0 else _end(pod, own, ended)
     for one in sidecars:
         ended = _last_end(one)
-        if ended is not None:
+        if ended is not None and one["name"] != RELAY_CONTAINER:
             return f"{_end(pod, one, ended)}; the run's guests in it are lost"
     return None
 

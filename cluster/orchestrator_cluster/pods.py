@@ -2,6 +2,7 @@
 
 The container `dagster` runs the step, and beside it stands one native sidecar for each runtime: the guest server, in
 the framework's own image, without any secret. Each shares a folder in memory with the run, and nothing with another.
+Where the gateway speaks TLS, one more carries what guests say to it: they hold no authority that could verify it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from orchestrator_cluster.bindings import GpuType, LocationBinding, Resources, SecretEntry, Toleration
+from orchestrator_cluster.lost_pods import RELAY_CONTAINER
 from orchestrator_resources.agent_needs import AgentNeed
+from orchestrator_resources.external_gateway import CA_FILE, GUESTS_URL
 from orchestrator_resources.gpus import GpuRequest
 from orchestrator_resources.sealed_texts import KEYS_FILE
 from orchestrator_runtimes.guest_server_messages import server_name
@@ -23,10 +26,15 @@ GUEST_USER: Final = 10_002
 _GROUP: Final = 10_000
 """Of the shared folders, so that both users may use their sockets."""
 
+CA: Final = "/etc/orchestrator-ca"
+"""Folder of what verifies gateway and database; the chart names it in the address of the database."""
+_CA_FILE: Final = f"{CA}/ca.crt"
+
 _KEYS: Final = "/run/secrets/orchestrator-keys"
 _SOCKETS_SIZE: Final = "1Mi"
 _SCRATCH_SIZE: Final = "1Gi"
 _GRACE_SECONDS: Final = 15
+_RELAY: Final = Resources(cpu="20m", memory="256Mi")
 
 Manifest = dict[str, Any]
 
@@ -87,10 +95,11 @@ def run_pod(
             )
         selector |= gpu.node_selector
         tolerations += gpu.tolerations
-    keys = binding.tenant_keys_secret
+    keys, ca, relayed = binding.tenant_keys_secret, binding.ca_config_map, binding.relayed_port
+    image = binding.image or _own_image(binding, named)
     return RunPod(
         container={
-            "image": binding.image or _own_image(binding, named),
+            "image": image,
             "env": [
                 {"name": "ORCHESTRATOR_GUESTS", "value": GUESTS},
                 {"name": "ORCHESTRATOR_TENANT", "value": binding.tenant},
@@ -99,6 +108,8 @@ def run_pod(
                     if binding.gateway_url is None
                     else [{"name": "ORCHESTRATOR_GATEWAY_URL", "value": binding.gateway_url}]
                 ),
+                *([] if ca is None else [{"name": CA_FILE, "value": _CA_FILE}]),
+                *([] if relayed is None else [{"name": GUESTS_URL, "value": f"http://127.0.0.1:{relayed}"}]),
                 *([] if keys is None else [{"name": KEYS_FILE, "value": f"{_KEYS}/{keys.key}"}]),
                 _no_gpu(),
             ],
@@ -106,7 +117,8 @@ def run_pod(
             "securityContext": _restricted(RUN_USER),
             "volumeMounts": [
                 _mount("run-scratch", "/tmp"),
-                *([] if keys is None else [{**_mount("tenant-keys", _KEYS), "readOnly": True}]),
+                *([] if ca is None else [_read_only("ca", CA)]),
+                *([] if keys is None else [_read_only("tenant-keys", _KEYS)]),
                 *(_mount(_guests(number), f"{GUESTS}/{_server(need)}") for number, need in enumerate(needs)),
             ],
         },
@@ -121,11 +133,15 @@ def run_pod(
             },
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
             "initContainers": [
-                _guest_server(number, need, binding, chosen.get(need), plain)
-                for number, need in enumerate(needs)
+                *([_relay(image, binding)] if needs and relayed is not None else []),
+                *(
+                    _guest_server(number, need, binding, chosen.get(need), plain)
+                    for number, need in enumerate(needs)
+                ),
             ],
             "volumes": [
                 _disk("run-scratch"),
+                *([] if ca is None else [{"name": "ca", "configMap": {"name": ca}}]),
                 *([] if keys is None else [_secret("tenant-keys", keys)]),
                 *(_memory(_guests(number)) for number in range(len(needs))),
                 *(_disk(f"scratch-{number}") for number in range(len(needs))),
@@ -222,6 +238,32 @@ def _guest_server(
     }
 
 
+def _relay(image: str, binding: LocationBinding) -> Manifest:
+    """Return the sidecar by which guests reach a gateway that speaks TLS.
+
+    It is the first, so no guest could take its place, and of its own: steps are processes that come and go, several at
+    once, and all guests of a run call by one port.
+    """
+    ca = binding.ca_config_map is not None
+    return {
+        "name": RELAY_CONTAINER,
+        "image": image,
+        "restartPolicy": "Always",
+        "command": [
+            "python",
+            "-m",
+            "orchestrator_resources.gateway_relay",
+            f"--gateway={binding.gateway_url}",
+            *([f"--ca={_CA_FILE}"] if ca else []),
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": _resources(_RELAY),
+        "env": [_no_gpu()],
+        "securityContext": _restricted(RUN_USER),
+        "volumeMounts": [_read_only("ca", CA)] if ca else [],
+    }
+
+
 def _gpu_type(need: AgentNeed, binding: LocationBinding, gpus: Sequence[GpuType]) -> GpuType:
     """Return the smallest kind of GPU that is enough for an agent."""
     assert need.gpu is not None
@@ -275,6 +317,10 @@ def _mount(name: str, path: str) -> Manifest:
 
 def _memory(name: str) -> Manifest:
     return {"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": _SOCKETS_SIZE}}
+
+
+def _read_only(name: str, path: str) -> Manifest:
+    return {**_mount(name, path), "readOnly": True}
 
 
 def _disk(name: str) -> Manifest:

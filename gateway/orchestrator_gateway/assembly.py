@@ -19,6 +19,7 @@ from orchestrator_gateway.server import Gateway, GatewaySettings, runner
 from orchestrator_gateway.stores import open_store
 from orchestrator_gateway.telemetry import TelemetrySettings, open_telemetry
 from orchestrator_gateway.tenant_keys import KeyFile
+from orchestrator_gateway.tls_files import HANDSHAKE_SECONDS, ServerCertificate
 
 _BACKLOG: Final = 1_024
 
@@ -35,6 +36,7 @@ class Parts:
         routing: Where calls go.
         host: Address to listen at.
         port: Port to listen at; 0 takes a free one.
+        certificate: What it shows; None speaks no TLS.
         drain_seconds: How long it stays at the end for calls that are on their way.
         budgets: What agents, code locations and tenants may spend.
         prices: What models cost; None is the table of the package.
@@ -48,6 +50,7 @@ class Parts:
     routing: Routing
     host: str = "127.0.0.1"
     port: int = 0
+    certificate: ServerCertificate | None = None
     drain_seconds: float
     limits: JournalLimits = field(default_factory=JournalLimits)
     keys: KeyFile | None = None
@@ -98,15 +101,22 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
         closing.push_async_callback(running.cleanup)
         await running.setup()
         gateway.connections.server = running.server
+        tls = parts.certificate
         listening = await asyncio.get_running_loop().create_server(
-            gateway.connections, parts.host, parts.port, backlog=_BACKLOG
+            gateway.connections,
+            parts.host,
+            parts.port,
+            backlog=_BACKLOG,
+            ssl=None if tls is None else tls.context,
+            ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
         )
         port = listening.sockets[0].getsockname()[1]
         host = f"[{parts.host}]" if ":" in parts.host else parts.host
         if parts.handed_over is not None:
             closing.callback(HandedConnections(parts.handed_over / str(port), gateway.connections).close)
         try:
-            yield Serving(gateway=gateway, address=f"http://{host}:{port}", telemetry=telemetry.told)
+            scheme = "http" if tls is None else "https"
+            yield Serving(gateway=gateway, address=f"{scheme}://{host}:{port}", telemetry=telemetry.told)
         finally:
             listening.close()
             await gateway.drain(parts.drain_seconds)

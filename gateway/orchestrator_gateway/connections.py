@@ -7,6 +7,8 @@ from typing import Final
 
 from aiohttp import web
 
+from orchestrator_gateway.tls_files import HANDSHAKE_SECONDS
+
 HEAD_SECONDS: Final = 20.0
 """How long the head of a connection's first request may take."""
 
@@ -24,6 +26,7 @@ class Connections:
         self._head_seconds = head_seconds
         self._most = silent
         self._silent: OrderedDict[web.RequestHandler, asyncio.TimerHandle] = OrderedDict()
+        self._agreeing = set[web.RequestHandler]()
         self.server: web.Server | None = None
 
     def __call__(self) -> asyncio.Protocol:
@@ -39,6 +42,7 @@ class Connections:
     @web.middleware
     async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Note that a connection has sent a request."""
+        self._agreeing.discard(request.protocol)
         timer = self._silent.pop(request.protocol, None)
         if timer is not None:
             timer.cancel()
@@ -50,3 +54,13 @@ class Connections:
             timer.cancel()
         if connection.transport is not None:
             connection.transport.abort()
+        else:
+            # it agrees on TLS still, or failed to: nothing can be ended yet
+            self._agreeing.add(connection)
+            asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._end_agreed, connection)
+
+    def _end_agreed(self, connection: web.RequestHandler) -> None:
+        if connection in self._agreeing:
+            self._agreeing.discard(connection)
+            if connection.transport is not None:
+                connection.transport.abort()

@@ -19,11 +19,18 @@ from orchestrator_gateway.resolution import resolve
 from orchestrator_gateway.settings_files import BadConfiguration
 from orchestrator_gateway.telemetry import TelemetryUnavailable
 from orchestrator_gateway.tenant_keys import KeyFile
+from orchestrator_gateway.tls_files import BadTlsFile, ServerCertificate, certificate_of
 
 LOG: Final = logging.getLogger("orchestrator_gateway")
 
 
-async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
+async def serve(
+    file: Path,
+    host: str,
+    port: int,
+    drain_seconds: float,
+    certificate: ServerCertificate | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT, and then until the calls that are on their way are recorded.
 
     Args:
@@ -31,6 +38,7 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
         host: Address to listen at.
         port: Port to listen at; 0 takes a free one.
         drain_seconds: How long it stays at the end for calls that are on their way.
+        certificate: What it shows; None speaks no TLS.
 
     Raises:
         BadConfiguration: The file cannot be used.
@@ -49,6 +57,7 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
         prices=resolved.prices,
         host=host,
         port=port,
+        certificate=certificate,
         drain_seconds=drain_seconds,
         limits=resolved.configuration.journal.limits,
         keys=None if resolved.tenant_keys is None else KeyFile(resolved.tenant_keys),
@@ -71,9 +80,15 @@ async def serve(file: Path, host: str, port: int, drain_seconds: float) -> None:
             await watching
 
 
-def run(file: Path, host: str, port: int, drain_seconds: float) -> None:
+def run(
+    file: Path,
+    host: str,
+    port: int,
+    drain_seconds: float,
+    certificate: ServerCertificate | None = None,
+) -> None:
     """Do `serve`, for who has no loop."""
-    uvloop.run(serve(file, host, port, drain_seconds))
+    uvloop.run(serve(file, host, port, drain_seconds, certificate))
 
 
 def _log_to_standard_error() -> None:
@@ -97,10 +112,13 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default 127.0.0.1")
     parser.add_argument("--port", default=8900, type=int, help="default 8900")
     parser.add_argument("--drain-seconds", default=60.0, type=float, help="for calls on their way at the end")
+    parser.add_argument("--tls-certificate", type=Path, help="certificate to show (PEM); default no TLS")
+    parser.add_argument("--tls-key", type=Path, help="its key (PEM); both are read again when they change")
     options = parser.parse_args()
     try:
-        run(options.config, options.host, options.port, options.drain_seconds)
-    except (BadConfiguration, JournalUnavailable, TelemetryUnavailable, OSError) as error:
+        certificate = certificate_of(options.tls_certificate, options.tls_key)
+        run(options.config, options.host, options.port, options.drain_seconds, certificate)
+    except (BadConfiguration, BadTlsFile, JournalUnavailable, TelemetryUnavailable, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

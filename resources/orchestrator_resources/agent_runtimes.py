@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from orchestrator_gateway.budget_settings import EVERY, Budget
 from orchestrator_resources.execution_batches import Item
-from orchestrator_resources.external_gateway import GatewayAddress
+from orchestrator_resources.external_gateway import CA_FILE, GUESTS_URL, GatewayAddress
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.homes import guests_folder, home_folder
 from orchestrator_resources.instance_state import state_folder, state_url
@@ -216,7 +216,14 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         if not url:
             return None
         secret = self.gateway_secret or secret_of("ORCHESTRATOR_GATEWAY_SECRET")
-        return GatewayAddress(url=url, secret=secret or "", tenant=self._tenant() or TENANT)
+        ca_file = os.environ.get(CA_FILE)
+        return GatewayAddress(
+            url=url,
+            secret=secret or "",
+            tenant=self._tenant() or TENANT,
+            ca_file=Path(ca_file) if ca_file else None,
+            guests_url=os.environ.get(GUESTS_URL) or None,
+        )
 
     def _tenant(self) -> str | None:
         return self.tenant or os.environ.get("ORCHESTRATOR_TENANT") or None

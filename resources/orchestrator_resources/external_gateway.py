@@ -8,10 +8,12 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
+from orchestrator_gateway.tls_files import Authorities, BadTlsFile
 from orchestrator_resources.gateway import TENANT, ModelGateway
 from orchestrator_resources.gateway_numbers import GatewayNumber
 from orchestrator_resources.gateway_urls import BadGatewayUrl, GatewayUrl
@@ -23,6 +25,11 @@ from orchestrator_runtimes.messages import Step, StepLookup, StepRecord
 LEAST_SECRET_CHARACTERS: Final = 32
 READY_SECONDS: Final = 30.0
 """How long a run waits for a gateway that is about to start or to be replaced."""
+
+CA_FILE: Final = "ORCHESTRATOR_GATEWAY_CA_FILE"
+"""Variable that names the file of `GatewayAddress.ca_file`."""
+GUESTS_URL: Final = "ORCHESTRATOR_GUESTS_GATEWAY_URL"
+"""Variable of `GatewayAddress.guests_url`."""
 
 _PAUSE_SECONDS: Final = 0.5
 _ASK_SECONDS: Final = 5.0
@@ -41,11 +48,15 @@ class GatewayAddress:
         url: Its base URL, without `/v1`.
         secret: What it signs tokens with; guests never see it.
         tenant: Whose the executions of this process are.
+        ca_file: Certificates of who may have signed its own, PEM; None trusts those of the system.
+        guests_url: Where guests find it by another way, such as a relay beside them; None where by the same.
     """
 
     url: str
     secret: str = field(repr=False)
     tenant: str = TENANT
+    ca_file: Path | None = None
+    guests_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be an address or a secret.
@@ -55,6 +66,8 @@ class GatewayAddress:
         """
         try:
             GatewayUrl.parse(self.url)
+            if self.guests_url is not None:
+                GatewayUrl.parse(self.guests_url, GUESTS_URL)
         except BadGatewayUrl as error:
             raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
         if len(self.secret) < LEAST_SECRET_CHARACTERS:
@@ -65,6 +78,29 @@ class GatewayAddress:
             )
         if not self.tenant:
             raise AgentError(ErrorCode.INVALID_INPUT, "the tenant is empty: set tenant or leave it out")
+
+    @property
+    def scheme(self) -> str:
+        """`http` or `https`."""
+        return GatewayUrl.parse(self.url).scheme
+
+    @property
+    def of_guests(self) -> GatewayUrl:
+        """Where guests find it."""
+        return GatewayUrl.parse(self.guests_url or self.url)
+
+    def authorities(self) -> Authorities | None:
+        """Return who may have signed its certificate; None where it speaks no TLS.
+
+        Raises:
+            AgentError: `invalid_input` when the file cannot be used.
+        """
+        if self.scheme == "http":
+            return None
+        try:
+            return Authorities(self.ca_file)
+        except BadTlsFile as error:
+            raise AgentError(ErrorCode.INVALID_INPUT, f"{CA_FILE}: {error}") from error
 
 
 class ExternalGateway(ModelGateway):
@@ -77,9 +113,10 @@ class ExternalGateway(ModelGateway):
 
     def __init__(self, address: GatewayAddress, *, by_number: bool = False) -> None:
         """Begin without asking it."""
-        super().__init__(address.secret.strip().encode(), address.tenant)
-        self._number = GatewayNumber(GatewayUrl.parse(address.url).by_number) if by_number else None
+        super().__init__(address.secret.strip().encode(), address.tenant, address.authorities())
+        self._number = GatewayNumber(address.of_guests.by_number) if by_number else None
         self._url = address.url.rstrip("/")
+        self._guests_url = (address.guests_url or address.url).rstrip("/")
         self._was_ready = False
         self._watched = False
 
@@ -126,7 +163,7 @@ class ExternalGateway(ModelGateway):
             AgentError: `model_unavailable` when its name cannot be resolved.
         """
         try:
-            return self._url if self._number is None else self._number.current()
+            return self._guests_url if self._number is None else self._number.current()
         except OSError as error:
             message = f"the name of the gateway at {self._url} cannot be resolved: change gateway_url"
             raise AgentError(ErrorCode.MODEL_UNAVAILABLE, message, cause=str(error)) from error
@@ -138,7 +175,9 @@ class ExternalGateway(ModelGateway):
         """Return why it does not serve; None when it does."""
         try:
             asked = time.time()
-            with urllib.request.urlopen(f"{self._url}/ready", timeout=_ASK_SECONDS) as answer:
+            with urllib.request.urlopen(
+                f"{self._url}/ready", timeout=_ASK_SECONDS, context=self.tls
+            ) as answer:
                 told = parse(answer.read(_LONGEST_ANSWER))
                 self.clock_ahead = clock_ahead(answer.headers["Date"], asked, time.time())
             if self._number is not None:
@@ -226,7 +265,10 @@ class GatewaySteps:
         body = dump({"tenant": self._gateway.tenant, "step": step})
         try:
             async with self._session.post(
-                f"{self._gateway.address}/admin/steps/{what}", data=body, headers=headers
+                f"{self._gateway.address}/admin/steps/{what}",
+                data=body,
+                headers=headers,
+                ssl=self._gateway.tls or True,
             ) as answer:
                 content = await answer.read()
                 if answer.status != 200:

@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from orchestrator_gateway.execution_reports import ExecutionReport, ReportedExec
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in
 from orchestrator_gateway.ledger import EXECUTIONS, Amount, SpentByExecutions
 from orchestrator_gateway.mcp_settings import McpServer
+from orchestrator_gateway.tls_files import Authorities
 from orchestrator_gateway.tokens import Claims, ExecutionBudget, issue, issue_trusted
 from orchestrator_runtimes import closed_networks
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
@@ -66,14 +68,21 @@ class ModelGateway(ABC):
     Args:
         secret: The gateway's.
         tenant: Whose the executions are.
+        authorities: Who may have signed its certificate; None where it speaks no TLS.
     """
 
-    def __init__(self, secret: bytes, tenant: str) -> None:
+    def __init__(self, secret: bytes, tenant: str, authorities: Authorities | None = None) -> None:
         """Begin with a gateway that nobody has asked yet."""
         self.secret = secret
         self.tenant = tenant
+        self._authorities = authorities
         self.clock_ahead = 0.0
         """Seconds that its clock is ahead of this machine's: it judges by its own when a token has expired."""
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """What the next connection of this process to it is made with; None where it speaks no TLS."""
+        return None if self._authorities is None else self._authorities.context
 
     def trusted_token(self) -> str:
         """Return a token of the trusted side, which is good for some minutes."""
@@ -205,7 +214,7 @@ class ModelGateway(ABC):
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=_ASK_SECONDS) as answer:
+            with urllib.request.urlopen(request, timeout=_ASK_SECONDS, context=self.tls) as answer:
                 content: bytes = answer.read()
                 return content
         except OSError as error:

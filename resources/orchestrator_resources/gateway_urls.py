@@ -25,8 +25,12 @@ class GatewayUrl:
     port: int
 
     @classmethod
-    def parse(cls, text: str) -> "GatewayUrl":
+    def parse(cls, text: str, setting: str = "gateway_url") -> "GatewayUrl":
         """Return what a URL says.
+
+        Args:
+            text: The URL.
+            setting: Where it was written, for who wrote it.
 
         Raises:
             BadGatewayUrl: It is none of a gateway.
@@ -35,9 +39,9 @@ class GatewayUrl:
             parts = urllib.parse.urlsplit(text)
             port = parts.port
         except ValueError:
-            raise _bad(text) from None
+            raise _bad(text, setting) from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or port == 0:
-            raise _bad(text)
+            raise _bad(text, setting)
         return cls(
             scheme=parts.scheme,
             host=parts.hostname,
@@ -68,5 +72,5 @@ class GatewayUrl:
         return True
 
 
-def _bad(text: str) -> BadGatewayUrl:
-    return BadGatewayUrl(f"gateway_url is {text!r}; it must be such as http://gateway:8900, without /v1")
+def _bad(text: str, setting: str) -> BadGatewayUrl:
+    return BadGatewayUrl(f"{setting} is {text!r}; it must be such as http://gateway:8900, without /v1")

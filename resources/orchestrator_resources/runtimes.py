@@ -27,7 +27,13 @@ from orchestrator_resources.execution_batches import (
     Item,
     Row,
 )
-from orchestrator_resources.external_gateway import ExternalGateway, GatewayAddress, GatewaySteps
+from orchestrator_resources.external_gateway import (
+    CA_FILE,
+    GUESTS_URL,
+    ExternalGateway,
+    GatewayAddress,
+    GatewaySteps,
+)
 from orchestrator_resources.gateway import LocalGateway, ModelGateway
 from orchestrator_resources.gateway_outages import outliving
 from orchestrator_resources.gateway_urls import GatewayUrl
@@ -38,6 +44,7 @@ from orchestrator_resources.loop_threads import LoopThread
 from orchestrator_resources.run_state import RunState
 from orchestrator_resources.sealed_texts import KEYS_FILE, SealedTexts
 from orchestrator_resources.step_journal import JournalSteps
+from orchestrator_resources.tls_relays import TlsRelay, to_tls
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.events import Event
 from orchestrator_runtimes.guest_commands import GuestCommand
@@ -142,9 +149,8 @@ class Runtimes:
         self._tell = tell
         self._loop = LoopThread("agent-runtimes")
         self._pools: dict[str, GuestPool] = {}
-        self._external = None
-        if settings.external_gateway is not None:
-            self._external = ExternalGateway(settings.external_gateway, by_number=settings.guests is not None)
+        self._relay: TlsRelay | None = None
+        self._external = self._open_external()
         self._texts = SealedTexts(settings.keys)
         self.state: Final = RunState(settings.state, settings.state_url, texts=self._texts)
         self._steps = (
@@ -323,9 +329,34 @@ class Runtimes:
         self._loop.run(self._steps.close())
         for gateway in self._all_gateways():
             gateway.close()
+        if self._relay is not None:
+            self._loop.run(self._relay.close())
         self._loop.close()
         self._leases.close()
         self.state.close()
+
+    def _open_external(self) -> ExternalGateway | None:
+        """Return the gateway that others run, with a relay to it where guests could not verify it; None: there is none.
+
+        Guests trust the authorities of the system alone.
+        """
+        address = self._settings.external_gateway
+        if address is None:
+            return None
+        authorities = address.authorities()
+        if address.ca_file is not None and authorities is not None and address.guests_url is None:
+            if self._settings.guests is not None:
+                raise AgentError(
+                    ErrorCode.INVALID_INPUT,
+                    f"{CA_FILE} is set, and guests in containers of their own do not have that file: start"
+                    " `python -m orchestrator_resources.gateway_relay` in their network, and set"
+                    f" {GUESTS_URL}=http://127.0.0.1:PORT",
+                )
+            gateway = GatewayUrl.parse(address.url)
+            self._relay = to_tls(gateway.host, gateway.port, authorities)
+            port = self._loop.run(self._relay.open("127.0.0.1", 0))
+            address = replace(address, guests_url=f"http://127.0.0.1:{port}")
+        return ExternalGateway(address, by_number=self._settings.guests is not None)
 
     def _loading(self, gateway: ModelGateway) -> ModelAddress:
         """Return where a guest learns which tools are behind the gateway: with a token that calls none of them."""
@@ -465,7 +496,7 @@ def _served_network(settings: RuntimeSettings) -> ServedNetwork:
     closed = settings.network == "gateway"
     if settings.external_gateway is None:
         return ServedNetwork(closed=closed)
-    gateway = GatewayUrl.parse(settings.external_gateway.url)
+    gateway = settings.external_gateway.of_guests
     return ServedNetwork(gateway_port=gateway.port, name=gateway.name, closed=closed)
 
 

@@ -39,10 +39,10 @@ if not data.exists():
     made = f"CREATE DATABASE {told['POSTGRES_DB']};\\n"
     subprocess.run([programs / "postgres", "--single", "-D", data, "postgres"], input=made, text=True, check=True)
 settings = ["listen_addresses=*", "fsync=off", "max_connections=200", "shared_buffers=32MB"]
-words = [word for setting in settings for word in ("-c", setting)]
+words = [word for setting in settings for word in ("-c", setting)] + sys.argv[3:]
 os.execv(programs / "postgres", [programs / "postgres", "-D", data, "-k", "/var/run/postgresql", *words])
 """
-"""Follows the variables of the official image with the PostgreSQL of a wheel."""
+"""Follows the variables of the official image with the PostgreSQL of a wheel, and takes words after `postgres`."""
 
 _LOCATIONS: Final = (
     "{ workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { __typename } } } } }"

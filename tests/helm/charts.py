@@ -25,6 +25,8 @@ LEAST: Final[Mapping[str, Any]] = yaml.safe_load((CHART / "ci" / "least-values.y
 """What has to be set."""
 TEAMS: Final[Mapping[str, Any]] = yaml.safe_load((CHART / "ci" / "teams-values.yaml").read_text())
 """Two teams with a code location each; `rival` has a namespace of its own name."""
+TLS: Final[dict[str, Any]] = {"tls": {"ca": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"}}
+"""Over the others: nothing is said in the clear; the authority is none."""
 ONE_TEAM: Final[dict[str, Any]] = {"control": None}
 """Over the others: nobody signs in."""
 

@@ -20,6 +20,8 @@ _TEXTS: Final = (
     "a-cluster:9464",
     "a.example/b",
     "c.example/d",
+    "-----BEGIN CERTIFICATE-----",
+    "-----BEGIN CERTIFICATE----- other",
 )
 
 

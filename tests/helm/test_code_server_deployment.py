@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.charts import LEAST, TEAMS, Refused, render
+from tests.helm.charts import LEAST, TEAMS, TLS, Refused, render
 
 
 def deployment(name: str, *more: dict[str, Any]) -> Any:
@@ -130,3 +130,21 @@ def test_it_has_the_keys_of_its_tenant_where_there_are_some() -> None:
     (volume,) = [one for one in pod["volumes"] if one["name"] == mounted["/run/secrets/orchestrator-keys"]]
     assert variables["ORCHESTRATOR_TENANT_KEYS_FILE"] == "/run/secrets/orchestrator-keys/keys.json"
     assert volume["secret"]["secretName"] == "tenant-keys"
+
+
+def test_with_tls_it_is_reached_by_no_other_way() -> None:
+    main = container("reviews", TLS)
+    words = main["command"]
+    front, behind = words[: words.index("--")], words[words.index("--") + 1 :]
+    assert front[:3] == ["python", "-m", "orchestrator_cluster.tls_front"] and "--port=4000" in front
+    assert behind[:3] == ["dagster", "api", "grpc"]
+    (own,) = [word.removeprefix("--socket=") for word in behind if word.startswith("--socket=")]
+    assert f"--to=unix:{own}" in front and not any(word.startswith("--port") for word in behind)
+    for probe in ("startupProbe", "readinessProbe"):
+        assert main[probe]["tcpSocket"] == {"port": "grpc"}, "the kubelet's gRPC knows no TLS"
+    found = {one["name"]: one.get("value") for one in main["env"]}
+    assert found["ORCHESTRATOR_GATEWAY_CA_FILE"] == "/etc/orchestrator-ca/ca.crt"
+    assert found["ORCHESTRATOR_GATEWAY_URL"].startswith("https://")
+    volumes = deployment("support", TLS)["spec"]["template"]["spec"]["volumes"]
+    (certificate,) = [one["secret"] for one in volumes if one["name"] == "certificate"]
+    assert certificate["secretName"] == "code-servers-tls"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.helm.charts import LEAST, TEAMS, merged, render
+from tests.helm.charts import LEAST, TEAMS, TLS, merged, render
 
 
 def deployment(*more: dict[str, Any]) -> Any:
@@ -133,3 +133,22 @@ def test_keys_of_tenants_are_a_file_that_the_configuration_names() -> None:
     ]
     assert secret["defaultMode"] == 0o440
     assert "tenant-keys" not in {volume["name"] for volume in pod()["volumes"]}
+
+
+def test_with_tls_it_shows_a_certificate_and_says_nothing_in_the_clear() -> None:
+    found = pod(TLS, {"tls": {"secrets": {"gateway": "own"}}})
+    (main,) = found["containers"]
+    folder = "/run/secrets/orchestrator-tls"
+    assert {f"--tls-certificate={folder}/tls.crt", f"--tls-key={folder}/tls.key"} <= set(main["command"])
+    mounted = {mount["mountPath"]: mount["name"] for mount in main["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in found["volumes"]}
+    assert volumes[mounted[folder]]["secret"] == {"secretName": "own", "defaultMode": 0o440}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert main[probe]["httpGet"]["scheme"] == "HTTPS"
+        assert "scheme" not in container()[probe]["httpGet"]
+    assert environment(TLS)["JOURNAL_URL"] == (
+        "postgresql://orchestrator@postgresql.example:5432/orchestrator"
+        "?sslmode=verify-full&sslrootcert=/etc/orchestrator-ca/ca.crt"
+    )
+    own = environment(TLS, {"postgresql": {"journalUrlSecret": {"name": "journal", "key": "url"}}})
+    assert own["PGSSLMODE"] == "verify-full" and own["PGSSLROOTCERT"] == "/etc/orchestrator-ca/ca.crt"

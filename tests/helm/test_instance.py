@@ -13,13 +13,14 @@ import pytest
 import yaml
 from dagster import DagsterInstance
 from dagster_postgres import PostgresRunStorage
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import BaseModel
 
 from orchestrator_cluster.bindings import GpuType, LocationBinding, SecretEntry, WarmPods, read_bindings
 from orchestrator_cluster.run_launcher import AgentRunLauncher
 from orchestrator_tenancy.queue.seam_coordinator import FairRunCoordinator
 from orchestrator_tools.chart.tenant_values import Gpu, Location
-from tests.helm.charts import LEAST, ONE_TEAM, TEAMS, merged, render
+from tests.helm.charts import LEAST, ONE_TEAM, TEAMS, TLS, Refused, merged, render
 from tests.integration.postgres_servers import postgres_server
 
 KUBECONFIG = {
@@ -160,7 +161,12 @@ def test_a_team_may_change_its_image_without_the_operator() -> None:
 def test_the_values_of_a_location_are_those_of_a_binding() -> None:
     """Their defaults, too: what is not set is the launcher's to say."""
     own = set(Location.model_fields) - {"module", "server"}
-    assert own == set(LocationBinding.model_fields) - {"namespace", "gateway_url", "tenant_keys_secret"}
+    assert own == set(LocationBinding.model_fields) - {
+        "namespace",
+        "gateway_url",
+        "ca_config_map",
+        "tenant_keys_secret",
+    }
     assert set(Gpu.model_fields) == set(GpuType.model_fields)
     for values, binding in ((Location, LocationBinding), (Gpu, GpuType)):
         for name in set(values.model_fields) & set(binding.model_fields) - {"service_account", "image"}:
@@ -205,3 +211,45 @@ def test_runs_are_given_the_keys_of_their_tenant() -> None:
     values = merged(TEAMS, {"gateway": {"tenantKeysSecret": entry}})
     binding = read_bindings(instance(values)["run_launcher"]["config"]["bindings"]).locations["reviews"]
     assert binding.tenant_keys_secret == SecretEntry(name="tenant-keys", key="keys.json")
+
+
+def test_with_tls_everything_is_verified_by_name() -> None:
+    written = instance(merged(TEAMS, TLS))
+    parameters = written["storage"]["custom"]["config"]["postgres_db"]["params"]
+    assert parameters == {"sslmode": "verify-full", "sslrootcert": "/etc/orchestrator-ca/ca.crt"}
+    assert instance(merged(TEAMS, TLS), "agents-acme")["storage"] == written["storage"]
+    binding = read_bindings(written["run_launcher"]["config"]["bindings"]).locations["reviews"]
+    assert binding.gateway_url == "https://agents-gateway.platform.svc:8900"
+    assert binding.ca_config_map == "agents-ca" and binding.gateway_port == binding.relayed_port == 8_900
+    data = render(merged(TEAMS, TLS)).get("ConfigMap", "instance")["data"]
+    servers = [one["grpc_server"] for one in yaml.safe_load(data["workspace.yaml"])["load_from"]]
+    assert [one["ssl"] for one in servers] == [True, True]
+    plain = yaml.safe_load(render(TEAMS).get("ConfigMap", "instance")["data"]["workspace.yaml"])
+    assert not any("ssl" in one["grpc_server"] for one in plain["load_from"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        (None, {"sslmode": "verify-full", "sslrootcert": "/etc/orchestrator-ca/ca.crt"}),
+        ("verify-ca", {"sslmode": "verify-ca", "sslrootcert": "/etc/orchestrator-ca/ca.crt"}),
+        ("require", {"sslmode": "require"}),
+    ],
+)
+def test_an_external_database_is_verified_as_far_as_its_operator_says(
+    mode: str | None, told: dict[str, str]
+) -> None:
+    values = merged(LEAST, TLS, {"postgresql": {"sslMode": mode}})
+    assert instance(values)["storage"]["custom"]["config"]["postgres_db"]["params"] == told
+    own = instance(values)["run_launcher"]["config"]["run_k8s_config"]["container_config"]["env"]
+    found = {one["name"]: one["value"] for one in own if "value" in one}
+    assert found["PGSSLMODE"] == told["sslmode"] and found.get("PGSSLROOTCERT") == told.get("sslrootcert")
+    url = found["ORCHESTRATOR_STATE_URL"]
+    assert conninfo_to_dict(url).items() >= told.items()
+    assert ("sslrootcert" in url) == ("sslrootcert" in told)
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
+def test_no_database_may_be_asked_in_the_clear_where_tls_is_wanted(mode: str) -> None:
+    with pytest.raises(Refused, match=f'postgresql.sslMode: "{mode}" may be a plain connection'):
+        render(merged(LEAST, TLS, {"postgresql": {"sslMode": mode}}))

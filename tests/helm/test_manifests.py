@@ -8,11 +8,17 @@ from typing import Any
 import pytest
 
 from orchestrator_tools.chart.files import CHART
-from tests.helm.charts import LEAST, NAMESPACE, TEAMS, Manifest, helm, render
+from tests.helm.charts import LEAST, NAMESPACE, ONE_TEAM, TEAMS, TLS, Manifest, helm, merged, render
 from tests.helm.kubernetes_schema import wrongs
 
 TEMPLATES = sorted(path.name for path in (CHART / "templates").iterdir() if not path.name.startswith("_"))
-SETS = {"least": LEAST, "teams": TEAMS}
+FILES = ("least", "teams")
+SETS = {
+    "least": LEAST,
+    "teams": TEAMS,
+    "with TLS": merged(TEAMS, TLS),
+    "one team with TLS": merged(TEAMS, ONE_TEAM, TLS),
+}
 PODS = ("Deployment", "StatefulSet")
 
 
@@ -29,7 +35,7 @@ def pods(manifests: list[Manifest]) -> list[tuple[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", FILES)
 def test_helm_has_nothing_to_say(name: str) -> None:
     said = helm("lint", "--strict", "--quiet", CHART, f"--values={CHART / 'ci' / f'{name}-values.yaml'}")
     assert "[ERROR]" not in said and "[WARNING]" not in said, said
@@ -43,7 +49,7 @@ def test_each_template_has_a_file_of_tests() -> None:
 
 
 def test_each_template_makes_something(values: Mapping[str, Any]) -> None:
-    made = set(render(TEAMS).sources)
+    made = set(render(TEAMS, TLS).sources)
     assert made | {"NOTES.txt"} == set(TEMPLATES)
     assert set(render(values).sources) <= made
 

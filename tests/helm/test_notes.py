@@ -1,13 +1,14 @@
 """What is printed after an installation."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from orchestrator_tools.chart.files import CHART
-from tests.helm.charts import NAMESPACE, RELEASE, TEAMS, helm
+from tests.helm.charts import NAMESPACE, RELEASE, TEAMS, TLS, helm, merged
 
 
-def test_they_name_the_addresses_and_the_secrets_that_are_needed() -> None:
-    values = json.dumps({**TEAMS, "runs": {"environmentSecrets": ["team-keys"]}})
+def notes(values: Mapping[str, Any]) -> str:
     said = helm(
         "install",
         RELEASE,
@@ -15,11 +16,27 @@ def test_they_name_the_addresses_and_the_secrets_that_are_needed() -> None:
         f"--namespace={NAMESPACE}",
         "--dry-run=client",
         "--values=-",
-        text=values,
+        text=json.dumps(values),
     )
-    notes = said.partition("NOTES:\n")[2]
-    assert "http://agents-gateway.platform.svc:8900" in notes
-    assert "kubectl --namespace platform port-forward service/agents-web 3000:80" in notes
-    assert "platform: gateway, postgresql, journal, model-keys" in notes
-    assert "agents-acme: gateway, postgresql, team-keys" in notes
-    assert "rival-agents: gateway, postgresql, team-keys" in notes
+    return said.partition("NOTES:\n")[2]
+
+
+def test_they_name_the_addresses_and_the_secrets_that_are_needed() -> None:
+    said = notes({**TEAMS, "runs": {"environmentSecrets": ["team-keys"]}})
+    assert "http://agents-gateway.platform.svc:8900" in said
+    assert "kubectl --namespace platform port-forward service/agents-web 3000:80" in said
+    assert "platform: gateway, postgresql, journal, model-keys" in said
+    assert "agents-acme: gateway, postgresql, team-keys" in said
+    assert "rival-agents: gateway, postgresql, team-keys" in said
+    assert "Certificates" not in said
+
+
+def test_with_tls_they_name_each_certificate_and_the_names_in_it() -> None:
+    said = notes(merged(TEAMS, TLS, {"tls": {"secrets": {"webServer": "web-cert"}}}))
+    assert "https://agents-gateway.platform.svc:8900" in said
+    assert "port-forward service/agents-web 3000:443" in said and "https://localhost:3000" in said
+    assert "platform/gateway-tls: agents-gateway.platform.svc\n" in said
+    assert "platform/web-cert: agents-web.platform.svc, and what people call it by\n" in said
+    assert "platform/postgresql-tls: agents-postgresql.platform.svc\n" in said
+    assert "agents-acme/code-servers-tls: agents-code-reviews.agents-acme.svc\n" in said
+    assert "rival-agents/code-servers-tls: agents-code-support.rival-agents.svc" in said

@@ -1,10 +1,16 @@
 """A PostgreSQL that the chart brings."""
 
+import ipaddress
+import secrets
+import time
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
-from tests.helm.charts import LEAST, Refused, merged, render
+from tests.helm.charts import LEAST, TLS, Refused, merged, render
+from tests.integration.postgres_servers import postgres_server
 
 OWN = {"postgresql": {"host": None, "own": {"image": "docker.io/library/postgres:17"}}}
 
@@ -67,3 +73,57 @@ def test_neither_or_both() -> None:
         render(LEAST, {"postgresql": {"host": None}})
     with pytest.raises(Refused, match="postgresql: host and own are both set"):
         render(LEAST, {"postgresql": {"own": {"image": "a"}}})
+
+
+def test_with_tls_it_takes_no_plain_connection() -> None:
+    pod = stateful_set(TLS)["template"]["spec"]
+    (main,) = pod["containers"]
+    assert main["args"][0] == "postgres" and "command" not in main, (
+        "what follows is the image's to begin with"
+    )
+    settings = dict(word.split("=", 1) for word in main["args"][2::2])
+    assert settings["ssl"] == "on" and main["args"][1::2] == ["-c"] * len(settings)
+    mounted = {mount["mountPath"]: mount["name"] for mount in main["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    for setting in ("ssl_cert_file", "ssl_key_file", "hba_file"):
+        assert settings[setting].rpartition("/")[0] in mounted, setting
+    certificate = volumes[mounted["/run/secrets/orchestrator-tls"]]["secret"]
+    assert certificate == {"secretName": "postgresql-tls", "defaultMode": 0o440}
+    (rules,) = [
+        one for one in render(merged(LEAST, OWN, TLS)).of("postgresql.yaml") if one["kind"] == "ConfigMap"
+    ]
+    assert volumes[mounted["/etc/orchestrator-postgresql"]]["configMap"] == {
+        "name": rules["metadata"]["name"]
+    }
+    kinds = [line.split()[0] for line in rules["data"]["pg_hba.conf"].splitlines()]
+    assert kinds == ["local", "hostssl"]
+    assert "args" not in stateful_set()["template"]["spec"]["containers"][0]
+
+
+def test_a_server_with_these_rules_refuses_who_speaks_no_tls() -> None:
+    """The real server; the one of the tests is built without TLS, so nobody gets in from elsewhere."""
+    (found,) = [
+        one for one in render(merged(LEAST, OWN, TLS)).of("postgresql.yaml") if one["kind"] == "ConfigMap"
+    ]
+    address = str(ipaddress.ip_address("127.64.0.0") + secrets.randbelow(2**20))
+    word = secrets.token_hex(16)
+    with postgres_server(address) as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(f"ALTER USER gateway PASSWORD '{word}'".encode())
+            rules = Path(connection.execute("SHOW hba_file").fetchall()[0][0])
+            rules.write_text(found["data"]["pg_hba.conf"])
+            connection.execute("SELECT pg_reload_conf()")
+        until = time.monotonic() + 10
+        while "no pg_hba.conf entry" not in (told := refused(address, word)):
+            assert time.monotonic() < until, told
+            time.sleep(0.1)
+        psycopg.connect(server.url(), password=word).close()
+
+
+def refused(address: str, word: str) -> str:
+    """Return why a server refuses a plain connection; empty where it takes it."""
+    try:
+        psycopg.connect(f"postgresql://gateway:{word}@{address}/postgres?sslmode=disable").close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return ""

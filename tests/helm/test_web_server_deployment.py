@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.helm.charts import ONE_TEAM, TEAMS, Refused, render
+from tests.helm.charts import ONE_TEAM, TEAMS, TLS, Refused, render
 
 
 def container(*more: dict[str, Any]) -> Any:
@@ -68,3 +68,22 @@ def test_read_only() -> None:
 def test_several() -> None:
     (found,) = render(TEAMS, {"webServer": {"replicas": 3}}).of("web-server-deployment.yaml")
     assert found["spec"]["replicas"] == 3
+
+
+CERTIFICATE = "/run/secrets/orchestrator-tls/tls.crt"
+
+
+def test_with_tls_it_shows_a_certificate() -> None:
+    main = container(TLS)
+    assert f"--tls-certificate={CERTIFICATE}" in main["command"] and "--port=3000" in main["command"]
+    assert main["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    roots = {"name": "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "value": "/etc/orchestrator-ca/ca.crt"}
+    assert roots in main["env"] and roots not in container()["env"]
+
+
+def test_of_one_team_what_speaks_no_tls_is_behind_what_does() -> None:
+    words = container(ONE_TEAM, TLS)["command"]
+    front, behind = words[: words.index("--")], words[words.index("--") + 1 :]
+    assert front[:3] == ["python", "-m", "orchestrator_cluster.tls_front"]
+    assert {f"--certificate={CERTIFICATE}", "--port=3000", "--to=3001"} <= set(front)
+    assert behind[:3] == ["dagster-webserver", "--host=127.0.0.1", "--port=3001"]

@@ -8,7 +8,7 @@ import secrets
 import signal
 import subprocess
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class GatewayService:
         configuration: The sections of the file, but for the secret and the journal.
         drain_seconds: How long calls on their way have at the end.
         journal: Another place for the journal.
+        environment: Variables beside those of this process.
+        options: Further words of its command line.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class GatewayService:
         drain_seconds: float = 10,
         journal: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         """Start it; `serving` waits until it serves."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +54,7 @@ class GatewayService:
         self.configure(configuration)
         self.log = ""
         words = ["gateway", "--config", str(self.file), "--port", "0", "--drain-seconds", str(drain_seconds)]
+        words += options
         self.process = subprocess.Popen(
             [str(BIN / "orchestrator"), *words],
             cwd="/",

@@ -9,13 +9,36 @@
 {{- end -}}
 
 {{- define "orchestrator.databaseSslMode" -}}
-{{- .Values.postgresql.sslMode | default (ternary "disable" "require" (not (empty .Values.postgresql.own))) -}}
+{{- $mode := .Values.postgresql.sslMode -}}
+{{- if .Values.tls -}}
+{{- $mode = $mode | default "verify-full" -}}
+{{- if has $mode (list "disable" "allow" "prefer") -}}
+{{- fail (printf "postgresql.sslMode: %q may be a plain connection, and tls is set: leave it out, or take require, verify-ca or verify-full" $mode) -}}
+{{- end -}}
+{{- end -}}
+{{- $mode | default (ternary "disable" "require" (not (empty .Values.postgresql.own))) -}}
+{{- end -}}
+
+{{- /* Whether the database is verified by tls.ca: with `require` libpq would take a file of authorities for verify-ca. */ -}}
+{{- define "orchestrator.databaseIsVerified" -}}
+{{- if and .Values.tls (hasPrefix "verify-" (include "orchestrator.databaseSslMode" .)) }}true{{ end -}}
+{{- end -}}
+
+{{- /* How libpq connects by itself: for addresses of databases that say nothing of it, such as those of Secrets. */ -}}
+{{- define "orchestrator.databaseTls" -}}
+{{- if .Values.tls -}}
+- {name: PGSSLMODE, value: {{ include "orchestrator.databaseSslMode" . }}}
+{{- if include "orchestrator.databaseIsVerified" . }}
+- {name: PGSSLROOTCERT, value: {{ include "orchestrator.caFile" . }}}
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- /* Without a password: libpq reads it from PGPASSWORD. */ -}}
 {{- define "orchestrator.databaseUrl" -}}
 {{- with .Values.postgresql -}}
 postgresql://{{ .user }}@{{ include "orchestrator.databaseHost" $ }}:{{ .port }}/{{ .database }}?sslmode={{ include "orchestrator.databaseSslMode" $ }}
+{{- if include "orchestrator.databaseIsVerified" $ }}&sslrootcert={{ include "orchestrator.caFile" $ }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
@@ -28,10 +51,13 @@ postgresql://{{ .user }}@{{ include "orchestrator.databaseHost" $ }}:{{ .port }}
 
 {{- define "orchestrator.databasePassword" -}}
 {{- include "orchestrator.secretVariable" (list "PGPASSWORD" .Values.postgresql.passwordSecret) -}}
+{{- with include "orchestrator.databaseTls" . }}
+{{ . }}
+{{- end -}}
 {{- end -}}
 
 {{- define "orchestrator.gatewayUrl" -}}
-http://{{ include "orchestrator.name" (list . "gateway") }}.{{ .Release.Namespace }}.svc:8900
+{{ ternary "https" "http" (not (empty .Values.tls)) }}://{{ include "orchestrator.name" (list . "gateway") }}.{{ .Release.Namespace }}.svc:8900
 {{- end -}}
 
 {{- /* Variables of what runs definitions: runs and code servers. */ -}}

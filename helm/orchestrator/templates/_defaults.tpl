@@ -8,3 +8,6 @@
 {{- define "orchestrator.defaults.ownPostgresql" -}}
 {"resources": {"cpu": "100m", "memory": "512Mi"}, "nodeSelector": {}, "tolerations": [], "command": [], "userId": 999, "ephemeral": false, "storage": "10Gi"}
 {{- end -}}
+{{- define "orchestrator.defaults.tls" -}}
+{"secrets": {"gateway": "gateway-tls", "webServer": "web-server-tls", "postgresql": "postgresql-tls", "codeServers": "code-servers-tls"}}
+{{- end -}}

@@ -3,6 +3,7 @@
 {{- $locations := dict -}}
 {{- range $name, $_ := .Values.locations -}}
 {{- $binding := dict "gateway_url" (include "orchestrator.gatewayUrl" $) -}}
+{{- if $.Values.tls }}{{ $_ := set $binding "ca_config_map" (include "orchestrator.name" (list $ "ca")) }}{{ end -}}
 {{- with $.Values.gateway.tenantKeysSecret }}{{ $_ := set $binding "tenant_keys_secret" (pick . "name" "key") }}{{ end -}}
 {{- $location := include "orchestrator.location" (list $ $name) | fromJson -}}
 {{- /* where the code server names the image, a new one must not change what the daemon reads */ -}}
@@ -91,7 +92,11 @@ storage:
         db_name: {{ .Values.postgresql.database | quote }}
         username: {{ .Values.postgresql.user | quote }}
         password: {env: PGPASSWORD}
-        params: {sslmode: {{ include "orchestrator.databaseSslMode" . }}}
+        params:
+          sslmode: {{ include "orchestrator.databaseSslMode" . }}
+          {{- if include "orchestrator.databaseIsVerified" . }}
+          sslrootcert: {{ include "orchestrator.caFile" . }}
+          {{- end }}
 # of one pod: outputs that others read need an IO manager of their own
 local_artifact_storage:
   module: dagster.core.storage.root

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from orchestrator_gateway.settings_files import BadConfiguration
+from orchestrator_gateway.tls_files import BadTlsFile, certificate_of
 
 
 @click.command()
@@ -36,6 +37,12 @@ from orchestrator_gateway.settings_files import BadConfiguration
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Keys of tenants, as `orchestrator tenants keys` writes them, to show people what runs sealed for them.",
 )
+@click.option(
+    "--tls-certificate",
+    type=click.Path(path_type=Path),
+    help="Certificate to show (PEM), read again when it changes; without it, no TLS.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM, not encrypted).")
 def web(
     workspace: Sequence[Path],
     sign_in_file: Path,
@@ -44,6 +51,8 @@ def web(
     path_prefix: str,
     origin: Sequence[str],
     keys_file: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
 ) -> None:
     """Serve Dagster's pages to many tenants, each of which sees its own alone."""
     # Dagster's server is slow to import, and --help needs none of it
@@ -58,6 +67,7 @@ def web(
     if path_prefix and (not path_prefix.startswith("/") or path_prefix.endswith("/")):
         raise click.UsageError(f"--path-prefix begins with a slash and ends with none: {path_prefix!r}")
     try:
+        certificate = certificate_of(tls_certificate, tls_key)
         with open_tenants() as directory, control_database(FILE) as database:
             serve(
                 directory,
@@ -68,6 +78,7 @@ def web(
                 prefix=path_prefix,
                 origins=origin,
                 keys=None if keys_file is None else KeyFile(keys_file),
+                certificate=certificate,
             )
-    except (BadConfiguration, BadKeyFile, LocationRefused) as error:
+    except (BadConfiguration, BadKeyFile, BadTlsFile, LocationRefused) as error:
         raise click.ClickException(str(error)) from error

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from starlette.types import ASGIApp
 
 from orchestrator_gateway.tenant_keys import KeyFile
+from orchestrator_gateway.tls_files import ServerCertificate
 from orchestrator_tenancy.checked_locations import CheckedLocations, bound_messages
 from orchestrator_tenancy.queue.seam_coordinator import FairRunCoordinator
 from orchestrator_tenancy.tenants import TenantDirectory
@@ -73,11 +75,19 @@ def serve(
     prefix: str = "",
     origins: Sequence[str] = (),
     keys: KeyFile | None = None,
+    certificate: ServerCertificate | None = None,
 ) -> None:
-    """Serve until a signal ends it, over the instance of `DAGSTER_HOME`."""
+    """Serve until a signal ends it, over the instance of `DAGSTER_HOME`; without a certificate it speaks no TLS."""
     with (
         DagsterInstance.get() as instance,
         tenant_app(instance, directory, workspace, prefix=prefix, origins=origins, keys=keys) as app,
     ):
         logging.getLogger(__name__).info("serving %d tenants", len(directory.tenancy().tenants))
-        uvicorn.run(sign_in(app), host=host, port=port, log_level="warning")
+        config = uvicorn.Config(sign_in(app), host=host, port=port, log_level="warning")
+        config.load()
+        config.ssl = None if certificate is None else certificate.context
+        server = uvicorn.Server(config)
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run()
+        if not server.started:
+            sys.exit(1)

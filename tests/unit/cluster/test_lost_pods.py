@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator_cluster.lost_pods import has_begun, job_of, loss_of, wait_of, waits
+from orchestrator_cluster.lost_pods import RELAY_CONTAINER, has_begun, job_of, loss_of, wait_of, waits
 
 SIDECAR = "guests-0-langgraph"
 RUNNING = {"running": {"startedAt": "2026-11-26T10:00:00Z"}}
@@ -115,6 +115,16 @@ def test_what_works_or_starts_or_is_done_is_not_lost(healthy: dict[str, Any]) ->
 )
 def test_what_is_lost_says_why_in_one_line(lost: dict[str, Any], why: str) -> None:
     assert loss_of(lost) == why
+
+
+def test_a_relay_that_was_started_again_has_lost_no_guests() -> None:
+    again = pod(last=ended(137, "OOMKilled"))
+    assert loss_of(again) is not None
+    for part in (again["spec"]["initContainers"], again["status"]["initContainerStatuses"]):
+        part[0]["name"] = RELAY_CONTAINER
+    assert loss_of(again) is None
+    again["status"]["initContainerStatuses"][0]["state"] = {"waiting": {"reason": "ErrImageNeverPull"}}
+    assert "cannot start" in str(loss_of(again)), "nobody can reach the gateway then"
 
 
 def test_a_pod_that_somebody_deletes_is_not_lost() -> None:

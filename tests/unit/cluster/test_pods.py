@@ -131,6 +131,46 @@ def test_guests_are_locked_to_the_port_of_the_gateway_that_the_run_is_told() -> 
         assert server["command"][-2:] == ["--gateway-port", "80"]
 
 
+def test_guests_reach_a_gateway_that_speaks_tls_by_a_relay_in_their_pod() -> None:
+    made = pod(PLAIN, OTHER, gateway_url="https://gateway.platform:8900", ca_config_map="agents-ca")
+    relay, *servers = made["pod"]["initContainers"]
+    run = made["container"]
+    assert relay["command"] == [
+        "python",
+        "-m",
+        "orchestrator_resources.gateway_relay",
+        "--gateway=https://gateway.platform:8900",
+        "--ca=/etc/orchestrator-ca/ca.crt",
+    ]
+    assert relay["image"] == run["image"] and relay["restartPolicy"] == "Always"
+    assert relay["securityContext"] == run["securityContext"]
+    assert {
+        "ORCHESTRATOR_GATEWAY_URL": "https://gateway.platform:8900",
+        "ORCHESTRATOR_GATEWAY_CA_FILE": "/etc/orchestrator-ca/ca.crt",
+        "ORCHESTRATOR_GUESTS_GATEWAY_URL": "http://127.0.0.1:8900",
+    }.items() <= {one["name"]: one["value"] for one in run["env"]}.items()
+    mount = {"name": "ca", "mountPath": "/etc/orchestrator-ca", "readOnly": True}
+    assert mount in run["volumeMounts"] and relay["volumeMounts"] == [mount]
+    assert {"name": "ca", "configMap": {"name": "agents-ca"}} in made["pod"]["volumes"]
+    for server in servers:
+        assert server["command"][-2:] == ["--gateway-port", "8900"]
+        assert "ca" not in {one["name"] for one in server["volumeMounts"]}
+
+
+def test_no_relay_where_nobody_needs_one() -> None:
+    told = {"gateway_url": "https://10.0.0.1"}
+    assert pod(**told)["pod"]["initContainers"] == []
+    system = pod(PLAIN, **told)
+    relay, server = system["pod"]["initContainers"]
+    assert relay["volumeMounts"] == [] and relay["command"][-1] == "--gateway=https://10.0.0.1"
+    assert server["command"][-2:] == ["--gateway-port", "443"]
+    opened = pod(PLAIN, network="open", **told)["pod"]["initContainers"]
+    assert len(opened) == 2 and "--gateway-port" not in opened[1]["command"], (
+        "guests hold no authority there either"
+    )
+    assert len(pod(PLAIN)["pod"]["initContainers"]) == 1
+
+
 def test_why_a_guest_server_ended_is_told_by_its_own_words() -> None:
     (server,) = pod(PLAIN)["pod"]["initContainers"]
     assert server["terminationMessagePolicy"] == "FallbackToLogsOnError"
@@ -148,10 +188,6 @@ def test_an_open_network_is_only_what_somebody_asked_for() -> None:
         ({"gateway_url": None}, "network is 'gateway', and there is none to lock guests to: set gateway_url"),
         ({"gateway_url": "gateway:8900"}, "it must be such as http://gateway:8900, without /v1"),
         ({"gateway_url": "http://gateway:port"}, "it must be such as http://gateway:8900"),
-        (
-            {"gateway_url": "https://gateway"},
-            "locked guests cannot resolve 'gateway', which the certificate names",
-        ),
     ],
 )
 def test_a_lock_that_would_keep_guests_from_their_gateway_is_refused(
@@ -260,6 +296,7 @@ CHANGED: dict[type[BaseModel], dict[str, Any]] = {
         "service_account": "other",
         "image": "other:1",
         "gateway_url": "http://gateway.platform:8901",
+        "ca_config_map": "agents-ca",
         "network": "open",
         "tenant_keys_secret": {"name": "tenant-keys", "key": "keys.json"},
         "images": {"langgraph": "other:2", "1" * 64: "agno-acme:2"},

@@ -88,7 +88,8 @@ class OwnPostgresql(Pods):
     Attributes:
         image: One that follows the variables of the official image (`POSTGRES_USER`, `POSTGRES_PASSWORD`,
             `POSTGRES_DB`, `PGDATA`); which one is the operator's choice.
-        command: Of its container; empty means the image's own.
+        command: Of its container; empty means the image's own. With `tls` it gets the words that the official image
+            takes, too: `postgres -c NAME=VALUE ...`.
         user_id: User that the image runs as.
         ephemeral: Whether the data goes with the pod, instead of to a volume.
         storage: Size of its volume.
@@ -111,7 +112,8 @@ class Postgresql(ChartValues):
         database: Name of the database.
         user: Who signs in.
         password_secret: Its password. The same Secret is needed in the namespace of each tenant.
-        ssl_mode: As libpq has it; null means `require` of an external server and `disable` of the chart's own.
+        ssl_mode: As libpq has it; null means `require` of an external server and `disable` of the chart's own, and with
+            `tls` `verify-full` of both.
         journal_url_secret: Address of another database for the gateway's journal (`postgresql://user:password@host/name`);
             tenants that do not trust each other need it, since their runs know the password of this one.
         state_url_secret: Address of another database for the state of runs, in the namespace of each tenant.

@@ -10,6 +10,7 @@ from orchestrator_tools.chart.gateway_values import Gateway
 from orchestrator_tools.chart.platform_values import Daemon, Postgresql, Runs, WebServer
 from orchestrator_tools.chart.pod_values import Labels, ObjectName, Peer
 from orchestrator_tools.chart.tenant_values import Gpu, Location, Tenant
+from orchestrator_tools.chart.tls_values import Tls
 
 KUBE_DNS: Final = Peer(
     namespace_selector=Labels(match_labels={"kubernetes.io/metadata.name": "kube-system"}),
@@ -43,6 +44,7 @@ class Values(ChartValues):
         postgresql: The database.
         control: The control plane, with which many teams share the platform; null means one team, whose web server
             lets whoever can call it do everything.
+        tls: TLS between the pods of the platform; null leaves what they say to each other in the clear.
         tenants: Teams by name.
         locations: Code locations by name.
         gpus: Kinds of GPUs that the cluster has.
@@ -57,6 +59,7 @@ class Values(ChartValues):
     runs: Runs = Runs()
     postgresql: Postgresql
     control: Control | None = None
+    tls: Tls | None = None
     tenants: Mapping[Name, Tenant] = {}
     locations: Mapping[Name, Location] = {}
     gpus: Sequence[Gpu] = ()

@@ -87,3 +87,14 @@ def test_of_one_team_what_speaks_no_tls_is_behind_what_does() -> None:
     assert front[:3] == ["python", "-m", "orchestrator_cluster.tls_front"]
     assert {f"--certificate={CERTIFICATE}", "--port=3000", "--to=3001"} <= set(front)
     assert behind[:3] == ["dagster-webserver", "--host=127.0.0.1", "--port=3001"]
+
+
+def test_it_shows_people_what_runs_sealed_for_them() -> None:
+    entry = {"name": "tenant-keys", "key": "keys.json"}
+    (web,) = render(TEAMS, {"gateway": {"tenantKeysSecret": entry}}).of("web-server-deployment.yaml")
+    found = web["spec"]["template"]["spec"]
+    (main,) = found["containers"]
+    mounted = {mount["mountPath"]: mount["name"] for mount in main["volumeMounts"]}
+    (volume,) = [one for one in found["volumes"] if one["name"] == mounted["/run/secrets/orchestrator-keys"]]
+    assert "--keys=/run/secrets/orchestrator-keys/keys.json" in main["command"]
+    assert volume["secret"]["secretName"] == "tenant-keys"

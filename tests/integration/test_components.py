@@ -151,7 +151,10 @@ def test_scaffolding_for_a_framework_that_is_not_installed_names_those_that_are(
     assert not (project.defs / "clock" / "defs.yaml").exists()
 
 
-def test_the_component_is_listed_with_documentation_and_examples(project: Project) -> None:
+def test_the_component_is_listed_with_documentation_and_examples(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # a line for each component
     assert "Runs an agent of any installed" in project.here("list", "components")[1]
     component = "orchestrator_assets.AgentComponent"
     _, said = project.here("utils", "inspect-component", component, "--defs-yaml-json-schema")

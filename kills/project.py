@@ -11,15 +11,8 @@ import dagster as dg
 
 from kills.plot import INSTRUCTIONS, ONCE, OUTPUT_SCHEMA, TOOLS, marker
 from orchestrator_assets.agent_assets import agent_asset
-from orchestrator_assets.agent_specs import (
-    AgentSpec,
-    ForEachSpec,
-    InputSpec,
-    LimitsSpec,
-    PortableSpec,
-    RetrySpec,
-    ToolSpec,
-)
+from orchestrator_assets.agent_specs import AgentSpec, PortableSpec, ToolSpec
+from orchestrator_assets.execution_specs import ForEachSpec, InputSpec, LimitsSpec, RetrySpec
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 
 AGENTS: Final = Path(__file__).parent / "agents"

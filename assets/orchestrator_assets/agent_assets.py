@@ -13,8 +13,9 @@ import dagster as dg
 from pydantic import Field
 
 from orchestrator_assets.agent_inputs import make_items
-from orchestrator_assets.agent_specs import AgentSpec, ExecutionSpec
+from orchestrator_assets.agent_specs import AgentSpec
 from orchestrator_assets.descriptions import description
+from orchestrator_assets.execution_specs import ExecutionSpec
 from orchestrator_assets.failures import failure
 from orchestrator_assets.materialization import gpu_metadata, row_value, run_metadata
 from orchestrator_assets.personal_values import FieldRefused, PersonalValues

@@ -2,24 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Self
 
 import dagster as dg
 from dagster.components import ComponentLoadContext
-from dagster.components.resolved.core_models import ResolvedAssetSpec
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import Field
 
 from orchestrator_assets.agent_assets import RESOURCE, agent_asset
-from orchestrator_assets.agent_specs import SPECS, AgentSpec, code_folder
+from orchestrator_assets.agent_specs import AgentSpec, code_folder
 from orchestrator_assets.scaffolding import AgentScaffolder
-from orchestrator_assets.spec_fields import WrongValue
-from orchestrator_assets.yaml_places import placed, wrong_value
-from orchestrator_assets.yaml_schemas import told_to_users
+from orchestrator_assets.yaml_components import YamlComponent
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 
 
 @dg.scaffold_with(AgentScaffolder)
-class AgentComponent(AgentSpec, dg.Component):
+class AgentComponent(AgentSpec, YamlComponent):
     """Runs an agent of any installed framework as an asset.
 
     The agent is either *native* (`entrypoint: module:attribute`, an object or a factory of the framework's own type, in
@@ -30,9 +26,8 @@ class AgentComponent(AgentSpec, dg.Component):
     environment of its own, which is installed when it is first needed.
     """
 
-    asset: Annotated[
-        ResolvedAssetSpec, Field(description="Key, owners, description, partitions and the like.")
-    ]
+    tags = ("agent", "llm")
+
     code: str = Field(default=".", description="Folder of the agent's code, relative to this file.")
     files: Sequence[str] = Field(
         default=(),
@@ -45,33 +40,6 @@ class AgentComponent(AgentSpec, dg.Component):
         description="Runtime profile, a file beside this one, for agents that need more than their framework.",
         examples=["research.toml"],
     )
-
-    _read_from: dg.ResolutionContext | None = PrivateAttr(default=None)
-
-    @classmethod
-    def get_model_cls(cls) -> type[BaseModel]:
-        """Return what the YAML is checked against."""
-        whole = ("asset", "inputs", "for_each", "limits", "budget", "retries")
-        return told_to_users(cls.model(), specs=(cls, *SPECS), whole=whole)
-
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what the Dagster UI tells beside the documentation."""
-        return dg.ComponentTypeSpec(tags=["agent", "llm"])
-
-    @classmethod
-    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        """Make the component of its YAML.
-
-        Raises:
-            ResolutionException: A value is wrong; the message holds the file, the line and what to change.
-        """
-        try:
-            made: Self = super().resolve_from_model(context, model)
-        except ValidationError as error:
-            raise placed(wrong_value(error), context) from error
-        made._read_from = context
-        return made
 
     def build_defs(self, context: ComponentLoadContext) -> dg.Definitions:
         """Return the asset.
@@ -87,11 +55,7 @@ class AgentComponent(AgentSpec, dg.Component):
         Raises:
             ResolutionException: As `build_defs`.
         """
-        try:
+        with self.placing():
             code = code_folder(folder, self.code)
             profile = folder / self.profile if self.profile is not None else None
             return agent_asset(self, asset=self.asset, code=code, files=self.files, profile=profile)
-        except WrongValue as error:
-            if self._read_from is None:
-                raise  # it was made in Python, where the traceback is the place
-            raise placed(error, self._read_from) from error

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator_assets.agent_specs import ExecutionSpec
+from orchestrator_assets.execution_specs import ExecutionSpec
 from orchestrator_assets.personal_values import FieldRefused, PersonalValues
 from orchestrator_resources.execution_batches import Item
 from orchestrator_resources.personal_fields import is_sealed

@@ -6,7 +6,7 @@ from orchestrator_assets.spec_fields import WrongValue
 from orchestrator_resources.personal_fields import WHOLE, Path, may_have, read_path
 
 if TYPE_CHECKING:
-    from orchestrator_assets.agent_specs import ExecutionSpec
+    from orchestrator_assets.execution_specs import ExecutionSpec
 
 
 def check_personal(spec: "ExecutionSpec") -> None:

@@ -23,7 +23,7 @@ from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json, dump, parse
 
 if TYPE_CHECKING:
-    from orchestrator_assets.agent_specs import ExecutionSpec
+    from orchestrator_assets.execution_specs import ExecutionSpec
 
 MASK: Final = "[personal]"
 """What people see in place of a marked field."""

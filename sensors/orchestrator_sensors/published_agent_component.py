@@ -1,19 +1,16 @@
 """`PublishedAgentComponent`: an asset of an agent that somebody else publishes, in YAML."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
 import dagster as dg
 from dagster.components import ComponentLoadContext
-from dagster.components.resolved.core_models import ResolvedAssetSpec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator_assets.agent_assets import RESOURCE, op_name
-from orchestrator_assets.agent_specs import SPECS, ExecutionSpec
 from orchestrator_assets.spec_fields import Flag, OptionalText, WrongValue
-from orchestrator_assets.yaml_places import placed, wrong_value
-from orchestrator_assets.yaml_schemas import told_to_users
+from orchestrator_assets.yaml_components import YamlComponent
 from orchestrator_marketplace.names import parse_name
 from orchestrator_marketplace.publishes import MarketplacePublishes, Publishes, RegistryPublishes
 from orchestrator_marketplace.references import Reference, parse_reference
@@ -25,7 +22,7 @@ from orchestrator_sensors.publish_sensors import publish_sensor
 from orchestrator_sensors.published_agents import published_asset
 
 
-class PublishedAgentComponent(ExecutionSpec, dg.Component):
+class PublishedAgentComponent(YamlComponent):
     """Runs an agent that somebody else publishes as a bundle, each time a version of it is published.
 
     A sensor looks at the registry: what is new, signed by a publisher that `trust` names, and allowed by `versions`, is
@@ -55,11 +52,7 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
     insecure: Flag = Field(
         default=False, description="True speaks plain HTTP to a registry that is not on this machine."
     )
-    asset: Annotated[
-        ResolvedAssetSpec, Field(description="Key, owners, description, partitions and the like.")
-    ]
-
-    _read_from: dg.ResolutionContext | None = PrivateAttr(default=None)
+    tags = ("agent", "marketplace")
 
     @field_validator("bundle")
     @classmethod
@@ -92,31 +85,6 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
             raise WrongValue(f"{self.marketplace!r} is no address: write such as https://…", "marketplace")
         return self
 
-    @classmethod
-    def get_model_cls(cls) -> type[BaseModel]:
-        """Return what the YAML is checked against."""
-        whole = ("asset", "inputs", "for_each", "limits", "budget", "retries")
-        return told_to_users(cls.model(), specs=(cls, *SPECS), whole=whole)
-
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what the Dagster UI tells beside the documentation."""
-        return dg.ComponentTypeSpec(tags=["agent", "marketplace"])
-
-    @classmethod
-    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
-        """Make the component of its YAML.
-
-        Raises:
-            ResolutionException: A value is wrong; the message holds the file, the line and what to change.
-        """
-        try:
-            made: Self = super().resolve_from_model(context, model)
-        except ValidationError as error:
-            raise placed(wrong_value(error), context) from error
-        made._read_from = context
-        return made
-
     def build_defs(self, context: ComponentLoadContext) -> dg.Definitions:
         """Return the asset, that of its bundle, and the sensor.
 
@@ -131,13 +99,9 @@ class PublishedAgentComponent(ExecutionSpec, dg.Component):
         Raises:
             ResolutionException: As `build_defs`.
         """
-        try:
+        with self.placing():
             source = self._source(folder)
             published = published_asset(self, source, self.asset)
-        except WrongValue as error:
-            if self._read_from is None:
-                raise  # it was made in Python, where the traceback is the place
-            raise placed(error, self._read_from) from error
         sensor = publish_sensor(
             f"{op_name(self.asset.key)}_publishes", source, self._publishes(), self.asset.key
         )

@@ -6,7 +6,7 @@ from typing import Final
 import dagster as dg
 
 from orchestrator_assets.agent_assets import ChosenAgent, asset_of, refuse_partition_key
-from orchestrator_assets.agent_specs import ExecutionSpec
+from orchestrator_assets.execution_specs import ExecutionSpec
 from orchestrator_marketplace.names import BundleName
 from orchestrator_marketplace.references import Reference, parse_reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from orchestrator_assets import AgentSpec, PortableSpec
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.execution_specs import RetrySpec
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script

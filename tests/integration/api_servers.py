@@ -23,7 +23,7 @@ SECONDS = 100
 DEFINITIONS = """\
 import dagster as dg
 from orchestrator_assets import AgentSpec, PortableSpec, agent_asset
-from orchestrator_assets.agent_specs import GpuSpec
+from orchestrator_assets.execution_specs import GpuSpec
 from orchestrator_resources.agent_runtimes import AGENT_RUNTIMES
 
 def agent(key, framework, **more):

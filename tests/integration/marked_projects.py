@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import AgentSpec, PortableSpec
-from orchestrator_assets.agent_specs import ForEachSpec, InputSpec, RetrySpec
+from orchestrator_assets.execution_specs import ForEachSpec, InputSpec, RetrySpec
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script

@@ -20,7 +20,7 @@ from orchestrator_assets import (
     ToolSpec,
     agent_asset,
 )
-from orchestrator_assets.agent_specs import GpuSpec, RetrySpec
+from orchestrator_assets.execution_specs import GpuSpec, RetrySpec
 from orchestrator_gateway.dispatch import TRIES
 from orchestrator_resources.agent_runtimes import AgentRuntimes
 from orchestrator_resources.gateway import DRAIN_SECONDS

@@ -11,7 +11,7 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import ForEachSpec, InputSpec, LimitsSpec, agent_asset
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.execution_specs import RetrySpec
 from orchestrator_resources.guest_pool import ATTEMPTS
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script

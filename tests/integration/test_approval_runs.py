@@ -17,7 +17,7 @@ from orchestrator_assets import (
     agent_asset,
     approval_decision,
 )
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.execution_specs import RetrySpec
 from orchestrator_resources.approvals import NOBODY
 from orchestrator_resources.instance_state import STATE_URL, state_folder
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint

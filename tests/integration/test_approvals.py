@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import AgentSpec, PortableSpec, ToolSpec, agent_asset
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.execution_specs import RetrySpec
 from orchestrator_assets.resumed_runs import RESUMES_TAG
 from orchestrator_assets.waiting_steps import WAITING_TAG
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint

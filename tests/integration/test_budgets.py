@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator_assets import BudgetSpec, ForEachSpec, InputSpec, PortableSpec, agent_asset
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.execution_specs import RetrySpec
 from orchestrator_defs.cli import main
 from orchestrator_gateway.budget_settings import Budget
 from orchestrator_gateway.ledger import Amount

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator_assets import AgentSpec, PortableSpec, ToolSpec, agent_asset
-from orchestrator_assets.agent_specs import ForEachSpec, InputSpec, RetrySpec
+from orchestrator_assets.execution_specs import ForEachSpec, InputSpec, RetrySpec
 from orchestrator_assets.personal_values import MASK
 from orchestrator_defs.cli import main
 from orchestrator_resources.personal_fields import SEALED_FORM, is_sealed

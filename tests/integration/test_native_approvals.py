@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import AgentSpec, agent_asset
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.execution_specs import RetrySpec
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from tests.integration.agent_materializations import failure

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator_assets import AgentSpec, PortableSpec, ToolSpec, agent_asset
-from orchestrator_assets.agent_specs import RetrySpec
+from orchestrator_assets.execution_specs import RetrySpec
 from orchestrator_defs.cli import main
 from orchestrator_gateway.journal import JournalUnavailable, Scope
 from orchestrator_gateway.stores import open_journal

@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 
 from orchestrator_assets import agent_asset
-from orchestrator_assets.agent_specs import GpuSpec, RetrySpec
+from orchestrator_assets.execution_specs import GpuSpec, RetrySpec
 from orchestrator_resources.environments import lock_digest
 from orchestrator_runtimes.conformance.fake import PROFILE as FAKE
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint

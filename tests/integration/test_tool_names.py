@@ -5,7 +5,8 @@ import pytest
 
 from kills.project import AGENTS, Job
 from orchestrator_assets.agent_assets import agent_asset
-from orchestrator_assets.agent_specs import AgentSpec, InputSpec
+from orchestrator_assets.agent_specs import AgentSpec
+from orchestrator_assets.execution_specs import InputSpec
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from tests.integration.agent_materializations import failure, materialize
 

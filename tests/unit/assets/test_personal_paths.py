@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator_assets import AgentSpec, PortableSpec
-from orchestrator_assets.agent_specs import ForEachSpec, InputSpec
+from orchestrator_assets.execution_specs import ForEachSpec, InputSpec
 from orchestrator_assets.personal_paths import input_paths, output_paths
 
 pytestmark = pytest.mark.usefixtures("fake_framework")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator_assets import AgentSpec, PortableSpec
-from orchestrator_assets.agent_specs import InputSpec
+from orchestrator_assets.execution_specs import InputSpec
 from orchestrator_assets.personal_values import MASK, FieldRefused, PersonalValues
 from orchestrator_resources.execution_batches import Item, Row
 from orchestrator_resources.personal_fields import is_sealed

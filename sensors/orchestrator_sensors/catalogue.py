@@ -14,6 +14,9 @@ from orchestrator_marketplace.manifests import Manifest
 from orchestrator_marketplace.names import BundleName, parse_version
 from orchestrator_marketplace.publishes import Publish
 
+MOST_KNOWN: Final = 100
+"""Versions of a record, the highest: each materialization has the whole of it."""
+
 _PREFIX: Final = "bundles"
 _RECORD: Final = "record"
 _DATA_VERSION: Final = "dagster/data_version"
@@ -56,8 +59,11 @@ def taken_event(
     key: dg.AssetKey, known: Catalogued, publish: Publish, manifest: Manifest, publisher: str
 ) -> tuple[Catalogued, dg.AssetMaterialization]:
     """Return what is known once a publish is taken, and the materialization that says so."""
+    taken = {**known.taken, publish.version: str(publish.reference)}
+    kept = sorted(taken, key=parse_version)[-MOST_KNOWN:]
     after = Catalogued(
-        taken={**known.taken, publish.version: str(publish.reference)}, withdrawn=known.withdrawn
+        taken={version: taken[version] for version in kept},
+        withdrawn=[version for version in known.withdrawn if version in kept],
     )
     told = {
         "publish": publish.id,

@@ -34,7 +34,7 @@ def provider() -> Iterator[HostileProvider]:
 @pytest.fixture
 def site(provider: HostileProvider, tmp_path: Path) -> Site:
     site = Site(tmp_path, str(tmp_path / "sign_in.db"))
-    site.configure(provider.issuer, provider={"timeout_seconds": 1.0})
+    site.configure(provider.issuer, provider={"timeout_seconds": 4.0})
     return site
 
 
@@ -295,13 +295,13 @@ def test_a_provider_that_is_slow_or_down_holds_up_nobody(
         grants=(Grant(tenant=None, role=Role.OPERATOR),),
     )
     _, session = served.parts.stores.sessions.begin(person, None)
-    provider.pause = 3.0
+    provider.pause = 8.0
     began_at = time.monotonic()
     with ThreadPoolExecutor(10) as threads:
         urls = [f"{site.url}/sign-in/start"] * 10
         answers = list(threads.map(functools.partial(httpx.get, timeout=20), urls))
     assert {answer.status_code for answer in answers} == {503}
-    assert time.monotonic() - began_at < 10, "a wait is bounded by a second, and all wait for the same"
+    assert time.monotonic() - began_at < 20, "a wait is bounded by four seconds, and all wait for the same"
     assert len(provider.asked) == 1
     assert httpx.get(f"{site.url}/", cookies={"orchestrator-session": session}).status_code == 200
 

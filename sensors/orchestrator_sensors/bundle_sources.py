@@ -10,11 +10,13 @@ from typing import Any, Final
 from packaging.specifiers import SpecifierSet
 
 from orchestrator_marketplace.acceptance import Accepted
+from orchestrator_marketplace.advisories import scan
 from orchestrator_marketplace.folders import CODE, MANIFEST
 from orchestrator_marketplace.installations import Installations, installed_digest
 from orchestrator_marketplace.layouts import read_file
 from orchestrator_marketplace.manifests import MANIFEST_BYTES, Manifest, parse_manifest
 from orchestrator_marketplace.names import BundleName
+from orchestrator_marketplace.policies import decide, read_policies
 from orchestrator_marketplace.publishers import Publishers, read_publishers
 from orchestrator_marketplace.pulls import pull_bundle
 from orchestrator_marketplace.references import Reference
@@ -53,6 +55,9 @@ class BundleSource:
         versions: Which may run.
         framework: What it must be for.
         inputs: Names of the inputs that it is given.
+        policy: File of what tenants take; None takes what is trusted.
+        advisories: Folder or archive of known weaknesses, which the policy needs unless its severity is `any`.
+        tenant: Whose policy it is.
         insecure: Whether a registry that is not on this machine is spoken to by plain HTTP.
     """
 
@@ -62,6 +67,9 @@ class BundleSource:
     versions: SpecifierSet
     framework: str
     inputs: frozenset[str]
+    policy: Path | None = None
+    advisories: Path | None = None
+    tenant: str = ""
     insecure: bool = False
 
     def installed(self, reference: Reference) -> InstalledBundle:
@@ -123,7 +131,13 @@ class BundleSource:
 
     def _decide(self, accepted: Accepted) -> None:
         self.check(accepted.bundle.contents.manifest)
+        if self.policy is None:
+            return
+        scanned = None if self.advisories is None else scan(accepted.bundle.packages, self.advisories)
+        decide(read_policies(self.policy), self.tenant, accepted, scanned, datetime.now(UTC)).enforce()
 
     def _taken_by(self, publishers: Publishers) -> str:
-        """Return the name of a folder: what one asset's publishers were trusted for is trusted for no other's."""
-        return hashlib.sha256(f"{self.place} {publishers.digest()}".encode()).hexdigest()[:16]
+        """Return the name of a folder: what was taken by other publishers or another policy is not taken by these."""
+        policy = b"" if self.policy is None else self.policy.read_bytes() + self.tenant.encode()
+        told = f"{self.place} {publishers.digest()} {hashlib.sha256(policy).hexdigest()}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]

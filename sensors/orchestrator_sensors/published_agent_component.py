@@ -1,5 +1,6 @@
 """`PublishedAgentComponent`: an asset of an agent that somebody else publishes, in YAML."""
 
+import os
 from pathlib import Path
 from typing import Self
 
@@ -43,6 +44,17 @@ class PublishedAgentComponent(YamlComponent):
     trust: str = Field(
         description="File of the publishers that are trusted, and of their keys, beside this one.",
         examples=["trust.yaml"],
+    )
+    policy: OptionalText = Field(
+        default=None,
+        description="File of what tenants take, beside this one: publishers, licences, permissions, known weaknesses;"
+        " None takes whatever is trusted.",
+        examples=["policies.yaml"],
+    )
+    advisories: OptionalText = Field(
+        default=None,
+        description="Mirror of known weaknesses for the policy, beside this one: a folder or a zip of OSV records.",
+        examples=["advisories"],
     )
     versions: str = Field(
         default=">=0",
@@ -112,13 +124,13 @@ class PublishedAgentComponent(YamlComponent):
         )
 
     def _source(self, folder: Path) -> BundleSource:
-        trust = (folder / self.trust).resolve()
-        if not trust.is_relative_to(folder.resolve()) or not trust.is_file():
-            raise WrongValue(f"{self.trust!r} must be a file beside this one", "trust")
         return BundleSource(
             name=parse_name(self.bundle),
             place=f"{self.marketplace or self.registry}/{self.bundle}",
-            trust=trust,
+            trust=_beside(folder, self.trust, "trust"),
+            policy=None if self.policy is None else _beside(folder, self.policy, "policy"),
+            advisories=None if self.advisories is None else _beside(folder, self.advisories, "advisories"),
+            tenant=os.environ.get("ORCHESTRATOR_TENANT") or "",
             versions=SpecifierSet(self.versions),
             framework=self.framework,
             inputs=frozenset(self.inputs),
@@ -141,3 +153,10 @@ class PublishedAgentComponent(YamlComponent):
         if reference.tag is not None or reference.digest is not None:
             raise WrongValue(f"{self.registry!r} names a version, and the publishes do that", "registry")
         return reference
+
+
+def _beside(folder: Path, name: str, field: str) -> Path:
+    place = (folder / name).resolve()
+    if not place.is_relative_to(folder.resolve()) or not place.exists():
+        raise WrongValue(f"{name!r} must be there, beside this file", field)
+    return place

@@ -156,3 +156,19 @@ def test_a_version_that_is_withdrawn_runs_no_more(location: Location, publisher:
     assert code == "agent_load_failed" and "policy: acme/reviewer 1.3.0 is withdrawn: run 1.2.0" in told
     assert metadata(location.run(), "team/reviews")["bundle"] == "acme/reviewer 1.2.0"
     assert location.run(first.tags).success
+
+
+def test_what_the_tenants_policy_does_not_allow_does_not_run(publisher: Publisher) -> None:
+    policy = publisher.trust / "policies.yaml"
+    policy.write_text("others: {licences: [MIT], permissions: ['*'], severity: any}\n")
+    with dg.DagsterInstance.local_temp() as instance:
+        url = "http://localhost:9"
+        strict = Location(publisher.trust, instance, url, registry=publisher.registry, policy="policies.yaml")
+        publisher.publish("1.2.0")
+        assert strict.look() == [] and "policy: " in strict.told and "Apache-2.0" in strict.told
+        policy.write_text("others: {licences: [MIT, Apache-2.0], permissions: ['*'], severity: any}\n")
+        publisher.publish("1.2.1")
+        (asked,) = strict.look()
+        policy.write_text("others: {licences: [MIT], permissions: ['*'], severity: any}\n")
+        code, told = failure(strict.run(asked.tags))
+        assert code == "agent_load_failed" and "policy: " in told, "a policy counts for the next run"

@@ -54,22 +54,24 @@ class Look:
     """What is there beyond what was seen.
 
     Attributes:
-        publishes: New versions, the lowest first; at most `MOST_AT_ONCE`.
+        publishes: New versions, the lowest first; at most `MOST_AT_ONCE`, of a first look the highest.
+        older: At a first look, versions that are lower than those.
         withdrawn: Versions that were seen and are gone.
     """
 
     publishes: Sequence[Publish] = ()
+    older: Sequence[str] = ()
     withdrawn: Sequence[str] = ()
 
 
 class Publishes(Protocol):
     """Where publishes of one bundle are learned."""
 
-    def look(self, seen: Mapping[str, str]) -> Look:
+    def look(self, seen: Mapping[str, str] | None) -> Look:
         """Return what is new.
 
         Args:
-            seen: Digest of each version that is known.
+            seen: Digest of each version that is known; None at the first look.
 
         Raises:
             AgentError: It cannot be told.
@@ -89,11 +91,12 @@ class RegistryPublishes:
         """Ask nothing yet."""
         self._place, self._insecure = repository, insecure
 
-    def look(self, seen: Mapping[str, str]) -> Look:
+    def look(self, seen: Mapping[str, str] | None) -> Look:
         """Return what is new; see `Publishes`."""
+        known = seen or {}
         with Repository(self._place, insecure=self._insecure) as repository:
             tags = {tag for tag in repository.tags() if _is_version(tag)}
-            new = sorted(tags - seen.keys(), key=parse_version)[:MOST_AT_ONCE]
+            older, new = _page(sorted(tags - known.keys(), key=parse_version), first=seen is None)
             found = [(tag, repository.manifest(tag)) for tag in new]
         return Look(
             publishes=tuple(
@@ -101,7 +104,8 @@ class RegistryPublishes:
                 for tag, content in found
                 if content is not None
             ),
-            withdrawn=tuple(sorted(seen.keys() - tags, key=parse_version)),
+            older=older,
+            withdrawn=tuple(sorted(known.keys() - tags, key=parse_version)),
         )
 
 
@@ -119,7 +123,7 @@ class MarketplacePublishes:
         """Ask nothing yet."""
         self._url, self._name = url, name
 
-    def look(self, seen: Mapping[str, str]) -> Look:
+    def look(self, seen: Mapping[str, str] | None) -> Look:
         """Return what is new; see `Publishes`."""
         with contextlib.closing(HttpMarketplace(self._url)) as marketplace:
             try:
@@ -128,13 +132,20 @@ class MarketplacePublishes:
                 if error.problem is not Problem.NOT_FOUND:
                     raise
                 listings = ()
-        new = [one for one in listings if one.state is State.PUBLISHED and one.version not in seen]
-        new.sort(key=lambda one: parse_version(one.version))
-        gone = {one.version for one in listings if one.state is State.WITHDRAWN and one.version in seen}
+        known = seen or {}
+        new = {one.version: one for one in listings if one.state is State.PUBLISHED}
+        older, page = _page(sorted(new.keys() - known.keys(), key=parse_version), first=seen is None)
+        gone = {one.version for one in listings if one.state is State.WITHDRAWN and one.version in known}
         return Look(
-            publishes=tuple(_publish(one) for one in new[:MOST_AT_ONCE]),
+            publishes=tuple(_publish(new[version]) for version in page),
+            older=older,
             withdrawn=tuple(sorted(gone, key=parse_version)),
         )
+
+
+def _page(versions: Sequence[str], *, first: bool) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the older versions that a look passes over, and those that it returns."""
+    return (versions[:-MOST_AT_ONCE], versions[-MOST_AT_ONCE:]) if first else ((), versions[:MOST_AT_ONCE])
 
 
 def _publish(listing: Listing) -> Publish:

@@ -54,14 +54,14 @@ class Tick:
     """What one look comes to.
 
     Attributes:
-        seen: What is seen now.
+        seen: What is seen now; None where nothing could be, so that the next look is the first.
         publishes: Those that were taken, in their order.
         events: What the catalogue is told.
         refused: Why others were not taken, a line each.
         waiting: Why the look ended before all was seen; the next one goes on there. None when it did not.
     """
 
-    seen: Seen
+    seen: Seen | None
     publishes: tuple[Publish, ...] = ()
     events: tuple[dg.AssetMaterialization, ...] = ()
     refused: tuple[str, ...] = ()
@@ -81,10 +81,11 @@ def tick(
         known: What was taken.
     """
     try:
-        look = publishes.look({} if seen is None else seen.versions)
+        look = publishes.look(None if seen is None else seen.versions)
     except AgentError as error:
-        return Tick(seen=seen or Seen(), waiting=error.message)
-    done = Tick(seen=seen or Seen())
+        return Tick(seen=seen, waiting=error.message)
+    versions = {**({} if seen is None else seen.versions), **dict.fromkeys(look.older, "")}
+    done = Tick(seen=Seen(versions=versions))
     gone = [
         version for version in look.withdrawn if version in known.taken and version not in known.withdrawn
     ]
@@ -99,11 +100,11 @@ def tick(
             except BundleRefused as error:
                 done = replace(done, refused=(*done.refused, error.message))
             except AgentError as error:
-                return replace(done, waiting=error.message)
+                return replace(done, seen=None if seen is None else done.seen, waiting=error.message)
             else:
                 known, event = taken_event(key, known, publish, manifest, publisher)
                 done = replace(done, events=(*done.events, event), publishes=(*done.publishes, publish))
-        versions = {**done.seen.versions, publish.version: publish.digest}
+        versions = {**versions, publish.version: publish.digest}
         done = replace(done, seen=Seen(versions=versions))
     return done
 
@@ -163,7 +164,7 @@ def publish_sensor(
             ],
             skip_reason=None if done.publishes else dg.SkipReason(told or "nothing new is published"),
             asset_events=done.events,
-            cursor=written_cursor(done.seen),
+            cursor=None if done.seen is None else written_cursor(done.seen),
         )
 
     return look

@@ -228,11 +228,9 @@ def decide(layout: Path, trust: Path, policy: Path, tenant: str, advisories: Pat
 
 
 def _decision(accepted: "Accepted", policy: Path, tenant: str, advisories: Path | None) -> "Decision":
-    from orchestrator_marketplace import policies
-    from orchestrator_marketplace.advisories import scan
+    from orchestrator_marketplace.policies import decide_by_files
 
-    scanned = None if advisories is None else scan(accepted.bundle.packages, advisories)
-    return policies.decide(policies.read_policies(policy), tenant, accepted, scanned, datetime.now(UTC))
+    return decide_by_files(accepted, policy, tenant, advisories, datetime.now(UTC))
 
 
 @bundle.command()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator_marketplace.acceptance import Accepted
-from orchestrator_marketplace.advisories import Scan, Weakness
+from orchestrator_marketplace.advisories import Scan, Weakness, scan
 from orchestrator_marketplace.licence_expressions import is_allowed
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.severities import WORDS
@@ -163,6 +163,22 @@ class Decision:
         if not self.allowed:
             why = "; ".join(f"{one.rule}: {one.why}" for one in self.findings if not one.allowed)
             raise BundleRefused(Refusal.POLICY, f"{self.bundle} is not allowed for {self.tenant}: {why}")
+
+
+def decide_by_files(
+    accepted: Accepted, policy: Path, tenant: str, advisories: Path | None, now: datetime
+) -> Decision:
+    """Return what a tenant's policy says of a bundle, as both stand in files.
+
+    Args:
+        accepted: The bundle, and whose it is.
+        policy: File of what tenants take.
+        tenant: Whose.
+        advisories: Mirror of known weaknesses; None when nobody looks, which no severity allows.
+        now: When.
+    """
+    scanned = None if advisories is None else scan(accepted.bundle.packages, advisories)
+    return decide(read_policies(policy), tenant, accepted, scanned, now)
 
 
 def decide(

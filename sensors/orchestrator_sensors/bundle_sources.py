@@ -10,13 +10,12 @@ from typing import Any, Final
 from packaging.specifiers import SpecifierSet
 
 from orchestrator_marketplace.acceptance import Accepted
-from orchestrator_marketplace.advisories import scan
 from orchestrator_marketplace.folders import CODE, MANIFEST
 from orchestrator_marketplace.installations import Installations, installed_digest
 from orchestrator_marketplace.layouts import read_file
 from orchestrator_marketplace.manifests import MANIFEST_BYTES, Manifest, parse_manifest
 from orchestrator_marketplace.names import BundleName
-from orchestrator_marketplace.policies import decide, read_policies
+from orchestrator_marketplace.policies import decide_by_files
 from orchestrator_marketplace.publishers import Publishers, read_publishers
 from orchestrator_marketplace.pulls import pull_bundle
 from orchestrator_marketplace.references import Reference
@@ -131,10 +130,9 @@ class BundleSource:
 
     def _decide(self, accepted: Accepted) -> None:
         self.check(accepted.bundle.contents.manifest)
-        if self.policy is None:
-            return
-        scanned = None if self.advisories is None else scan(accepted.bundle.packages, self.advisories)
-        decide(read_policies(self.policy), self.tenant, accepted, scanned, datetime.now(UTC)).enforce()
+        if self.policy is not None:
+            now = datetime.now(UTC)
+            decide_by_files(accepted, self.policy, self.tenant, self.advisories, now).enforce()
 
     def _taken_by(self, publishers: Publishers) -> str:
         """Return the name of a folder: what was taken by other publishers or another policy is not taken by these."""

@@ -88,7 +88,7 @@ async def serving(parts: Parts) -> AsyncGenerator[Serving]:
     async with contextlib.AsyncExitStack() as closing:
         telemetry = open_telemetry(parts.telemetry)
         closing.push_async_callback(telemetry.close)
-        await telemetry.open()
+        await telemetry.open(None if parts.certificate is None else parts.certificate.context)
         store = await open_store(parts.journal, parts.limits, keys=parts.keys)
         closing.push_async_callback(store.close)
         await closing.enter_async_context(purging(store, parts.limits.retention_seconds))

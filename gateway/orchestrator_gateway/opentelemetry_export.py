@@ -5,6 +5,7 @@ Imported only where telemetry is asked for.
 
 import asyncio
 import os
+import ssl
 import sys
 import threading
 import time
@@ -124,7 +125,7 @@ class OpenTelemetry(Telemetry):
         """Return what counts requests."""
         return (self._counted,)
 
-    async def open(self) -> None:
+    async def open(self, tls: ssl.SSLContext | None) -> None:
         """Begin to serve `/metrics`."""
         if self._prometheus is None:
             return
@@ -134,7 +135,7 @@ class OpenTelemetry(Telemetry):
         self._serving = web.AppRunner(app, access_log=None)
         await self._serving.setup()
         try:
-            await web.TCPSite(self._serving, host or None, int(port)).start()
+            await web.TCPSite(self._serving, host or None, int(port), ssl_context=tls).start()
         except (OSError, ValueError, OverflowError) as error:
             await self._serving.cleanup()
             told = (

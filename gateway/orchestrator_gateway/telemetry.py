@@ -5,6 +5,7 @@ This module imports nothing of OpenTelemetry: a gateway that reports to nobody d
 """
 
 import os
+import ssl
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -140,8 +141,11 @@ class Telemetry:
         """Return what the web application is to pass every request through, outermost first."""
         return ()
 
-    async def open(self) -> None:
+    async def open(self, tls: ssl.SSLContext | None) -> None:
         """Begin to serve `/metrics`, where that is asked for.
+
+        Args:
+            tls: What its address speaks, as the gateway's own does; None speaks no TLS.
 
         Raises:
             TelemetryUnavailable: The address is taken or not of this machine.

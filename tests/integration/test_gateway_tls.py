@@ -10,6 +10,8 @@ import socket
 import ssl
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,23 @@ def test_nobody_is_heard_without_tls_and_a_renewed_certificate_needs_no_restart(
         issued.certificate.write_text("broken")
         assert serial_at(service, authority) == second
         service.logged("is shown still")
+
+
+def test_its_metrics_are_told_by_tls_alone(
+    tmp_path: Path, endpoint: ModelEndpoint, authority: Authority
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = {**configuration(endpoint), "telemetry": {"prometheus": f"127.0.0.1:{port}"}}
+    with gateway_service(tmp_path / "gateway", told, **shown(authority.issue("127.0.0.1"))):
+        trusted = ssl.create_default_context(cafile=authority.file)
+        with urllib.request.urlopen(
+            f"https://127.0.0.1:{port}/metrics", timeout=10, context=trusted
+        ) as answer:
+            assert b"orchestrator_gateway_upstream_busy" in answer.read()
+        with pytest.raises(OSError, match=r"refused|reset|closed|EOF|status line") as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
+        assert not isinstance(caught.value, urllib.error.HTTPError)
 
 
 def test_a_run_verifies_it_in_all_that_it_asks(

@@ -21,7 +21,8 @@ from orchestrator_resources import gateway
 from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy, Item
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
-from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, framework, open_runtimes
+from orchestrator_resources.runtime_settings import RuntimeSettings
+from orchestrator_resources.runtimes import Runtimes, framework, open_runtimes
 from orchestrator_runtimes import bundles
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.messages import AgentSource, ModelAddress

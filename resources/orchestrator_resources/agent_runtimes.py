@@ -17,7 +17,8 @@ from orchestrator_resources.external_gateway import CA_FILE, GUESTS_URL, Gateway
 from orchestrator_resources.gateway import TENANT
 from orchestrator_resources.homes import guests_folder, home_folder
 from orchestrator_resources.instance_state import state_folder, state_url
-from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, open_runtimes
+from orchestrator_resources.runtime_settings import RuntimeSettings
+from orchestrator_resources.runtimes import Runtimes, open_runtimes
 from orchestrator_resources.sealed_texts import tenant_keys_file
 from orchestrator_resources.secret_variables import secret_of
 from orchestrator_runtimes.errors import AgentError, ErrorCode

@@ -12,7 +12,8 @@ import pytest
 from orchestrator_resources.execution_batches import BatchSettings, Item
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
-from orchestrator_resources.runtimes import RuntimeSettings, framework, open_runtimes
+from orchestrator_resources.runtime_settings import RuntimeSettings
+from orchestrator_resources.runtimes import framework, open_runtimes
 from orchestrator_runtimes import bundles, guardian
 from orchestrator_runtimes.client import Bundle
 from orchestrator_runtimes.closed_networks import NO_NAMESPACE, host_of

@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator_resources.execution_batches import BatchSettings, FailurePolicy, Item, Row
 from orchestrator_resources.guest_pool import Agent
-from orchestrator_resources.runtimes import Runtimes, RuntimeSettings, framework, open_runtimes
+from orchestrator_resources.runtime_settings import RuntimeSettings
+from orchestrator_resources.runtimes import Runtimes, framework, open_runtimes
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from orchestrator_runtimes.errors import ErrorCode

@@ -31,7 +31,8 @@ from orchestrator_resources.external_gateway import (
     GatewayAddress,
     GatewaySteps,
 )
-from orchestrator_resources.runtimes import RuntimeSettings, open_runtimes
+from orchestrator_resources.runtime_settings import RuntimeSettings
+from orchestrator_resources.runtimes import open_runtimes
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_runtimes.errors import AgentError, ErrorCode

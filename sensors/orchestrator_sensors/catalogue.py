@@ -104,13 +104,17 @@ def _event(
 def catalogued(instance: dg.DagsterInstance, key: dg.AssetKey) -> Catalogued:
     """Return what is known of a bundle, by its newest materialization."""
     event = instance.get_latest_materialization_event(key)
-    found = (
-        event.asset_materialization.metadata.get(_RECORD) if event and event.asset_materialization else None
-    )
+    made = None if event is None else event.asset_materialization
+    return Catalogued(taken={}) if made is None else told_by(made)
+
+
+def told_by(made: dg.AssetMaterialization) -> Catalogued:
+    """Return what a materialization of a bundle's asset says is known; nothing where somebody else reported it."""
+    found = made.metadata.get(_RECORD)
     record: Any = found.value if isinstance(found, dg.JsonMetadataValue) else {}
     try:
         taken = {str(version): str(where) for version, where in record.get("taken", {}).items()}
         withdrawn = [str(version) for version in record.get("withdrawn", ())]
-    except (AttributeError, TypeError):  # somebody reported a materialization of their own
+    except (AttributeError, TypeError):
         return Catalogued(taken={})
     return Catalogued(taken=taken, withdrawn=withdrawn)

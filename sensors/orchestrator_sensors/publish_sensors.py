@@ -1,19 +1,23 @@
 """A publish becomes a run: exactly one, whatever is told twice, comes late or is cut off.
 
 Laws: a run is named by its publish (`run_key`), so one that is asked for again is not made again. The cursor is stored
-with the run requests of the same tick, after them. A publish that is refused is told once, with its reason.
+with the run requests of the same tick, after them; what the catalogue was told before that is told again to nobody, and
+its run is asked for again. A publish that is refused is told once, with its reason; one that cannot be had is asked for
+again, ever more seldom, and no other waits for it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import dagster as dg
 
-from orchestrator_marketplace.manifests import Manifest
 from orchestrator_marketplace.names import parse_version
 from orchestrator_marketplace.publishes import Look, Publish, Publishes
+from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
+from orchestrator_marketplace.registry_errors import RegistryDenied
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import NotJson, dump, parse
@@ -24,6 +28,33 @@ from orchestrator_sensors.published_agents import BUNDLE_TAG
 LOOK_SECONDS: Final = 5
 """Between two looks: the shortest that Dagster's daemon keeps."""
 
+TAKING_SECONDS: Final = 30.0
+"""After which a look takes nothing further: Dagster gives it up after 60."""
+
+FIRST_WAIT_SECONDS: Final = 5.0
+LONGEST_WAIT_SECONDS: Final = 600.0
+"""Between two tries of a publish that cannot be had; each wait is twice the one before."""
+
+PATIENCE_SECONDS: Final = 24 * 3600.0
+"""How long one is tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Late:
+    """A publish that could not be had yet.
+
+    Attributes:
+        publish: Reference of it, with its digest.
+        tries: How often it was tried.
+        since: When first; Unix time in seconds.
+        until: When next; Unix time in seconds.
+    """
+
+    publish: str
+    tries: int
+    since: float
+    until: float
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
@@ -31,9 +62,11 @@ class Seen:
 
     Attributes:
         versions: Digest of each version that was seen, taken or refused.
+        late: Those that are tried again, by version.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    late: Mapping[str, Late] = field(default_factory=dict[str, Late])
 
 
 def read_cursor(text: str | None) -> Seen | None:
@@ -58,18 +91,23 @@ class Tick:
         publishes: Those that were taken, in their order.
         events: What the catalogue is told.
         refused: Why others were not taken, a line each.
-        waiting: Why the look ended before all was seen; the next one goes on there. None when it did not.
+        waiting: What is tried again, and why; a line each.
     """
 
     seen: Seen | None
     publishes: tuple[Publish, ...] = ()
     events: tuple[dg.AssetMaterialization, ...] = ()
     refused: tuple[str, ...] = ()
-    waiting: str | None = None
+    waiting: tuple[str, ...] = ()
 
 
 def tick(
-    source: BundleSource, publishes: Publishes, key: dg.AssetKey, seen: Seen | None, known: Catalogued
+    source: BundleSource,
+    publishes: Publishes,
+    key: dg.AssetKey,
+    seen: Seen | None,
+    known: Catalogued,
+    clock: Callable[[], float] = time.time,
 ) -> Tick:
     """Look once, and take what may be taken.
 
@@ -79,34 +117,25 @@ def tick(
         key: Of the bundle's asset.
         seen: What was seen; None at the first look, which takes the newest version alone.
         known: What was taken.
+        clock: Unix time in seconds.
     """
     try:
-        look = publishes.look(None if seen is None else seen.versions)
+        look = publishes.look(None if seen is None else {**dict.fromkeys(seen.late, ""), **seen.versions})
     except AgentError as error:
-        return Tick(seen=seen, waiting=error.message)
-    versions = {**({} if seen is None else seen.versions), **dict.fromkeys(look.older, "")}
-    done = Tick(seen=Seen(versions=versions))
-    gone = [
-        version for version in look.withdrawn if version in known.taken and version not in known.withdrawn
-    ]
-    if gone:
-        known, event = withdrawn_event(key, known, gone)
-        done = replace(done, events=(event,))
+        return Tick(seen=seen, waiting=(error.message,))
+    taking = _Taking(source, key, seen or Seen(), known, clock)
+    taking.pass_over(look.older)
+    taking.withdraw(look.withdrawn)
     wanted = _wanted(source, look, first=seen is None)
-    for publish in look.publishes:
-        if publish in wanted:
-            try:
-                manifest, publisher = _taken(source, publish, known)
-            except BundleRefused as error:
-                done = replace(done, refused=(*done.refused, error.message))
-            except AgentError as error:
-                return replace(done, seen=None if seen is None else done.seen, waiting=error.message)
-            else:
-                known, event = taken_event(key, known, publish, manifest, publisher)
-                done = replace(done, events=(*done.events, event), publishes=(*done.publishes, publish))
-        versions = {**versions, publish.version: publish.digest}
-        done = replace(done, seen=Seen(versions=versions))
-    return done
+    for publish in [*taking.due(), *look.publishes]:
+        if publish in look.publishes and publish not in wanted:
+            taking.pass_over([publish.version], publish.digest)
+        elif not taking.take(publish):
+            # what comes after it is as new to the next look; a first look takes one, and is not over without it
+            if seen is None and not taking.publishes:
+                return Tick(seen=None, events=tuple(taking.events), waiting=tuple(taking.waiting))
+            break
+    return taking.done()
 
 
 def _wanted(source: BundleSource, look: Look, *, first: bool) -> list[Publish]:
@@ -115,15 +144,114 @@ def _wanted(source: BundleSource, look: Look, *, first: bool) -> list[Publish]:
     return allowed[-1:] if first else allowed
 
 
-def _taken(source: BundleSource, publish: Publish, known: Catalogued) -> tuple[Manifest, str]:
-    """Install a publish; raise `BundleRefused` when it may not run."""
-    newest = max(known.taken, key=parse_version, default=None)
-    if newest is not None and parse_version(publish.version) < parse_version(newest):
-        raise BundleRefused(
-            Refusal.ROLLED_BACK, f"{source.name} {publish.version} is lower than {newest}, which was here"
+class _Taking:
+    """One look, while it takes what it found."""
+
+    def __init__(
+        self,
+        source: BundleSource,
+        key: dg.AssetKey,
+        seen: Seen,
+        known: Catalogued,
+        clock: Callable[[], float],
+    ) -> None:
+        self._source, self._key, self._known, self._clock = source, key, known, clock
+        self._versions, self._late = dict(seen.versions), dict(seen.late)
+        self._until = clock() + TAKING_SECONDS
+        self.publishes: list[Publish] = []
+        self.events: list[dg.AssetMaterialization] = []
+        self.refused: list[str] = []
+        self.waiting: list[str] = []
+
+    def done(self) -> Tick:
+        return Tick(
+            seen=Seen(versions=self._versions, late=self._late),
+            publishes=tuple(self.publishes),
+            events=tuple(self.events),
+            refused=tuple(self.refused),
+            waiting=tuple(self.waiting),
         )
-    here = source.installed(publish.reference)
-    return here.manifest, here.publisher
+
+    def pass_over(self, versions: Sequence[str], digest: str = "") -> None:
+        self._versions.update(dict.fromkeys(versions, digest))
+
+    def withdraw(self, versions: Sequence[str]) -> None:
+        for version in versions:
+            if self._late.pop(version, None) is not None:
+                self._versions[version] = ""
+        known = self._known
+        gone = [version for version in versions if version in known.taken and version not in known.withdrawn]
+        if gone:
+            self._known, event = withdrawn_event(self._key, known, gone)
+            self.events.append(event)
+
+    def due(self) -> list[Publish]:
+        """Return the late ones whose turn it is, the lowest first."""
+        now = self._clock()
+        return [
+            Publish(reference=parse_reference(late.publish))
+            for _, late in sorted(self._late.items(), key=lambda one: parse_version(one[0]))
+            if late.until <= now
+        ]
+
+    def take(self, publish: Publish) -> bool:
+        """Take a publish, refuse it, or put it off; tell whether the look goes on."""
+        if self._clock() > self._until:
+            self.waiting.append(
+                f"{publish.version} and what is above it: the look took {TAKING_SECONDS:.0f} s"
+            )
+            return False
+        going_on = True
+        try:
+            self._take(publish)
+        except BundleRefused as error:
+            self.refused.append(error.message)
+        except AgentError as error:
+            if self._put_off(publish, error):
+                # one that is not there keeps nobody waiting; where the registry is away, all are
+                return isinstance(error, RegistryDenied)
+            going_on = isinstance(error, RegistryDenied)
+        else:
+            self.publishes.append(publish)
+        self._late.pop(publish.version, None)
+        self._versions[publish.version] = publish.digest
+        return going_on
+
+    def _take(self, publish: Publish) -> None:
+        known, source = self._known, self._source
+        # told before a daemon ended that had not stored the run requests yet
+        if known.taken.get(publish.version) == str(publish.reference):
+            return
+        newest = max(known.taken, key=parse_version, default=None)
+        lower = newest is not None and parse_version(publish.version) < parse_version(newest)
+        if lower and publish.version not in self._late:
+            raise BundleRefused(
+                Refusal.ROLLED_BACK, f"{source.name} {publish.version} is lower than {newest}, which was here"
+            )
+        here = source.installed(publish.reference)
+        self._known, event = taken_event(self._key, known, publish, here.manifest, here.publisher)
+        self.events.append(event)
+
+    def _put_off(self, publish: Publish, error: AgentError) -> bool:
+        """Note that a publish is tried later; False when that was tried for too long, which is told as a refusal."""
+        now = self._clock()
+        before = self._late.get(publish.version)
+        since, tries = (now, 1) if before is None else (before.since, before.tries + 1)
+        if now - since > PATIENCE_SECONDS:
+            hours = PATIENCE_SECONDS / 3600
+            self.refused.append(
+                f"{self._source.name} {publish.version} could not be had for {hours:.0f} hours, and is given up:"
+                f" {error.message}"
+            )
+            return False
+        wait = min(FIRST_WAIT_SECONDS * 2 ** min(tries - 1, 20), LONGEST_WAIT_SECONDS)
+        self._late[publish.version] = Late(
+            publish=str(publish.reference), tries=tries, since=since, until=now + wait
+        )
+        self.waiting.append(
+            f"{self._source.name} {publish.version} is tried again in {wait:.0f} s: {error.message}"
+        )
+        return True
 
 
 def publish_sensor(
@@ -150,9 +278,9 @@ def publish_sensor(
         done = tick(source, publishes, key, read_cursor(context.cursor), known)
         for line in done.refused:
             context.log.warning(f"not taken: {line}")
-        if done.waiting is not None:
-            context.log.warning(f"the look goes on later: {done.waiting}")
-        told = "; ".join([*done.refused, *([] if done.waiting is None else [done.waiting])])
+        for line in done.waiting:
+            context.log.warning(f"later: {line}")
+        told = "; ".join([*done.refused, *done.waiting])
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(

@@ -25,7 +25,7 @@ class Away:
 
 def test_where_nothing_can_be_seen_the_next_look_is_the_first() -> None:
     done = tick(SOURCE, Away(), KEY, None, Catalogued(taken={}))
-    assert (done.seen, done.waiting) == (None, "away")
+    assert (done.seen, done.waiting) == (None, ("away",))
     kept = Seen(versions={"1.0.0": "d"})
     assert tick(SOURCE, Away(), KEY, kept, Catalogued(taken={})).seen == kept
 

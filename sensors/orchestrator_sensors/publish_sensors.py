@@ -123,7 +123,7 @@ def tick(
         look = publishes.look(None if seen is None else {**dict.fromkeys(seen.late, ""), **seen.versions})
     except AgentError as error:
         return Tick(seen=seen, waiting=(error.message,))
-    taking = _Taking(source, key, seen or Seen(), known, clock)
+    taking = _Taking(source, key, seen, known, clock)
     taking.pass_over(look.older)
     taking.withdraw(look.withdrawn)
     wanted = _wanted(source, look, first=seen is None)
@@ -151,12 +151,16 @@ class _Taking:
         self,
         source: BundleSource,
         key: dg.AssetKey,
-        seen: Seen,
+        seen: Seen | None,
         known: Catalogued,
         clock: Callable[[], float],
     ) -> None:
         self._source, self._key, self._known, self._clock = source, key, known, clock
-        self._versions, self._late = dict(seen.versions), dict(seen.late)
+        here = known.taken if seen is None else known.taken.keys() & seen.versions
+        # of looks that ended: one that was killed may have told of a version, and not of one below it that is late
+        self._newest = max(here, key=parse_version, default=None)
+        self._versions = {} if seen is None else dict(seen.versions)
+        self._late = {} if seen is None else dict(seen.late)
         self._until = clock() + TAKING_SECONDS
         self.publishes: list[Publish] = []
         self.events: list[dg.AssetMaterialization] = []
@@ -222,7 +226,7 @@ class _Taking:
         # told before a daemon ended that had not stored the run requests yet
         if known.taken.get(publish.version) == str(publish.reference):
             return
-        newest = max(known.taken, key=parse_version, default=None)
+        newest = self._newest
         lower = newest is not None and parse_version(publish.version) < parse_version(newest)
         if lower and publish.version not in self._late:
             raise BundleRefused(

@@ -150,19 +150,34 @@ def _of(used: int, most: int | None) -> str:
     show_default=True,
     type=click.Choice(["critical", "error", "warning", "info", "debug"]),
 )
+@click.option(
+    "--marketplace",
+    "marketplaces",
+    multiple=True,
+    envvar="ORCHESTRATOR_MARKETPLACES",
+    show_envvar=True,
+    metavar="URL",
+    help="Marketplace whose events let sensors look at once; may be given again.",
+)
 @workspace_options
-def daemon(log_level: str, **options: Any) -> None:
+def daemon(log_level: str, marketplaces: tuple[str, ...], **options: Any) -> None:
     """Run the daemons of the instance of DAGSTER_HOME, with its fair queue, until Ctrl-C.
 
     In place of `dagster-daemon run`, with the same options for code locations. Each location is a gRPC server that one
-    of the tenants has (`orchestrator tenants apply`); what it tells is looked at.
+    of the tenants has (`orchestrator tenants apply`); what it tells is looked at. Sensors look every five seconds, and
+    at once when a marketplace tells that something was published.
     """
     from orchestrator_tenancy.checked_locations import LocationRefused
     from orchestrator_tenancy.daemon import serve
     from orchestrator_tenancy.queue.seam_daemon import NoFairQueue
 
     _instance_is_named()
+    for url in marketplaces:
+        if not url.startswith(("https://", "http://")):
+            raise AgentError(
+                ErrorCode.INVALID_INPUT, f"--marketplace: {url!r:.200} is no address: write such as https://…"
+            )
     try:
-        serve(WorkspaceOpts.extract_from_cli_options(options), log_level)
+        serve(WorkspaceOpts.extract_from_cli_options(options), log_level, marketplaces)
     except (NoFairQueue, LocationRefused) as error:
         raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error

@@ -25,8 +25,8 @@ from orchestrator_sensors.bundle_sources import BundleSource
 from orchestrator_sensors.catalogue import Catalogued, catalogue_key, catalogued, taken_event, withdrawn_event
 from orchestrator_sensors.published_agents import BUNDLE_TAG
 
-LOOK_SECONDS: Final = 5
-"""Between two looks: the shortest that Dagster's daemon keeps."""
+LOOK_SECONDS: Final = 1
+"""Least time between two looks. Dagster's daemon looks every five seconds; one that an event wakes, at once."""
 
 TAKING_SECONDS: Final = 30.0
 """After which a look takes nothing further: Dagster gives it up after 60."""

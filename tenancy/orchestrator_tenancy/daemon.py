@@ -7,7 +7,9 @@ and one daemon works at a time. `tests/integration/test_tenant_daemon.py` fails 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 import contextlib
+import functools
 import threading
+from collections.abc import Sequence
 
 from dagster import DagsterInstance
 from dagster._cli.workspace.cli_target import workspace_opts_to_load_target
@@ -15,17 +17,22 @@ from dagster._daemon.controller import daemon_controller_from_instance
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 from dagster_shared.cli import WorkspaceOpts
 
+from orchestrator_marketplace.marketplace_client import HttpMarketplace
+from orchestrator_sensors.event_followers import EventFollower
 from orchestrator_tenancy.checked_locations import CheckedLocations, bound_messages
 from orchestrator_tenancy.queue.seam_daemon import daemons, fair_coordinator
+from orchestrator_tenancy.queue.seam_sensors import InstanceCursors, WokenSensorDaemon
 from orchestrator_tenancy.tenant_store import open_tenants
 
 
-def serve(workspace: WorkspaceOpts, log_level: str) -> None:
+def serve(workspace: WorkspaceOpts, log_level: str, marketplaces: Sequence[str] = ()) -> None:
     """Run all daemons of the instance of DAGSTER_HOME until SIGINT or SIGTERM.
 
     Args:
         workspace: Where the code locations are: gRPC servers, each of a tenant; others have an error of their own.
         log_level: Least level that is told.
+        marketplaces: Addresses of those whose events let sensors look at once. An operator names them: a tenant's own
+            would let a tenant choose whom this process speaks to.
 
     Raises:
         NoFairQueue: The instance has another run coordinator.
@@ -42,15 +49,26 @@ def serve(workspace: WorkspaceOpts, log_level: str) -> None:
     ):
         fair_coordinator(instance).use(tenants)
         _be_the_only_one(instance)
+        ended = threading.Event()
+
+        def follow(sensors: WokenSensorDaemon) -> None:
+            for url in marketplaces:
+                follower = EventFollower(url, HttpMarketplace(url), InstanceCursors(instance), sensors.wake)
+                # a daemon: what it waits for does not keep the process
+                threading.Thread(target=follower.run_until, args=(ended,), name=url, daemon=True).start()
+
         locations = CheckedLocations(workspace_opts_to_load_target(workspace), tenants, instance)
         with daemon_controller_from_instance(
             instance,
             workspace_load_target=locations,
-            gen_daemons=daemons,
+            gen_daemons=functools.partial(daemons, follow=follow),
             log_level=log_level,
             code_server_log_level="warning",
         ) as controller:
-            controller.check_daemon_loop()
+            try:
+                controller.check_daemon_loop()
+            finally:
+                ended.set()
 
 
 def _be_the_only_one(instance: DagsterInstance) -> None:

@@ -10,7 +10,7 @@ import functools
 import logging
 import re
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Final
 
 from dagster import DagsterEvent, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
@@ -25,6 +25,7 @@ from orchestrator_tenancy.queue.launches import KnowsLaunches
 from orchestrator_tenancy.queue.seam_coordinator import FairRunCoordinator
 from orchestrator_tenancy.queue.seam_gates import StockGates
 from orchestrator_tenancy.queue.seam_runs import QueueReader, Reading
+from orchestrator_tenancy.queue.seam_sensors import WokenSensorDaemon
 
 LOG: Final = logging.getLogger("orchestrator_tenancy.queue")
 LOOK_BACK_SECONDS: Final = 3_600.0
@@ -188,8 +189,14 @@ def take_back(instance: DagsterInstance) -> None:
             instance.report_dagster_event(DagsterEvent.job_enqueue(run), run_id=run.run_id)
 
 
-def daemons(instance: DagsterInstance) -> Iterator[DagsterDaemon[Any]]:
-    """Return the daemons of an instance, with the fair queue in place of Dagster's.
+def daemons(
+    instance: DagsterInstance, follow: Callable[[WokenSensorDaemon], object] = lambda _sensors: None
+) -> Iterator[DagsterDaemon[Any]]:
+    """Return the daemons of an instance, with the fair queue in place of Dagster's, and sensors that can be woken.
+
+    Args:
+        instance: Whose.
+        follow: Given the daemon of sensors, for whoever wakes it.
 
     Raises:
         NoFairQueue: The instance has another coordinator.
@@ -198,5 +205,9 @@ def daemons(instance: DagsterInstance) -> Iterator[DagsterDaemon[Any]]:
     for kind in instance.get_required_daemon_types():
         if kind == FairQueueDaemon.daemon_type():
             yield FairQueueDaemon(seconds)
+        elif kind == WokenSensorDaemon.daemon_type():
+            sensors = WokenSensorDaemon(settings=instance.get_sensor_settings())
+            follow(sensors)
+            yield sensors
         else:
             yield create_daemon_of_type(kind, instance)

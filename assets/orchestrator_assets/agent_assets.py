@@ -128,12 +128,14 @@ class ChosenAgent:
         agent: What guests load.
         described: What the materialization says of it.
         model: The model that it names; None where only its calls say so.
+        runtime: What it runs in; None means that of the asset.
     """
 
     spec: ExecutionSpec
     agent: Agent
     described: Mapping[str, Any]
     model: str | None = None
+    runtime: FrameworkProfile | None = None
 
 
 def asset_of(
@@ -186,7 +188,9 @@ def asset_of(
             runtimes: AgentRuntimes = getattr(context.resources, RESOURCE)
             chosen = choose(context)
             personal = PersonalValues(chosen.spec, lambda: runtimes.runtimes.personal)
-            made = _materialize(context, chosen, runtime, config, values, personal, waits=waits)
+            made = _materialize(
+                context, chosen, chosen.runtime or runtime, config, values, personal, waits=waits
+            )
         except Exception as raised:
             error, sealed = _told(raised, personal)
             # Dagster stores what an error follows from, too

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -40,10 +41,18 @@ class KnownBundle:
     Attributes:
         digests: Of each version that was seen.
         highest: The highest version that was installed; None before the first.
+        until: When the signature of each version ends, RFC 3339; empty for one without end. Of versions that were
+            installed before this was kept, nothing is said.
     """
 
     digests: Mapping[str, str] = field(default_factory=dict[str, str])
     highest: str | None = None
+    until: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def holds(self, version: str, now: datetime) -> bool:
+        """Tell whether the signature of an installed version is known to hold."""
+        until = self.until.get(version)
+        return until is not None and (not until or now < datetime.fromisoformat(until))
 
     def check(self, manifest: Manifest, digest: str, *, lower: bool) -> None:
         """Refuse a version that was another bundle, or that is lower than what was installed.
@@ -62,13 +71,14 @@ class KnownBundle:
                 f"{manifest.name} {manifest.version} is lower than {self.highest}, which was here",
             )
 
-    def with_installed(self, manifest: Manifest, digest: str) -> "KnownBundle":
-        """Return it with a version that was installed."""
+    def with_installed(self, manifest: Manifest, digest: str, until: datetime | None) -> "KnownBundle":
+        """Return it with a version that was installed, whose signature ends then; None for never."""
         versions = [manifest.version, *(() if self.highest is None else (self.highest,))]
         return replace(
             self,
             digests={**self.digests, manifest.version: digest},
             highest=max(versions, key=parse_version),
+            until={**self.until, manifest.version: "" if until is None else until.isoformat()},
         )
 
 
@@ -101,12 +111,13 @@ class Installations:
         manifest = bundle.contents.manifest
         self.known(manifest.name).check(manifest, bundle.digest, lower=lower)
 
-    def install(self, bundle: Bundle, *, lower: bool = False) -> Path:
+    def install(self, bundle: Bundle, *, lower: bool = False, until: datetime | None = None) -> Path:
         """Install a bundle that is trusted, and return its folder; one that is there already stays.
 
         Args:
             bundle: As it was opened and verified.
             lower: Whether a lower version than the highest is meant.
+            until: When its signature ends; None for never.
 
         Raises:
             BundleRefused: `moved_tag`, `rolled_back`; what is wrong with its code. Nothing of it is left.
@@ -127,7 +138,7 @@ class Installations:
                 _write_bundle(bundle, place, target)
             elif installed_digest(target) != bundle.digest:
                 raise BundleRefused(Refusal.MOVED_TAG, f"{target} holds {installed_digest(target)}")
-            after = before.with_installed(manifest, bundle.digest)
+            after = before.with_installed(manifest, bundle.digest, until)
             self._write(_Known(bundles={**known.bundles, manifest.name: after}))
         return target
 

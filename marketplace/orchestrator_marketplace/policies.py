@@ -8,7 +8,7 @@ permissions: ["mcp:orders", sessions]
 severity: medium
 advisory_days: 7
 ignored: [{advisory: GHSA-1234, reason: "the code is never called", until: "2026-12-31"}]
-others: {severity: low}
+others: {severity: low, approval: true}
 """
 
 from collections.abc import Mapping
@@ -67,6 +67,7 @@ class Policy:
         severity: The worst known weakness of a bundle's packages that is taken; `any` does not look.
         advisory_days: How old the newest record of the mirror may be; None takes any age.
         ignored: Advisories that do not count.
+        approval: Whether a person decides about each publish that everything else allows.
     """
 
     publishers: tuple[str, ...] | None = None
@@ -75,6 +76,7 @@ class Policy:
     severity: Literal["none", "low", "medium", "high", "critical", "any"] = "medium"
     advisory_days: int | None = None
     ignored: tuple[Ignored, ...] = ()
+    approval: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

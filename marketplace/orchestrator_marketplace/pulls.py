@@ -74,7 +74,7 @@ def pull_bundle(
             lower=lower,
         )
         decide(accepted)
-        place = installations.install(accepted.bundle, lower=lower)
+        place = installations.install(accepted.bundle, lower=lower, until=accepted.verified.expires)
     return Pulled(accepted=accepted, folder=place, fetched=transfer.moved)
 
 

@@ -59,7 +59,7 @@ class Verified:
     Attributes:
         publisher: Who signed it, which is whom its name belongs to.
         signed: When, as they say; None when they do not.
-        expires: Until when it holds; None when without end.
+        expires: Until when it holds, and the certificate of its key; None when without end.
         provenance: How it came about, as they say.
     """
 
@@ -124,24 +124,26 @@ def verify_bundle(layout: Layout, bundle: Bundle, publishers: Publishers, now: d
     found = _Found(bundle.digest)
     for envelope in _envelopes(layout, bundle.digest):
         found.look(envelope, publishers, now)
-    said = [statement for publisher, statement in found.statements if publisher == owner]
-    signatures = [one for one in said if one.kind == SIGNATURE]
+    said = [(statement, end) for publisher, statement, end in found.statements if publisher == owner]
+    signatures = [(one, end) for one, end in said if one.kind == SIGNATURE]
     if not signatures:
         raise found.refusal(owner)
-    holding = [one for one in signatures if _holds(one, now)]
+    holding = [(one, end) for one, end in signatures if _holds(one, now)]
     if not holding:
         raise BundleRefused(
             Refusal.EXPIRED,
-            f"{bundle.digest}: the signature of {owner} held from {signatures[0].predicate.get('signedAt')}"
-            f" to {signatures[0].predicate.get('expiresAt')}",
+            f"{bundle.digest}: the signature of {owner} held from {signatures[0][0].predicate.get('signedAt')}"
+            f" to {signatures[0][0].predicate.get('expiresAt')}",
         )
-    provenance = next((one for one in said if one.kind == PROVENANCE), None)
+    provenance = next((one for one, _ in said if one.kind == PROVENANCE), None)
     if provenance is None:
         raise BundleRefused(Refusal.UNPROVEN, f"{bundle.digest}: {owner} does not say how it came about")
+    signature, end = holding[0]
+    ends = [one for one in (moment_of(signature, "expiresAt"), end) if one is not None]
     return Verified(
         publisher=owner,
-        signed=moment_of(holding[0], "signedAt"),
-        expires=moment_of(holding[0], "expiresAt"),
+        signed=moment_of(signature, "signedAt"),
+        expires=min(ends, default=None),
         provenance=provenance,
     )
 
@@ -151,7 +153,7 @@ class _Found:
 
     def __init__(self, digest: str) -> None:
         self.digest = digest
-        self.statements: list[tuple[str, Statement]] = []
+        self.statements: list[tuple[str, Statement, datetime | None]] = []
         self.broken = 0
         self.expired: BundleRefused | None = None
 
@@ -168,7 +170,9 @@ class _Found:
         if statement.subject != self.digest:
             self.broken += 1
             return
-        self.statements += [(signer, statement) for signer in signers]
+        certificate = envelope.certificate
+        end = None if certificate is None else certificate.not_valid_after_utc
+        self.statements += [(signer, statement, end) for signer in signers]
 
     def refusal(self, owner: str) -> BundleRefused:
         if self.broken:
@@ -177,7 +181,7 @@ class _Found:
             )
         if self.expired is not None:
             return self.expired
-        others = sorted({signer for signer, _ in self.statements} - {owner})
+        others = sorted({signer for signer, _, _ in self.statements} - {owner})
         if others:
             return BundleRefused(
                 Refusal.SQUATTED, f"{self.digest}: is named as {owner}'s, and signed by {', '.join(others)}"

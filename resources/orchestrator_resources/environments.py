@@ -187,9 +187,11 @@ class EnvironmentStore:
         uv("venv", "--python", sys.executable, "--no-project", str(target), name=name, held=held)
         requirements = target / "requirements.txt"
         requirements.write_text(lock.python)
+        # byte code is made by the new interpreter, which runs what the packages put into its start
+        how = ["--no-build"] if lock.wheels_only else ["--compile-bytecode"]
         uv(
             "pip", "sync", "--allow-empty-requirements", "--python", str(target / "bin" / "python"),
-            "--require-hashes", "--compile-bytecode", str(requirements), name=name, progress=progress, held=held,
+            "--require-hashes", *how, str(requirements), name=name, progress=progress, held=held,
         )  # fmt: skip
         if lock.node is not None:
             install_node_packages(lock.node, target, name=name, progress=progress, held=held)

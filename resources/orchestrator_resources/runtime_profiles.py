@@ -11,7 +11,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -35,18 +35,31 @@ class RuntimeProfile(FrameworkProfile):
 
     Attributes:
         lock_text: The hashed requirements of both.
+        foreign: Whether somebody else wrote it, who is not trusted with the process that installs it.
     """
 
     lock_text: str
+    foreign: bool = False
 
     def lock(self) -> Lock:
         """Return the lock of the profile, not that of the framework alone."""
-        return Lock(python=self.lock_text, node=FrameworkProfile.lock(self).node)
+        node = FrameworkProfile.lock(self).node
+        return Lock(python=self.lock_text, node=node, wheels_only=self.foreign)
 
 
 def lock_file(profile: Path) -> Path:
     """Return where the lock of a profile lies: beside it, `research.toml` and `research.lock`."""
     return profile.with_suffix(".lock")
+
+
+def foreign_profile(base: FrameworkProfile, lock: str) -> RuntimeProfile:
+    """Return a framework in an environment that somebody else locked: only wheels of it are installed.
+
+    Args:
+        base: The framework.
+        lock: Hashed requirements, those of the framework among them.
+    """
+    return replace(_profile(base, lock), foreign=True)
 
 
 def load_profile(file: Path) -> RuntimeProfile:

@@ -13,6 +13,7 @@ import dagster as dg
 from orchestrator_marketplace.manifests import Manifest
 from orchestrator_marketplace.names import BundleName, parse_version
 from orchestrator_marketplace.publishes import Publish
+from orchestrator_runtimes.json_values import Json
 
 MOST_KNOWN: Final = 100
 """Versions of a record, the highest: each materialization has the whole of it."""
@@ -65,15 +66,7 @@ def taken_event(
         taken={version: taken[version] for version in kept},
         withdrawn=[version for version in known.withdrawn if version in kept],
     )
-    told = {
-        "publish": publish.id,
-        "version": publish.version,
-        "digest": publish.digest,
-        "publisher": publisher,
-        "summary": manifest.summary,
-        "licence": manifest.licence,
-        "framework": manifest.framework,
-    }
+    told = _told(publish, manifest, publisher)
     return after, _event(key, after, f"{manifest.name} {publish.version} was published", told, publish.digest)
 
 
@@ -99,6 +92,40 @@ def _event(
         metadata={**told, _RECORD: dg.MetadataValue.json(record)},
         tags={_DATA_VERSION: version},
     )
+
+
+def asking_event(
+    key: dg.AssetKey, publish: Publish, manifest: Manifest, publisher: str, approval: str
+) -> dg.AssetObservation:
+    """Return the observation that a publish waits for a person."""
+    return dg.AssetObservation(
+        asset_key=key,
+        description=f"{manifest.name} {publish.version} waits for a person",
+        metadata={
+            **_told(publish, manifest, publisher),
+            "approval": approval,
+            "approve": f"orchestrator approvals approve {approval}",
+            "decline": f"orchestrator approvals reject {approval}",
+        },
+    )
+
+
+def asked_about(publish: Publish, manifest: Manifest, publisher: str) -> dict[str, Json]:
+    """Return what a person decides about."""
+    permissions = list(manifest.permissions.asked())
+    return {**_told(publish, manifest, publisher), "permissions": permissions}
+
+
+def _told(publish: Publish, manifest: Manifest, publisher: str) -> dict[str, str]:
+    return {
+        "publish": publish.id,
+        "version": publish.version,
+        "digest": publish.digest,
+        "publisher": publisher,
+        "summary": manifest.summary,
+        "licence": manifest.licence,
+        "framework": manifest.framework,
+    }
 
 
 def catalogued(instance: dg.DagsterInstance, key: dg.AssetKey) -> Catalogued:

@@ -9,7 +9,7 @@ again, ever more seldom, and no other waits for it.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import dagster as dg
 
@@ -18,11 +18,22 @@ from orchestrator_marketplace.publishes import Look, Publish, Publishes
 from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registry_errors import RegistryDenied
+from orchestrator_resources.approvals import Asker
+from orchestrator_resources.instance_state import open_instance_state
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_runtimes.json_values import NotJson, dump, parse
-from orchestrator_sensors.bundle_sources import BundleSource
-from orchestrator_sensors.catalogue import Catalogued, catalogue_key, catalogued, taken_event, withdrawn_event
+from orchestrator_runtimes.messages import Approval, ApprovalAsk
+from orchestrator_sensors.bundle_sources import BundleSource, InstalledBundle
+from orchestrator_sensors.catalogue import (
+    Catalogued,
+    asked_about,
+    asking_event,
+    catalogue_key,
+    catalogued,
+    taken_event,
+    withdrawn_event,
+)
 from orchestrator_sensors.published_agents import BUNDLE_TAG
 
 LOOK_SECONDS: Final = 1
@@ -69,6 +80,10 @@ class Seen:
     late: Mapping[str, Late] = field(default_factory=dict[str, Late])
 
 
+Ask: TypeAlias = Callable[[Publish, InstalledBundle], Approval]
+"""Says what a person decided about a publish; what is asked for the first time waits from then on."""
+
+
 def read_cursor(text: str | None) -> Seen | None:
     """Return what a cursor says; None before the first look, and where somebody wrote something else there."""
     try:
@@ -96,7 +111,7 @@ class Tick:
 
     seen: Seen | None
     publishes: tuple[Publish, ...] = ()
-    events: tuple[dg.AssetMaterialization, ...] = ()
+    events: tuple[dg.AssetMaterialization | dg.AssetObservation, ...] = ()
     refused: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
 
@@ -108,6 +123,7 @@ def tick(
     seen: Seen | None,
     known: Catalogued,
     clock: Callable[[], float] = time.time,
+    ask: Ask | None = None,
 ) -> Tick:
     """Look once, and take what may be taken.
 
@@ -118,12 +134,13 @@ def tick(
         seen: What was seen; None at the first look, which takes the newest version alone.
         known: What was taken.
         clock: Unix time in seconds.
+        ask: Asks a person about a publish, where the source wants that; None where there is nobody to ask.
     """
     try:
         look = publishes.look(None if seen is None else {**dict.fromkeys(seen.late, ""), **seen.versions})
     except AgentError as error:
         return Tick(seen=seen, waiting=(error.message,))
-    taking = _Taking(source, key, seen, known, clock)
+    taking = _Taking(source, key, seen, known, clock, ask)
     taking.pass_over(look.older)
     taking.withdraw(look.withdrawn)
     wanted = _wanted(source, look, first=seen is None)
@@ -144,6 +161,14 @@ def _wanted(source: BundleSource, look: Look, *, first: bool) -> list[Publish]:
     return allowed[-1:] if first else allowed
 
 
+class _Waits(Exception):
+    """Nobody has decided yet."""
+
+    def __init__(self, approval: str, here: InstalledBundle) -> None:
+        super().__init__(approval)
+        self.approval, self.here = approval, here
+
+
 class _Taking:
     """One look, while it takes what it found."""
 
@@ -154,8 +179,10 @@ class _Taking:
         seen: Seen | None,
         known: Catalogued,
         clock: Callable[[], float],
+        ask: Ask | None,
     ) -> None:
         self._source, self._key, self._known, self._clock = source, key, known, clock
+        self._ask = ask
         here = known.taken if seen is None else known.taken.keys() & seen.versions
         # of looks that ended: one that was killed may have told of a version, and not of one below it that is late
         self._newest = max(here, key=parse_version, default=None)
@@ -163,7 +190,7 @@ class _Taking:
         self._late = {} if seen is None else dict(seen.late)
         self._until = clock() + TAKING_SECONDS
         self.publishes: list[Publish] = []
-        self.events: list[dg.AssetMaterialization] = []
+        self.events: list[dg.AssetMaterialization | dg.AssetObservation] = []
         self.refused: list[str] = []
         self.waiting: list[str] = []
 
@@ -208,6 +235,9 @@ class _Taking:
         going_on = True
         try:
             self._take(publish)
+        except _Waits as waits:
+            self._wait(publish, waits)
+            return True
         except BundleRefused as error:
             self.refused.append(error.message)
         except AgentError as error:
@@ -233,8 +263,32 @@ class _Taking:
                 Refusal.ROLLED_BACK, f"{source.name} {publish.version} is lower than {newest}, which was here"
             )
         here = source.installed(publish.reference)
+        if source.asks():
+            self._decided(publish, here)
         self._known, event = taken_event(self._key, known, publish, here.manifest, here.publisher)
         self.events.append(event)
+
+    def _decided(self, publish: Publish, here: InstalledBundle) -> None:
+        what = f"{self._source.name} {publish.version}"
+        if self._ask is None:
+            raise BundleRefused(Refusal.POLICY, f"{what} needs a person's approval, and nobody can be asked")
+        answer = self._ask(publish, here)
+        if answer.state == "waiting":
+            raise _Waits(answer.id, here)
+        if answer.state == "rejected":
+            why = f": {answer.reason}" if answer.reason else ""
+            raise BundleRefused(Refusal.POLICY, f"{what} was declined{why}")
+
+    def _wait(self, publish: Publish, waits: "_Waits") -> None:
+        """Look again at the next look whether a person has decided; the request itself ends when nobody does."""
+        now = self._clock()
+        if publish.version not in self._late:
+            here = waits.here
+            self.events.append(
+                asking_event(self._key, publish, here.manifest, here.publisher, waits.approval)
+            )
+        self._late[publish.version] = Late(publish=str(publish.reference), tries=0, since=now, until=now)
+        self.waiting.append(f"{self._source.name} {publish.version} waits for the approval {waits.approval}")
 
     def _put_off(self, publish: Publish, error: AgentError) -> bool:
         """Note that a publish is tried later; False when that was tried for too long, which is told as a refusal."""
@@ -259,7 +313,7 @@ class _Taking:
 
 
 def publish_sensor(
-    name: str, source: BundleSource, publishes: Publishes, asset: dg.AssetKey
+    name: str, source: BundleSource, publishes: Publishes, asset: dg.AssetKey, *, approval_seconds: float
 ) -> dg.SensorDefinition:
     """Make the sensor of a published asset.
 
@@ -268,6 +322,7 @@ def publish_sensor(
         source: Of the asset.
         publishes: Where they are learned.
         asset: Key of the asset, which is run for each publish.
+        approval_seconds: How long a publish waits for a person, where one decides, before it counts as declined.
     """
     key = catalogue_key(source.name, asset)
 
@@ -278,8 +333,26 @@ def publish_sensor(
         description=f"Runs {asset.to_user_string()} for each publish of {source.name} at {source.place}.",
     )
     def look(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        def ask(publish: Publish, here: InstalledBundle) -> Approval:
+            question = ApprovalAsk(
+                execution=f"publish {asset.to_user_string()} {publish.id}",
+                step="publish",
+                occurrence=0,
+                tool=f"{source.name} {publish.version}",
+                arguments=asked_about(publish, here.manifest, here.publisher),
+            )
+            asker = Asker(
+                asset=asset.to_user_string(),
+                partition=None,
+                item=f"{source.name} {publish.version}",
+                run=f"publish {publish.id}",
+                seconds=approval_seconds,
+            )
+            with open_instance_state(context.instance) as state:
+                return state.approvals.ask(question, asker)
+
         known = catalogued(context.instance, key)
-        done = tick(source, publishes, key, read_cursor(context.cursor), known)
+        done = tick(source, publishes, key, read_cursor(context.cursor), known, ask=ask)
         for line in done.refused:
             context.log.warning(f"not taken: {line}")
         for line in done.waiting:

@@ -64,6 +64,10 @@ class PublishedAgentComponent(YamlComponent):
     insecure: Flag = Field(
         default=False, description="True speaks plain HTTP to a registry that is not on this machine."
     )
+    approval: Flag = Field(
+        default=False,
+        description="True lets each publish wait until a person approves it; a policy may ask for that, too.",
+    )
     tags = ("agent", "marketplace")
 
     @field_validator("bundle")
@@ -115,7 +119,11 @@ class PublishedAgentComponent(YamlComponent):
             source = self._source(folder)
             published = published_asset(self, source, self.asset)
         sensor = publish_sensor(
-            f"{op_name(self.asset.key)}_publishes", source, self._publishes(), self.asset.key
+            f"{op_name(self.asset.key)}_publishes",
+            source,
+            self._publishes(),
+            self.asset.key,
+            approval_seconds=self.approval_seconds,
         )
         return dg.Definitions(
             assets=[published, catalogue_spec(source.name, self.asset.key)],
@@ -135,6 +143,7 @@ class PublishedAgentComponent(YamlComponent):
             framework=self.framework,
             inputs=frozenset(self.inputs),
             insecure=self.insecure,
+            approval=self.approval,
         )
 
     def _publishes(self) -> Publishes:

@@ -13,6 +13,7 @@ from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_resources.environments import EnvironmentStore
 from orchestrator_resources.guest_pool import Agent
 from orchestrator_resources.homes import home_folder
+from orchestrator_resources.runtime_profiles import foreign_profile
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes.capabilities import Capability
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -36,7 +37,8 @@ def published_asset(spec: ExecutionSpec, source: BundleSource, asset: dg.AssetSp
     if asset.partitions_def is None:
         refuse_partition_key(spec)
     runtime = framework(spec.framework)
-    environment = EnvironmentStore(home_folder()).digest(runtime.lock())
+    store = EnvironmentStore(home_folder())
+    environment = store.digest(runtime.lock())
     catalogue = catalogue_key(source.name, asset.key)
     inputs = {name: one.model_dump(mode="json") for name, one in spec.inputs.items()}
     parts = [environment, str(source.name), str(source.versions), spec.prompt, inputs]
@@ -46,12 +48,13 @@ def published_asset(spec: ExecutionSpec, source: BundleSource, asset: dg.AssetSp
         reference = chosen_reference(context.run.tags.get(BUNDLE_TAG), known, source)
         here = source.installed(reference)
         manifest = here.manifest
+        own = None if here.lock is None else foreign_profile(runtime, here.lock)
         return ChosenAgent(
             spec=spec.model_copy(update={"output_schema": spec.output_schema or manifest.output}),
             agent=Agent(source=manifest.source(), bundle=here.code),
             described={
                 "framework": runtime.title,
-                "environment": environment,
+                "environment": environment if own is None else store.digest(own.lock()),
                 "agent": here.code.digest,
                 "entrypoint": manifest.entrypoint or "portable",
                 "contract": CONTRACT_VERSION,
@@ -61,6 +64,7 @@ def published_asset(spec: ExecutionSpec, source: BundleSource, asset: dg.AssetSp
                 "licence": manifest.licence,
             },
             model=manifest.portable.model if manifest.portable is not None else None,
+            runtime=own,
         )
 
     return asset_of(

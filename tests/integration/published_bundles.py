@@ -19,6 +19,7 @@ from orchestrator_marketplace.signatures import Signer, sign_bundle
 from orchestrator_marketplace.signing_keys import load_private_key, write_key_pair
 from orchestrator_marketplace.transfers import push_bundle
 from orchestrator_resources.agent_runtimes import AgentRuntimes
+from orchestrator_runtimes.locks import Lock
 from orchestrator_sensors import PublishedAgentComponent
 from tests.unit.marketplace.written_bundles import LOCK, write_bundle
 
@@ -41,7 +42,15 @@ class Publisher:
         (self.trust / "trust.yaml").write_text("publishers: {acme: {keys: [acme.pub]}}\n")
 
     def publish(
-        self, version: str, *, signed: bool = True, gets: str = "text", framework: str = "fake"
+        self,
+        version: str,
+        *,
+        signed: bool = True,
+        gets: str = "text",
+        framework: str = "fake",
+        days: int = 365,
+        lock: Lock | None = None,
+        code: str | None = None,
     ) -> str:
         """Publish a version, and return its digest.
 
@@ -50,22 +59,28 @@ class Publisher:
             signed: Whether the publisher signs it.
             gets: Name of its only input.
             framework: What it is for.
+            days: For how long the signature holds.
+            lock: Of a runtime profile; None where the framework alone is enough.
+            code: Of `agent.py`, whose `build` is the agent; None for a portable one.
         """
         source = write_bundle(
             self._folder / version / "source",
             version=version,
             framework=framework,
-            entrypoint="null",
-            portable=PORTABLE,
+            entrypoint="null" if code is None else "agent:build",
+            portable=PORTABLE if code is None else "null",
+            profile="null" if lock is None else "reading.toml",
             inputs=f"{{type: object, properties: {{{gets}: {{type: string}}}}, required: [{gets}]}}",
             output="null",
         )
         (source / "evaluation.jsonl").write_text(json.dumps({"name": "one", "inputs": {gets: "MIT"}}) + "\n")
+        if code is not None:
+            (source / "agent" / "agent.py").write_text(code)
         layout = Layout(self._folder / version / "layout")
-        entry = build_bundle(read_folder(source), LOCK, layout)
+        entry = build_bundle(read_folder(source), lock or LOCK, layout)
         if signed:
             signer = Signer(key=load_private_key(self._folder / "acme.key"))
-            sign_bundle(layout, open_bundle(layout, entry), signer, datetime.now(UTC))
+            sign_bundle(layout, open_bundle(layout, entry), signer, datetime.now(UTC), days=days)
         reference = parse_reference(f"{self.registry}/acme/reviewer:{version}")
         with Repository(reference) as repository:
             push_bundle(layout, entry, repository)

@@ -18,7 +18,9 @@ class Lock:
     Attributes:
         python: Hashed requirements.
         node: None when it needs none.
+        wheels_only: Whether it is refused what only comes as source: installing that runs code of whoever wrote it.
     """
 
     python: str
     node: NodeLock | None = None
+    wheels_only: bool = False

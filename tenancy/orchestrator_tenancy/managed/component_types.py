@@ -3,10 +3,11 @@
 A type is looked up in a table and never imported by its name, which would run a module that somebody else chose.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import dagster as dg
 
@@ -20,10 +21,18 @@ from orchestrator_assets import (
 from orchestrator_assets.agent_assets import RESOURCE
 from orchestrator_assets.approval_definitions import decision_job
 from orchestrator_assets.waiting_metadata import DECISION_JOB
+from orchestrator_assets.yaml_components import YamlComponent
+from orchestrator_sensors import PublishedAgentComponent
 from orchestrator_tenancy.managed.guest_runtimes import GUEST_RUNTIMES
 from orchestrator_tenancy.managed.partition_bounds import check_partitions
 from orchestrator_tenancy.managed.refusals import NotManaged
 from orchestrator_tenancy.names import own_key, own_name
+
+Named = TypeVar("Named", bound=YamlComponent)
+
+SOURCES_VARIABLE: Final = "ORCHESTRATOR_MANAGED_SOURCES"
+"""Registries and marketplaces that managed locations may name, as they are to be written, with spaces between; none
+where it is not set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +52,39 @@ def _agent(component: dg.Component, folder: Path, tenant: str) -> dg.Definitions
     agent = cast("AgentComponent", component)
     if agent.profile is not None:
         _check_profile(agent.profile, folder)
+    made = _named(agent, tenant).made_in(folder)
+    return dg.Definitions(assets=[made], resources={RESOURCE: GUEST_RUNTIMES})
+
+
+def _published(component: dg.Component, folder: Path, tenant: str) -> dg.Definitions:
+    agent = cast("PublishedAgentComponent", component)
+    _check_source(agent)
+    made = _named(agent, tenant).made_in(folder)
+    return dg.Definitions(assets=made.assets, sensors=made.sensors, resources={RESOURCE: GUEST_RUNTIMES})
+
+
+def _named(agent: Named, tenant: str) -> Named:
+    """Return an agent's component whose names are the tenant's."""
     check_partitions(agent.asset.partitions_def)
     asset: Any = agent.asset.replace_attributes(  # pyright: ignore[reportUnknownMemberType]  # Dagster's annotation
         key=_own(agent.asset.key, tenant),
         deps=[dg.AssetDep(_own(dep.asset_key, tenant)) for dep in agent.asset.deps],
     )
     inputs = {name: _own_input(source, tenant) for name, source in agent.inputs.items()}
-    named = agent.model_copy(update={"asset": asset, "inputs": inputs})
-    return dg.Definitions(assets=[named.made_in(folder)], resources={RESOURCE: GUEST_RUNTIMES})
+    return agent.model_copy(update={"asset": asset, "inputs": inputs})
+
+
+def _check_source(agent: PublishedAgentComponent) -> None:
+    """Refuse a place that no operator named: the platform's own processes would speak to whomever a tenant writes."""
+    named = (os.environ.get(SOURCES_VARIABLE) or "").split()
+    place = agent.marketplace or agent.registry
+    if agent.insecure:
+        raise NotManaged("insecure: is not for managed locations")
+    if place not in named:
+        raise NotManaged(
+            f"{'registry' if agent.marketplace is None else 'marketplace'}: {place!r:.80} is none that the operator"
+            f" named; there are {', '.join(named) or 'none'}"
+        )
 
 
 def _own(key: dg.AssetKey, tenant: str) -> dg.AssetKey:
@@ -87,6 +121,9 @@ def _external(component: dg.Component, folder: Path, tenant: str) -> dg.Definiti
 
 MANAGED_TYPES: Final[Mapping[str, ManagedType]] = {
     "orchestrator_assets.AgentComponent": ManagedType(component=AgentComponent, build=_agent),
+    "orchestrator_sensors.PublishedAgentComponent": ManagedType(
+        component=PublishedAgentComponent, build=_published
+    ),
     "orchestrator_assets.ApprovalsComponent": ManagedType(component=ApprovalsComponent, build=_approvals),
     "orchestrator_assets.ExternalAssetsComponent": ManagedType(
         component=ExternalAssetsComponent, build=_external

@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,30 @@ def test_a_folder_that_something_else_made_is_not_taken_for_the_bundle(tmp_path:
     (folder / "bundle.digest").write_text(f"sha256:{'0' * 64}\n")
     (tmp_path / "root" / "known-bundles.json").unlink()
     assert refusal(installations, bundle) is Refusal.MOVED_TAG
+
+
+def test_it_is_remembered_until_when_a_signature_holds(tmp_path: Path) -> None:
+    installations = Installations(tmp_path / "root")
+    bundle = opened(tmp_path / "a")
+    installations.install(bundle, until=NOW + timedelta(days=1))
+    known = installations.known("acme/reviewer")
+    assert known.holds("1.2.0", NOW) and not known.holds("1.2.0", NOW + timedelta(days=1))
+    assert not known.holds("1.3.0", NOW), "of what is not there nothing is known"
+    installations.install(bundle, until=NOW + timedelta(days=9))
+    assert installations.known("acme/reviewer").holds("1.2.0", NOW + timedelta(days=8)), "it was signed again"
+    installations.install(bundle)
+    assert installations.known("acme/reviewer").holds("1.2.0", NOW + timedelta(days=9_999))
+
+
+def test_what_was_installed_before_that_was_remembered_is_looked_at_again(tmp_path: Path) -> None:
+    installations = Installations(tmp_path / "root")
+    installations.install(opened(tmp_path / "a"))
+    record = tmp_path / "root" / "known-bundles.json"
+    told = json.loads(record.read_text())
+    del told["bundles"]["acme/reviewer"]["until"]
+    record.write_text(json.dumps(told))
+    assert installations.known("acme/reviewer").highest == "1.2.0"
+    assert not installations.known("acme/reviewer").holds("1.2.0", NOW)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"bundles": {"a": {"x": 1}}}', "[]"])

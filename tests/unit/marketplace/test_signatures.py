@@ -189,7 +189,11 @@ def test_a_certificate_says_whose_a_key_is(opened: tuple[Layout, Bundle], tmp_pa
     authority = pem(certificate(root, root, authority=True))
     sign_bundle(layout, bundle, Signer(key=key, certificate=certificate(key, root)), NOW)
     publishers = written_trust(tmp_path, authority, issuer="https://accounts.acme.example")
-    assert verify_bundle(layout, bundle, publishers, NOW).publisher == "acme"
+    verified = verify_bundle(layout, bundle, publishers, NOW)
+    assert verified.publisher == "acme"
+    assert verified.expires == certificate(key, root).not_valid_after_utc, (
+        "it holds no longer than its certificate"
+    )
     assert refusal(layout, bundle, publishers, days=1) is Refusal.EXPIRED
     for name, issuer in (("other@acme.example", ""), ("release@acme.example", "https://evil.example")):
         publishers = written_trust(tmp_path, authority, name, issuer)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import dagster as dg
 from hypothesis import settings
@@ -15,6 +16,7 @@ from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registry_errors import RegistryDenied, RegistryUnavailable
 from orchestrator_marketplace.strict_yaml import parse_yaml
 from orchestrator_runtimes.client import Bundle
+from orchestrator_runtimes.messages import Approval
 from orchestrator_sensors.bundle_sources import BundleSource, InstalledBundle
 from orchestrator_sensors.catalogue import Catalogued, told_by
 from orchestrator_sensors.publish_sensors import (
@@ -30,6 +32,7 @@ from orchestrator_sensors.publish_sensors import (
 from tests.unit.marketplace.written_bundles import MANIFEST
 from tests.unit.sensors.test_chosen_references import SOURCE, at
 
+Verdict = Literal["waiting", "approved", "rejected"]
 KEY = dg.AssetKey(["bundles", "acme", "reviewer"])
 READ = parse_yaml(Manifest, MANIFEST.encode(), "bundle.yaml")
 HERE = InstalledBundle(manifest=READ, code=Bundle(digest="d", archive=b""), publisher="acme")
@@ -45,6 +48,7 @@ class World:
         lost: Versions whose bytes the registry has not.
         away: Whether the registry answers nothing.
         seconds: How long a fetch takes.
+        decisions: What a person decided, by version; None where nobody is asked.
     """
 
     there: list[str] = field(default_factory=list[str])
@@ -54,6 +58,12 @@ class World:
     away: bool = False
     seconds: float = 0.0
     now: float = 1e9
+    decisions: dict[str, Verdict] | None = None
+
+    def ask(self, publish: Publish, here: InstalledBundle) -> Approval:
+        assert here == HERE and self.decisions is not None
+        verdict = self.decisions.get(publish.version, "waiting")
+        return Approval(id=f"id-{publish.version}", state=verdict, reason="too new")
 
     def look(self, seen: Mapping[str, str] | None) -> Look:
         known = seen or {}
@@ -84,6 +94,7 @@ class World:
             versions=SOURCE.versions,
             framework=SOURCE.framework,
             inputs=SOURCE.inputs,
+            approval=self.decisions is not None,
         )
 
 
@@ -99,10 +110,19 @@ class Sensor:
     def look(self, *, events: bool = True, rest: bool = True) -> Tick:
         """Look; `events` and `rest` say whether Dagster came to store the events, and then requests and cursor."""
         world = self.world
-        done = tick(world.source(), world, KEY, read_cursor(self.cursor), self.known, clock=lambda: world.now)
+        done = tick(
+            world.source(),
+            world,
+            KEY,
+            read_cursor(self.cursor),
+            self.known,
+            clock=lambda: world.now,
+            ask=None if world.decisions is None else world.ask,
+        )
         if events:
             for event in done.events:
-                self.known = told_by(event)
+                if isinstance(event, dg.AssetMaterialization):
+                    self.known = told_by(event)
         if events and rest:
             for publish in done.publishes:
                 self.asked.setdefault(publish.version, len(self.asked))
@@ -239,3 +259,49 @@ def test_what_is_refused_is_told_once_and_the_next_is_taken() -> None:
     done = sensor.look()
     assert versions(done) == ["1.3.0"] and done.refused == ("unsigned: 1.2.0 is of nobody",)
     assert sensor.look().refused == ()
+
+
+def test_a_publish_waits_for_a_person_and_keeps_no_other_waiting() -> None:
+    world = World(there=["1.2.0", "1.3.0"], decisions={"1.3.0": "approved"})
+    sensor = Sensor(world)
+    done = sensor.look()
+    assert versions(done) == ["1.3.0"]
+    assert done.waiting == ("acme/reviewer 1.2.0 waits for the approval id-1.2.0",)
+    (asked,) = [event for event in done.events if isinstance(event, dg.AssetObservation)]
+    assert asked.metadata["approve"].value == "orchestrator approvals approve id-1.2.0"
+    world.now += 2 * PATIENCE_SECONDS
+    again = sensor.look()
+    assert again.events == () and len(again.waiting) == 1, (
+        "it is told once, and waits for as long as it takes"
+    )
+    assert world.decisions is not None
+    world.decisions["1.2.0"] = "approved"
+    assert versions(sensor.look()) == ["1.2.0"] and versions(sensor.look()) == []
+
+
+def test_what_a_person_declined_stays_declined() -> None:
+    world = World(there=["1.2.0"], decisions={"1.2.0": "rejected"})
+    sensor = Sensor(world)
+    assert sensor.look().refused == ("policy: acme/reviewer 1.2.0 was declined: too new",)
+    world.decisions = {"1.2.0": "approved"}
+    assert versions(sensor.look()) == [] and "1.2.0" not in sensor.known.taken
+
+
+def test_an_outage_after_a_long_wait_for_a_person_is_no_end() -> None:
+    world = World(there=["1.2.0"], decisions={})
+    sensor = Sensor(world)
+    sensor.look()
+    world.now += 2 * PATIENCE_SECONDS
+    sensor.look()
+    world.away = True
+    assert "is tried again" in sensor.look().waiting[0]
+    world.away, world.decisions = False, {"1.2.0": "approved"}
+    world.now += 60
+    assert versions(sensor.look()) == ["1.2.0"]
+
+
+def test_where_nobody_can_be_asked_nothing_is_taken() -> None:
+    world = World(there=["1.2.0"], decisions={})
+    source = world.source()
+    done = tick(source, world, KEY, Seen(), Catalogued(taken={}), clock=lambda: world.now)
+    assert done.refused == ("policy: acme/reviewer 1.2.0 needs a person's approval, and nobody can be asked",)

@@ -21,6 +21,7 @@ AT_ONCE: Final = 5
 WITHDRAWN_SHARE: Final = 0.05
 REPLAYED_SHARE: Final = 0.2
 SHUFFLED_SHARE: Final = 0.05
+LONGEST_BEFORE_WITHDRAWAL_SECONDS: Final = 20.0
 PUBLISHERS: Final = 4
 SETTLE_SECONDS: Final = 600.0
 """How long the last publishes may take to become runs, once nothing is killed any more."""
@@ -64,7 +65,7 @@ def publish_all(
                     published.versions[agent].append(version)
                     passed()
                     if chance.random() < WITHDRAWN_SHARE:
-                        time.sleep(chance.random() * 6)
+                        time.sleep(chance.random() * LONGEST_BEFORE_WITHDRAWAL_SECONDS)
                         sent.append(publisher.withdraw(agent, version))
                         published.withdrawn.add((agent, version))
                 if chance.random() < REPLAYED_SHARE:

@@ -47,6 +47,7 @@ class Platform:
         attributes: Further ones of each asset's component.
         variables: Further ones of code server and daemons.
         runs: Whether runs run; otherwise it is written down that they were started.
+        managed: Folder of the tenant's managed location, in place of one asset for each agent.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Platform:
         attributes: Mapping[str, Any] | None = None,
         variables: Mapping[str, str] | None = None,
         runs: bool = False,
+        managed: Path | None = None,
     ) -> None:
         """Write all settings."""
         self.folder, self.agents = folder, agents
@@ -72,7 +74,7 @@ class Platform:
         self.market_url = f"http://{self.market_name}"
         self._keys()
         self._plugin()
-        self._instance(runs=runs)
+        self._instance(runs=runs, managed=managed is not None)
         environment = {
             **{name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ},
             "PATH": f"{BIN}:{os.environ['PATH']}",
@@ -91,10 +93,18 @@ class Platform:
             ),
             **(variables or {}),
         }
-        self.environment: Final = environment
+        if managed is not None:
+            environment |= {
+                "ORCHESTRATOR_TENANT": TENANT,
+                "ORCHESTRATOR_DEFINITIONS": str(managed),
+                "ORCHESTRATOR_MANAGED_SOURCES": self.market_url,
+                "ORCHESTRATOR_MANAGED_TRUSTS_GUESTS": "1",
+            }
+        self.environment: Final[Mapping[str, str]] = environment
         self.registry = self._registry(registry_port, environment)
         self.market = self._market(market_port, environment)
-        code = ["dagster", "api", "grpc", "--module-name", "storms.location", "--host", "127.0.0.1"]
+        module = "storms.location" if managed is None else "orchestrator_tenancy.managed_definitions"
+        code = ["dagster", "api", "grpc", "--module-name", module, "--host", "127.0.0.1"]
         self.code = Service(
             "code",
             folder,
@@ -168,7 +178,7 @@ class Platform:
         """The marketplace's operator's."""
         return load_private_key(self.folder / "operator.key")
 
-    def _instance(self, *, runs: bool) -> None:
+    def _instance(self, *, runs: bool, managed: bool) -> None:
         settings: dict[str, Any] = {
             "telemetry": {"enabled": False},
             "storage": {"postgres": {"postgres_url": self.database}},
@@ -176,13 +186,15 @@ class Platform:
             "run_coordinator": {
                 "module": "orchestrator_tenancy.queue.seam_coordinator",
                 "class": "FairRunCoordinator",
+                "config": {"dequeue_interval_seconds": 1},
             },
         }
         if not runs:
             settings["run_launcher"] = {**_RECORDING, "config": {"file": str(self.launched)}}
             settings["concurrency"] = {"runs": {"max_concurrent_runs": -1}}
         (self.home / "dagster.yaml").write_text(yaml.safe_dump(settings))
-        location = {"kind": "custom", "image": "theirs:1", "module": "storms.location"}
+        custom = {"kind": "custom", "image": "theirs:1", "module": "storms.location"}
+        location = {"kind": "managed"} if managed else custom
         tenants = {
             "organisations": {"all": {"title": "All"}},
             "tenants": {

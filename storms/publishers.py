@@ -66,20 +66,27 @@ class StormPublisher:
         key = public_pem(self._key.public_key()).decode()
         self._act(self._operator, self._action("register", key=key))
 
-    def store(self, agent: str, version: str) -> str:
-        """Build, sign and push a version; return its pinned address."""
+    def store(self, agent: str, version: str, lock: Lock | None = None) -> str:
+        """Build, sign and push a version; return its pinned address.
+
+        Args:
+            agent: Which one.
+            version: Which one.
+            lock: Of a runtime profile; None where the framework alone is enough.
+        """
         folder = self._folder / agent / version
         source = folder / "source"
         (source / "agent").mkdir(parents=True)
         name = f"{PUBLISHER}/{agent}"
         (source / "bundle.yaml").write_text(
             _MANIFEST.format(name=name, version=version, framework=self._framework)
+            + ("" if lock is None else "profile: more.toml\n")
         )
         (source / "agent" / "words.txt").write_text(f"{version}\n")
         (source / "README.md").write_text("# Repeater\n\nSays what it is told.\n")
         (source / "evaluation.jsonl").write_text(json.dumps({"name": "one", "inputs": {"text": "a"}}) + "\n")
         layout = Layout(folder / "layout")
-        entry = build_bundle(read_folder(source), Lock(python=""), layout)
+        entry = build_bundle(read_folder(source), lock or Lock(python=""), layout)
         sign_bundle(layout, open_bundle(layout, entry), Signer(key=self._key), datetime.now(UTC))
         place = parse_reference(f"{self._platform.registry_address}/{name}")
         reference = replace(place, digest=entry.digest)
@@ -98,13 +105,21 @@ class StormPublisher:
 
     def approve(self, agent: str, version: str) -> bytes:
         """Wait until a version was checked, and approve it; return what was sent."""
+        self.checked(agent, version)
+        return self._act(self._operator, self._action("approve", agent=agent, version=version))
+
+    def checked(self, agent: str, version: str) -> None:
+        """Wait until a version was checked.
+
+        Raises:
+            RuntimeError: It was refused, or that takes too long.
+        """
         until = time.monotonic() + PATIENCE_SECONDS
         name = f"{PUBLISHER}/{agent}"
         while (listing := _again(lambda: self._market.version(name, version))).state is not State.REVIEW:
             if listing.state is not State.CHECKS or time.monotonic() > until:
                 raise RuntimeError(f"{name} {version} is {listing.state}: {listing.reason}")
             time.sleep(_PAUSE_SECONDS)
-        return self._act(self._operator, self._action("approve", agent=agent, version=version))
 
     def withdraw(self, agent: str, version: str) -> bytes:
         """Withdraw a version; return what was sent."""

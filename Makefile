@@ -27,7 +27,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test check chart bench isolation kill publish-storm cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
+.PHONY: help demo up test check chart bench isolation kill published publish-storm cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ isolation: $(VENV)/.ready ## All that Dagster can be asked for, asked by another
 
 kill: $(VENV)/.ready runtimes ## Kills guests, hosts, gateways and databases at every boundary and at SEEDS random moments (FRAMEWORK=name for one)
 	@$(BIN)/python -m kills --seeds $(SEEDS) $(if $(FRAMEWORK),--framework $(FRAMEWORK))
+
+published: $(VENV)/.ready ## An agent in three frameworks is published at a marketplace, runs, is upgraded and withdrawn
+	@$(BIN)/orchestrator runtimes install langgraph agno lightagent
+	@PYTHONPATH=tools $(BIN)/python -m examples.published_reviewers.walk
 
 publish-storm: $(VENV)/.ready ## Publishes at a real marketplace while daemons, servers and databases are killed; counts what runs (SEED=1; half an hour)
 	@PYTHONPATH=tools $(BIN)/python -m storms --seed $(SEED)

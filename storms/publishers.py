@@ -85,17 +85,28 @@ class StormPublisher:
         (source / "agent" / "words.txt").write_text(f"{version}\n")
         (source / "README.md").write_text("# Repeater\n\nSays what it is told.\n")
         (source / "evaluation.jsonl").write_text(json.dumps({"name": "one", "inputs": {"text": "a"}}) + "\n")
-        layout = Layout(folder / "layout")
+        return self.push(source, agent, version, lock)
+
+    def push(self, source: Path, agent: str, version: str, lock: Lock | None = None) -> str:
+        """Build, sign and push what somebody wrote; return its pinned address.
+
+        Args:
+            source: Folder of the bundle.
+            agent: Which one it is.
+            version: Which one it is.
+            lock: See `store`.
+        """
+        layout = Layout(self._folder / agent / version / "layout")
         entry = build_bundle(read_folder(source), lock or Lock(python=""), layout)
         sign_bundle(layout, open_bundle(layout, entry), Signer(key=self._key), datetime.now(UTC))
-        place = parse_reference(f"{self._platform.registry_address}/{name}")
+        place = parse_reference(f"{self._platform.registry_address}/{PUBLISHER}/{agent}")
         reference = replace(place, digest=entry.digest)
 
-        def push() -> None:
+        def send() -> None:
             with Repository(reference) as repository:
                 push_bundle(layout, entry, repository)
 
-        _again(push)
+        _again(send)
         return str(reference)
 
     def submit(self, agent: str, version: str, reference: str) -> bytes:

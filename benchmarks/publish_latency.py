@@ -75,10 +75,13 @@ def locks(count: int) -> list[Lock]:
     Each is resolved beforehand, so that the installer has its packages as a team's registry mirror would.
     """
     base = framework("langgraph")
+    texts = [
+        resolve([*base.requirements, one], preferred=base.lock().python, name="benchmark")
+        for one in _SMALL[:count]
+    ]
     found = list[Lock]()
     for number in range(count):
-        one = _SMALL[number % len(_SMALL)]
-        text = resolve([*base.requirements, one], preferred=base.lock().python, name="benchmark")
+        text = texts[number % len(texts)]
         # a lock's digest is that of its requirements; a requirement of no Python that there is makes it another
         mark = f'idna==3.{number % 8 + 4} ; python_version < "2" \\\n    --hash=sha256:{number:064x}\n'
         found.append(Lock(python=text + mark))

@@ -25,6 +25,9 @@ ROOT: Final = Path(__file__).parents[1]
 TENANT: Final = "acme"
 PUBLISHER: Final = "acme"
 
+_OURS: Final = ("DAGSTER_", "ORCHESTRATOR_", "PYTHON")
+"""How variables begin that a platform has of its own."""
+
 _RECORDING: Final = {
     "module": "tests.integration.queue_instances",
     "class": "RecordingLauncher",
@@ -76,7 +79,7 @@ class Platform:
         self._plugin()
         self._instance(runs=runs, managed=managed is not None)
         environment = {
-            **{name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ},
+            **{name: value for name, value in os.environ.items() if not name.startswith(_OURS)},
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "DAGSTER_HOME": str(self.home),
             "DAGSTER_DISABLE_TELEMETRY": "1",

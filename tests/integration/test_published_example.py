@@ -33,4 +33,4 @@ def test_an_agent_is_published_upgraded_and_withdrawn_in_three_frameworks(endpoi
     assert "acme/langgraph-reviewer 1.1.0 was withdrawn; 1.0.0 runs from now on" in said
     tree = [line for line in said if "└──" in line]
     assert len(tree) == 1 and "acme/langgraph-reviewer:1.1.0@sha256:" in tree[0] and "of acme" in tree[0]
-    assert len(endpoint.calls("reviewers")) >= 18, "three licences, two versions, three frameworks"
+    assert len(endpoint.calls_of("reviewers")) >= 18, "three licences, two versions, three frameworks"

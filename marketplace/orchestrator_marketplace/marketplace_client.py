@@ -1,5 +1,6 @@
 """A marketplace that is reached over HTTP; see `marketplaces`."""
 
+import time
 from collections.abc import Mapping
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -24,6 +25,9 @@ from orchestrator_runtimes.json_values import Json, NotJson, parse
 T = TypeVar("T")
 
 ANSWER_BYTES: Final = 256 * 2**20
+ANSWER_SECONDS: Final = LONGEST_WAIT_SECONDS + 15.0
+"""Of one answer, whole: one that gives a byte now and then ends here."""
+
 _TIMEOUT: Final = httpx.Timeout(LONGEST_WAIT_SECONDS + 15.0, connect=10.0)
 
 
@@ -75,6 +79,7 @@ class HttpMarketplace(Marketplace):
     def _ask(
         self, method: str, path: str, asked: Mapping[str, str] | None = None, content: bytes | None = None
     ) -> bytes:
+        until = time.monotonic() + ANSWER_SECONDS
         try:
             with self._http.stream(method, path, params=asked, content=content) as response:
                 body = b""
@@ -83,6 +88,10 @@ class HttpMarketplace(Marketplace):
                     if len(body) > ANSWER_BYTES:
                         raise MarketplaceError(
                             Problem.UNAVAILABLE, f"the answer is longer than {ANSWER_BYTES} bytes"
+                        )
+                    if time.monotonic() > until:
+                        raise MarketplaceError(
+                            Problem.UNAVAILABLE, f"the answer is not there after {ANSWER_SECONDS:.0f} s"
                         )
                 status = response.status_code
         except httpx.HTTPError as error:

@@ -22,7 +22,7 @@ from orchestrator_marketplace.publishers import Publishers, read_publishers
 from orchestrator_marketplace.pulls import pull_bundle
 from orchestrator_marketplace.references import Reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
-from orchestrator_marketplace.registries import Repository
+from orchestrator_marketplace.registries import TRANSFER_SECONDS, Repository
 from orchestrator_resources.homes import guests_folder, home_folder
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes import bundles
@@ -88,11 +88,12 @@ class BundleSource:
             self.policy is not None and read_policies(self.policy).of(self.tenant).approval
         )
 
-    def installed(self, reference: Reference) -> InstalledBundle:
+    def installed(self, reference: Reference, *, seconds: float = TRANSFER_SECONDS) -> InstalledBundle:
         """Return a version of the bundle, fetched and checked where it is not here yet, or its signature has ended.
 
         Args:
             reference: Of the version, with its digest.
+            seconds: Of each download; one that is cut off is gone on with the next time.
 
         Raises:
             BundleRefused: Why it may not run, by name.
@@ -104,7 +105,7 @@ class BundleSource:
         now = datetime.now(UTC)
         here = (folder / MANIFEST).is_file() and installed_digest(folder) == reference.digest
         if not here or not root.known(str(self.name)).holds(reference.tag or "", now):
-            with Repository(reference, insecure=self.insecure) as repository:
+            with Repository(reference, insecure=self.insecure, seconds=seconds) as repository:
                 folder = pull_bundle(
                     repository, root, publishers, now, lower=True, decide=self._decide
                 ).folder

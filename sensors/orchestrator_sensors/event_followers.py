@@ -9,7 +9,13 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from orchestrator_marketplace.marketplaces import LONGEST_WAIT_SECONDS, Marketplace, MarketplaceError, Problem
+from orchestrator_marketplace.marketplaces import (
+    LONGEST_WAIT_SECONDS,
+    MOST_AT_ONCE,
+    Events,
+    MarketplaceError,
+    Problem,
+)
 
 LOG: Final = logging.getLogger("orchestrator_sensors.events")
 
@@ -33,6 +39,14 @@ class Cursors(Protocol):
         ...
 
 
+class EventSource(Protocol):
+    """What of a marketplace is followed."""
+
+    def events(self, after: int, *, limit: int = MOST_AT_ONCE, wait_seconds: float = 0.0) -> Events:
+        """Return what changed after a cursor; see `Marketplace`."""
+        ...
+
+
 class EventFollower:
     """Follows one marketplace.
 
@@ -44,7 +58,7 @@ class EventFollower:
     """
 
     def __init__(
-        self, url: str, marketplace: Marketplace, cursors: Cursors, wake: Callable[[], None]
+        self, url: str, marketplace: EventSource, cursors: Cursors, wake: Callable[[], None]
     ) -> None:
         """Follow nothing yet."""
         self._url, self._marketplace = url, marketplace

@@ -262,7 +262,7 @@ class _Taking:
             raise BundleRefused(
                 Refusal.ROLLED_BACK, f"{source.name} {publish.version} is lower than {newest}, which was here"
             )
-        here = source.installed(publish.reference)
+        here = source.installed(publish.reference, seconds=TAKING_SECONDS)
         if source.asks():
             self._decided(publish, here)
         self._known, event = taken_event(self._key, known, publish, here.manifest, here.publisher)

@@ -1,6 +1,8 @@
 """What a marketplace lists becomes runs: published, deprecated, withdrawn."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import dagster as dg
@@ -9,7 +11,7 @@ import pytest
 from orchestrator_marketplace.marketplace_server import application
 from orchestrator_marketplace.signing_keys import public_pem
 from orchestrator_sensors.catalogue import catalogued
-from tests.integration.bundle_registries import real_registry
+from tests.integration.bundle_registries import odd_registry, real_registry, say
 from tests.integration.published_bundles import Location
 from tests.integration.test_marketplace import SUITE, Reference, served
 from tests.unit.marketplace.certificates import new_key
@@ -65,3 +67,50 @@ def test_a_marketplace_that_is_away_is_asked_again(tmp_path: Path) -> None:
         away = "http://localhost:9"
         location = Location(tmp_path, instance, away, marketplace=away, framework="langgraph")
         assert location.look() == [] and "the marketplace http://localhost:9 does not answer" in location.told
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    """Begin an answer, and give a byte of it now and then."""
+    handler.send_response(200)
+    handler.send_header("content-length", "1000")
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+def saying(status: int, content: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        say(handler, status, content)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (drip, "the answer is not there after 1 s"),
+        (saying(200, b'{"listings": [' + b" " * 2_000), "the answer is longer than 1000 bytes"),
+        (saying(200, b"[]"), "the marketplace's answer is none of this interface"),
+        (saying(200, b'{"listings": [{"name": 1}]}'), "is none of this interface"),
+        (saying(500, b"oh"), "the marketplace answers 500"),
+    ],
+    ids=["slow", "huge", "other", "malformed", "broken"],
+)
+def test_a_marketplace_that_misbehaves_is_told_in_the_tick_and_asked_again(
+    answer: Callable[[BaseHTTPRequestHandler], None],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("orchestrator_marketplace.marketplace_client.ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr("orchestrator_marketplace.marketplace_client.ANSWER_BYTES", 1_000)
+    (tmp_path / "trust.yaml").write_text("publishers: {}\n")
+    with odd_registry(answer) as name, dg.DagsterInstance.local_temp() as instance:
+        url = f"http://{name}"
+        location = Location(tmp_path, instance, url, marketplace=url, framework="langgraph")
+        began = time.monotonic()
+        assert location.look() == [] and why in location.told
+        assert time.monotonic() - began < 8
+        assert location.look() == [] and why in location.told, "nothing was remembered of it"

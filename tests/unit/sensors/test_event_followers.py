@@ -9,13 +9,8 @@ from orchestrator_marketplace.marketplaces import (
     MOST_AT_ONCE,
     Event,
     Events,
-    Listing,
-    Listings,
-    Marketplace,
     MarketplaceError,
     Problem,
-    PublisherKeys,
-    Query,
 )
 from orchestrator_sensors.event_followers import (
     BETWEEN_SECONDS,
@@ -31,7 +26,7 @@ def event(cursor: int) -> Event:
     return Event(cursor=cursor, at="2199-01-01T00:00:00+00:00", kind="approve", publisher="acme")
 
 
-class Scripted(Marketplace):
+class Scripted:
     """Answers as it is told, each time the next."""
 
     def __init__(self, *answers: Events | Exception) -> None:
@@ -44,21 +39,6 @@ class Scripted(Marketplace):
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    def search(self, query: Query) -> Listings:
-        raise NotImplementedError
-
-    def versions(self, name: str) -> tuple[Listing, ...]:
-        raise NotImplementedError
-
-    def version(self, name: str, version: str) -> Listing:
-        raise NotImplementedError
-
-    def publisher(self, name: str) -> PublisherKeys:
-        raise NotImplementedError
-
-    def act(self, action: bytes) -> Listing | None:
-        raise NotImplementedError
 
 
 class Kept:

@@ -77,7 +77,8 @@ class World:
         world = self
 
         class Source(BundleSource):
-            def installed(self, reference: Reference) -> InstalledBundle:
+            def installed(self, reference: Reference, *, seconds: float = 0.0) -> InstalledBundle:
+                assert seconds == TAKING_SECONDS, "a look ends before Dagster gives it up"
                 world.now += world.seconds
                 if world.away:
                     raise RegistryUnavailable("away")

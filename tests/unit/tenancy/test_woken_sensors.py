@@ -1,12 +1,23 @@
 """The waits between two looks at sensors: at their turn, at once when woken, over when the daemon ends."""
+# Dagster is typed in part:
+# pyright: reportUnknownMemberType=false
 
 import itertools
 import threading
 import time
+from typing import Any, cast
 
-from dagster._daemon.daemon import SensorDaemon
+import dagster as dg
+from dagster._daemon.daemon import SensorDaemon, SpanMarker
+from dagster._daemon.sensor import MIN_INTERVAL_LOOP_TIME
 
-from orchestrator_tenancy.queue.seam_sensors import LEAST_SECONDS, WokenSensorDaemon, WokenWaits
+from orchestrator_tenancy.queue.seam_sensors import (
+    LEAST_SECONDS,
+    InstanceCursors,
+    WokenSensorDaemon,
+    WokenWaits,
+)
+from tests.integration.processes import wait_until
 
 
 class Ticking(threading.Event):
@@ -73,3 +84,46 @@ def test_it_is_dagsters_daemon_of_sensors_and_nobody_is_woken_before_its_first_l
     daemon = WokenSensorDaemon({})
     daemon.wake()
     assert isinstance(daemon, SensorDaemon) and daemon.daemon_type() == "SENSOR"
+
+
+class NoLocations:
+    """A workspace without code locations."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+
+    def create_request_context(self) -> "NoLocations":
+        return self
+
+    def get_code_location_entries(self) -> dict[str, object]:
+        return {}
+
+
+def test_dagsters_loop_waits_on_what_can_be_woken() -> None:
+    daemon, shutdown, looks = WokenSensorDaemon({}), threading.Event(), list[float]()
+
+    def run(instance: dg.DagsterInstance) -> None:
+        for told in daemon.core_loop(cast("Any", NoLocations(instance)), shutdown):
+            if told is SpanMarker.END_SPAN:
+                looks.append(time.monotonic())
+            if shutdown.is_set():
+                return
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        thread = threading.Thread(target=run, args=(instance,))
+        thread.start()
+        wait_until(lambda: len(looks) == 1, "the first look")
+        daemon.wake()
+        wait_until(lambda: len(looks) == 2, "the look that a wake begins")
+        shutdown.set()
+        thread.join(10)
+    assert not thread.is_alive()
+    assert looks[1] - looks[0] < MIN_INTERVAL_LOOP_TIME, "it did not wait for its turn"
+
+
+def test_events_are_gone_on_with_after_a_restart() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert InstanceCursors(instance).read("https://a.example") == 0
+        InstanceCursors(instance).write("https://a.example", 41)
+        assert InstanceCursors(instance).read("https://a.example") == 41
+        assert InstanceCursors(instance).read("https://b.example") == 0

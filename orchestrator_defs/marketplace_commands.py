@@ -37,13 +37,33 @@ def marketplace() -> None:
 @click.option("--config", "file", required=True, type=_FILE, help="Settings of the marketplace (YAML).")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8940, show_default=True, type=click.IntRange(0, 65_535))
-def serve(file: Path, host: str, port: int) -> None:
+@click.option(
+    "--tls-certificate",
+    type=click.Path(path_type=Path),
+    help="Certificate to show (PEM), read again when it changes; without it, no TLS.",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM, not encrypted).")
+def serve(file: Path, host: str, port: int, tls_certificate: Path | None, tls_key: Path | None) -> None:
     """Serve the reference marketplace until it is ended; its API describes itself at /openapi.json."""
     import uvicorn
 
+    from orchestrator_gateway.tls_files import BadTlsFile, certificate_of
     from orchestrator_marketplace.marketplace_service import service
 
-    uvicorn.run(service(file), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5)
+    try:
+        certificate = certificate_of(tls_certificate, tls_key)
+    except BadTlsFile as error:
+        raise click.ClickException(str(error)) from error
+    config = uvicorn.Config(
+        service(file), host=host, port=port, log_level="warning", timeout_graceful_shutdown=5
+    )
+    config.load()
+    config.ssl = None if certificate is None else certificate.context
+    server = uvicorn.Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(1)
 
 
 @marketplace.command()

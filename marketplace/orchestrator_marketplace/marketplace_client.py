@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
+from orchestrator_marketplace.authorities import trusted
 from orchestrator_marketplace.marketplaces import (
     LONGEST_WAIT_SECONDS,
     MOST_AT_ONCE,
@@ -36,11 +37,16 @@ class HttpMarketplace(Marketplace):
 
     Args:
         url: Of the service, without `/v1`.
+
+    Raises:
+        MarketplaceError: `malformed` when what `ORCHESTRATOR_MARKETPLACE_CA_FILE` names cannot be used.
     """
 
     def __init__(self, url: str) -> None:
         """Connect to nothing yet."""
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT, headers={"accept-encoding": "identity"})
+        self._http = httpx.Client(
+            base_url=url, timeout=_TIMEOUT, headers={"accept-encoding": "identity"}, verify=trusted()
+        )
 
     def close(self) -> None:
         """End all connections."""

@@ -2,18 +2,37 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from orchestrator_cluster.code_servers import ClusterCodeServers
 from orchestrator_cluster.deploys import deploy
-from tests.e2e.charts import RELEASE, ChartPlatform, another_name, installed, left_of
+from orchestrator_marketplace.signing_keys import write_key_pair
+from tests.e2e.charts import RELEASE, SMALL, WAIT_SECONDS, ChartPlatform, another_name, installed, left_of
 from tests.e2e.images import platform_images
 from tests.e2e.kubectl import Namespace, kubectl
+from tests.e2e.platform_objects import POSTGRES, deployment, secret, service_of
+from tests.e2e.platforms import PROGRAMS
 from tests.e2e.pods import caller
 from tests.helm.charts import Refused
 
 pytestmark = pytest.mark.timeout(1_800)
+
+REGISTER = """
+import pathlib, subprocess, sys
+keys = pathlib.Path("/tmp/keys")
+keys.mkdir()
+(keys / "operator.key").write_text(sys.stdin.read())
+subprocess.run(["orchestrator", "bundle", "key", keys / "acme.key"], check=True)
+words = ["register", "acme", keys / "acme.key.pub", "--key", keys / "operator.key"]
+subprocess.run(["orchestrator", "marketplace", *words], check=True)
+"""
+READ = """
+import os, urllib.request
+with urllib.request.urlopen(f"{os.environ['ORCHESTRATOR_MARKETPLACE']}/v1/publishers/acme", timeout=30) as answer:
+    print(answer.read().decode())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +130,47 @@ def test_a_change_of_one_code_server_touches_nothing_else(platform: ChartPlatfor
     changed = {name for name, number in generations(platform).items() if number != middle[name]}
     assert changed == {f"{RELEASE}-code-trials"}
     assert before.keys() == middle.keys()
+
+
+def test_a_marketplace_beside_it_is_a_teams_and_no_strangers(
+    platform: ChartPlatform, namespace: Namespace, image: str, tmp_path: Path
+) -> None:
+    """Two pods over one database: a team's code server finds it by the release's variable, signs, and reads."""
+    own = platform.namespace.name
+    address = f"{RELEASE}-marketplace.{own}.svc:8940"
+    key = tmp_path / "operator.key"
+    write_key_pair(key, tmp_path / "operator.pub")
+    database = {"url": "postgresql://platform@market-database:5432/postgres"}
+    serving = ["python3", "-c", POSTGRES, PROGRAMS]
+    platform.namespace.create(
+        secret("marketplace", database),
+        deployment("market-database", platform.images["postgres"], serving, port=5_432),
+        service_of("market-database", 5_432),
+    )
+    platform.namespace.wait("deployment/market-database", "condition=Available", WAIT_SECONDS)
+    calls = {"to": [{"podSelector": {"matchLabels": {"app": "market-database"}}}], "ports": [5_432]}
+    platform.upgrade(
+        {
+            "marketplace": {
+                "image": platform.images["dagster"],
+                "replicas": 2,
+                "resources": SMALL,
+                "databaseUrlSecret": {"name": "marketplace", "key": "url"},
+                "configuration": {"name": address, "registries": ["registry.example/agents"]},
+                "operators": {"platform": (tmp_path / "operator.pub").read_text()},
+                "calls": [calls],
+            }
+        }
+    )
+    server = ("exec", "--stdin", f"deployment/{RELEASE}-code-trials", "--", "python", "-c")
+    told = platform.team.ask(*server, REGISTER, text=key.read_text())
+    assert "acme" in told
+    for _ in range(4):  # whichever of the two answers
+        assert "-----BEGIN PUBLIC KEY-----" in platform.team.ask(*server, READ)
+    platform.team.create(caller("finds", image, {address: "open"}, {"role": "looks"}))
+    namespace.create(caller("looks", image, {address: "closed"}, {"role": "looks"}))
+    assert platform.team.finish("finds").split() == ["open", address]
+    assert looks(namespace) == {address: "closed"}
 
 
 def test_what_does_not_serve_is_rolled_back(platform: ChartPlatform) -> None:

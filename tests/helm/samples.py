@@ -22,6 +22,8 @@ _TEXTS: Final = (
     "c.example/d",
     "-----BEGIN CERTIFICATE-----",
     "-----BEGIN CERTIFICATE----- other",
+    "-----BEGIN PUBLIC KEY-----",
+    "-----BEGIN PUBLIC KEY----- other",
 )
 
 

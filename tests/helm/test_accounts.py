@@ -10,6 +10,7 @@ def test_components_and_tenants_have_their_own() -> None:
     assert found == {
         ("platform", "agents-gateway"),
         ("platform", "agents-dagster"),
+        ("platform", "agents-marketplace"),
         ("platform", "agents-postgresql"),
         ("agents-acme", "agents-runs"),
         ("rival-agents", "agents-runs"),

@@ -148,3 +148,14 @@ def test_with_tls_it_is_reached_by_no_other_way() -> None:
     volumes = deployment("support", TLS)["spec"]["template"]["spec"]["volumes"]
     (certificate,) = [one["secret"] for one in volumes if one["name"] == "certificate"]
     assert certificate["secretName"] == "code-servers-tls"
+
+
+def test_what_is_published_is_found_where_the_release_has_a_marketplace() -> None:
+    def told(*more: dict[str, Any]) -> dict[str, str]:
+        return {one["name"]: one.get("value") for one in container("reviews", *more)["env"]}
+
+    assert told()["ORCHESTRATOR_MARKETPLACE"] == "http://agents-marketplace.platform.svc:8940"
+    assert "ORCHESTRATOR_MARKETPLACE_CA_FILE" not in told()
+    assert told(TLS)["ORCHESTRATOR_MARKETPLACE"].startswith("https://")
+    assert told(TLS)["ORCHESTRATOR_MARKETPLACE_CA_FILE"] == "/etc/orchestrator-ca/ca.crt"
+    assert "ORCHESTRATOR_MARKETPLACE" not in told({"marketplace": None})

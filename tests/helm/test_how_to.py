@@ -27,6 +27,13 @@ def test_many_teams_besides() -> None:
     assert rendered.of("sign-in.yaml")
 
 
+def test_a_marketplace_besides() -> None:
+    (text,) = re.findall(r"```yaml\n# values\.yaml\n(.*?)```", PAGE, re.DOTALL)
+    (more,) = re.findall(r"```yaml\n# values\.yaml, with a marketplace\n(.*?)```", PAGE, re.DOTALL)
+    rendered = render(yaml.safe_load(text), yaml.safe_load(more))
+    assert rendered.get("Deployment", "marketplace")["spec"]["replicas"] == 1
+
+
 def test_the_secrets_that_it_makes_are_those_that_the_values_name() -> None:
     (text,) = re.findall(r"```yaml\n# values\.yaml\n(.*?)```", PAGE, re.DOTALL)
     values = yaml.safe_load(text)

@@ -9,6 +9,7 @@ from tests.helm.network import End, allowed, component
 
 GATEWAY = component("gateway", ports={"http": 8_900, "metrics": 9_464})
 DAEMON, POSTGRESQL = component("daemon"), component("postgresql", ports={"postgresql": 5_432})
+MARKETPLACE = component("marketplace", ports={"http": 8_940})
 WEB = component("web-server", ports={"http": 3_000})
 CODE = component(
     "code-server", "agents-acme", labels={"orchestrator/location": "reviews"}, ports={"grpc": 4_000}
@@ -44,6 +45,12 @@ def manifests(*more: dict[str, Any]) -> list[Manifest]:
         (WEB, CONTROL, 443, "TCP"),
         (RUN, GATEWAY, 8_900, "TCP"),
         (End(namespace="ingress"), WEB, 3_000, "TCP"),
+        (End(namespace="ingress"), MARKETPLACE, 8_940, "TCP"),
+        (CODE, MARKETPLACE, 8_940, "TCP"),
+        (RUN, MARKETPLACE, 8_940, "TCP"),
+        (MARKETPLACE, ELSEWHERE, 443, "TCP"),
+        (MARKETPLACE, ELSEWHERE, 5_432, "TCP"),
+        (MARKETPLACE, DNS, 53, "UDP"),
         (End(namespace="monitoring"), GATEWAY, 9_464, "TCP"),
     ],
 )
@@ -71,6 +78,11 @@ def test_what_is_needed_is_allowed(source: End, target: End, port: int, protocol
         (STRANGER, GATEWAY, 8_900),
         (STRANGER, POSTGRESQL, 5_432),
         (STRANGER, WEB, 3_000),
+        (STRANGER, MARKETPLACE, 8_940),
+        (MARKETPLACE, GATEWAY, 8_900),
+        (MARKETPLACE, POSTGRESQL, 8_900),
+        (MARKETPLACE, CODE, 4_000),
+        (MARKETPLACE, API_SERVER, 6_443),
         (STRANGER, DAEMON, 3_000),
         (RUN, WEB, 3_000),
         (RUN, GATEWAY, 9_464),

@@ -12,9 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from orchestrator_marketplace.authorities import CA_FILE
+from tests.certificates import Authority
 from tests.integration.bundle_registries import real_registry
 from tests.integration.command_lines import BIN, refused, succeeds
 from tests.integration.how_tos import HOW_TO
+from tests.integration.processes import wait_until
 
 PAGE = (HOW_TO / "run-a-marketplace.md").read_text()
 
@@ -116,3 +119,46 @@ def test_the_how_to_is_what_happens(page: Page) -> None:
     assert "is no name" in refused(*wrong, folder=page.folder)
     foreign = ("orchestrator", "marketplace", "search", "--at", f"http://127.0.0.1:{free_port()}")
     assert "does not answer" in refused(*foreign, folder=page.folder)
+
+
+def test_with_a_certificate_it_serves_whoever_verifies_it_and_nobody_else(page: Page) -> None:
+    folder = page.folder
+    authority = Authority(folder / "authority")
+    issued = authority.issue("127.0.0.1")
+    words = [BIN / "orchestrator", "marketplace", "serve", "--config", folder / "marketplace.yaml"]
+    shown = [f"--tls-certificate={issued.certificate}", f"--tls-key={issued.key}"]
+    port = free_port()
+    with subprocess.Popen([*words, *shown, f"--port={port}"], cwd=folder) as process:
+        try:
+            url = f"https://127.0.0.1:{port}"
+            wait_until(lambda: _accepts(port), "it listens")
+            search = ["orchestrator", "marketplace", "search", "--at", url]
+            trusting = {CA_FILE: str(authority.file)}
+            assert "nothing is found" in succeeds(*search, folder=folder, **trusting)
+            another = {CA_FILE: str(Authority(folder / "another").file)}
+            assert "unable to get local issuer" in refused(*search, folder=folder, **another)
+            assert "holds no certificates" in refused(
+                *search, folder=folder, **{CA_FILE: str(folder / "marketplace.yaml")}
+            )
+            with pytest.raises(httpx.HTTPError):
+                httpx.get(f"http://127.0.0.1:{port}/v1/bundles", timeout=10)
+        finally:
+            process.terminate()
+    alone = refused(
+        "orchestrator",
+        "marketplace",
+        "serve",
+        "--config",
+        str(folder / "marketplace.yaml"),
+        shown[0],
+        folder=folder,
+    )
+    assert "a certificate needs its key" in alone
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

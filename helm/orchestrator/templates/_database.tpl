@@ -70,6 +70,14 @@ postgresql://{{ .user }}@{{ include "orchestrator.databaseHost" $ }}:{{ .port }}
   value: {{ include "orchestrator.databaseUrl" . | quote }}
 {{- end }}
 {{ include "orchestrator.secretVariable" (list "ORCHESTRATOR_GATEWAY_SECRET" .Values.gateway.secret) }}
+{{- if .Values.marketplace }}
+- name: ORCHESTRATOR_MARKETPLACE
+  value: {{ include "orchestrator.marketplaceUrl" . }}
+{{- if .Values.tls }}
+- name: ORCHESTRATOR_MARKETPLACE_CA_FILE
+  value: {{ include "orchestrator.caFile" . }}
+{{- end }}
+{{- end }}
 {{- range $name, $value := .Values.runs.environment }}
 - name: {{ $name }}
   value: {{ $value | quote }}

@@ -5,9 +5,12 @@
 {{- define "orchestrator.defaults.location" -}}
 {"server": {"cpu": "100m", "memory": "512Mi"}, "repositories": [], "network": "gateway", "images": {}, "run": {"cpu": "500m", "memory": "1Gi"}, "guest": {"cpu": "500m", "memory": "1Gi"}, "maxGpus": 0, "gpuTypes": [], "nodeSelector": {}, "tolerations": [], "warm": {"size": 0, "seconds": 3600}}
 {{- end -}}
+{{- define "orchestrator.defaults.marketplace" -}}
+{"resources": {"cpu": "100m", "memory": "512Mi"}, "nodeSelector": {}, "tolerations": [], "replicas": 1, "environmentSecrets": [], "callers": [], "calls": [{"to": [], "ports": [443, 5432]}]}
+{{- end -}}
 {{- define "orchestrator.defaults.ownPostgresql" -}}
 {"resources": {"cpu": "100m", "memory": "512Mi"}, "nodeSelector": {}, "tolerations": [], "command": [], "userId": 999, "ephemeral": false, "storage": "10Gi"}
 {{- end -}}
 {{- define "orchestrator.defaults.tls" -}}
-{"secrets": {"gateway": "gateway-tls", "webServer": "web-server-tls", "postgresql": "postgresql-tls", "codeServers": "code-servers-tls"}}
+{"secrets": {"gateway": "gateway-tls", "webServer": "web-server-tls", "marketplace": "marketplace-tls", "postgresql": "postgresql-tls", "codeServers": "code-servers-tls"}}
 {{- end -}}

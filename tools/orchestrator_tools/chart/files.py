@@ -19,7 +19,13 @@ APART: Final = {
     "Peer": "A peer (of `to`, `callers`, `metricsCallers`, `peers`, `dns`, `apiServer`)",
 }
 """Definitions that several values have, with the headings of their tables."""
-PARTIAL: Final = {"tenant": "Tenant", "location": "Location", "ownPostgresql": "OwnPostgresql", "tls": "Tls"}
+PARTIAL: Final = {
+    "tenant": "Tenant",
+    "location": "Location",
+    "marketplace": "Marketplace",
+    "ownPostgresql": "OwnPostgresql",
+    "tls": "Tls",
+}
 """What has defaults that `values.yaml` cannot have: parts of mappings, and what is null by itself."""
 
 _WIDTH: Final = 110

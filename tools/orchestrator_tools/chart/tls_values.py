@@ -16,12 +16,14 @@ class TlsSecrets(ChartValues):
     Attributes:
         gateway: Of the gateway, beside the release.
         web_server: Of the web server, beside the release.
+        marketplace: Of the reference marketplace, beside the release; not read where there is none.
         postgresql: Of the chart's own database, beside the release; not read where there is another one.
         code_servers: Of a tenant's code servers, in the namespace of each tenant.
     """
 
     gateway: ObjectName = "gateway-tls"
     web_server: ObjectName = "web-server-tls"
+    marketplace: ObjectName = "marketplace-tls"
     postgresql: ObjectName = "postgresql-tls"
     code_servers: ObjectName = "code-servers-tls"
 

@@ -7,6 +7,7 @@ from orchestrator_cluster.bindings import Name
 from orchestrator_tools.chart.control_values import Control
 from orchestrator_tools.chart.documented import ChartValues
 from orchestrator_tools.chart.gateway_values import Gateway
+from orchestrator_tools.chart.marketplace_values import Marketplace
 from orchestrator_tools.chart.platform_values import Daemon, Postgresql, Runs, WebServer
 from orchestrator_tools.chart.pod_values import Labels, ObjectName, Peer
 from orchestrator_tools.chart.tenant_values import Gpu, Location, Tenant
@@ -44,6 +45,7 @@ class Values(ChartValues):
         postgresql: The database.
         control: The control plane, with which many teams share the platform; null means one team, whose web server
             lets whoever can call it do everything.
+        marketplace: The reference marketplace; null brings none.
         tls: TLS between the pods of the platform; null leaves what they say to each other in the clear.
         tenants: Teams by name.
         locations: Code locations by name.
@@ -59,6 +61,7 @@ class Values(ChartValues):
     runs: Runs = Runs()
     postgresql: Postgresql
     control: Control | None = None
+    marketplace: Marketplace | None = None
     tls: Tls | None = None
     tenants: Mapping[Name, Tenant] = {}
     locations: Mapping[Name, Location] = {}

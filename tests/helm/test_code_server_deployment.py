@@ -156,6 +156,10 @@ def test_what_is_published_is_found_where_the_release_has_a_marketplace() -> Non
 
     assert told()["ORCHESTRATOR_MARKETPLACE"] == "http://agents-marketplace.platform.svc:8940"
     assert "ORCHESTRATOR_MARKETPLACE_CA_FILE" not in told()
+    managed = "http://agents-marketplace.platform.svc:8940 registry.example/agents"
+    assert told()["ORCHESTRATOR_MANAGED_SOURCES"] == managed
+    own = {"runs": {"environment": {"ORCHESTRATOR_MANAGED_SOURCES": "registry.example"}}}
+    assert told(own)["ORCHESTRATOR_MANAGED_SOURCES"] == "registry.example"
     assert told(TLS)["ORCHESTRATOR_MARKETPLACE"].startswith("https://")
     assert told(TLS)["ORCHESTRATOR_MARKETPLACE_CA_FILE"] == "/etc/orchestrator-ca/ca.crt"
     assert "ORCHESTRATOR_MARKETPLACE" not in told({"marketplace": None})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.helm.charts import ONE_TEAM, TEAMS, render
+from tests.helm.charts import ONE_TEAM, TEAMS, TLS, render
 
 
 def deployment(*more: dict[str, Any]) -> Any:
@@ -23,9 +23,24 @@ def test_one_that_is_there_all_the_same_waits() -> None:
 def test_that_of_many_teams_knows_them() -> None:
     main, watch = deployment()["template"]["spec"]["containers"]
     assert main["command"] == ["orchestrator", "daemon", "--workspace=/etc/orchestrator/workspace.yaml"]
-    (url,) = [one for one in main["env"] if one not in watch["env"]]
     control = {"secretKeyRef": {"name": "control", "key": "url"}}
-    assert url == {"name": "ORCHESTRATOR_CONTROL_URL", "valueFrom": control}
+    marketplace = "http://agents-marketplace.platform.svc:8940"
+    assert [one for one in main["env"] if one not in watch["env"]] == [
+        {"name": "ORCHESTRATOR_CONTROL_URL", "valueFrom": control},
+        {"name": "ORCHESTRATOR_MARKETPLACES", "value": marketplace},
+    ]
+
+
+def test_it_follows_a_marketplace_that_it_can_verify_and_none_where_there_is_none() -> None:
+    def told(*more: dict[str, Any]) -> dict[str, Any]:
+        main, _ = deployment(*more)["template"]["spec"]["containers"]
+        return {one["name"]: one.get("value") for one in main["env"] if "MARKETPLACE" in one["name"]}
+
+    assert told({"marketplace": None}) == {}
+    assert told(TLS) == {
+        "ORCHESTRATOR_MARKETPLACES": "https://agents-marketplace.platform.svc:8940",
+        "ORCHESTRATOR_MARKETPLACE_CA_FILE": "/etc/orchestrator-ca/ca.crt",
+    }
 
 
 def test_it_has_the_instance_and_the_workspace() -> None:

@@ -47,6 +47,7 @@ def manifests(*more: dict[str, Any]) -> list[Manifest]:
         (End(namespace="ingress"), WEB, 3_000, "TCP"),
         (End(namespace="ingress"), MARKETPLACE, 8_940, "TCP"),
         (CODE, MARKETPLACE, 8_940, "TCP"),
+        (DAEMON, MARKETPLACE, 8_940, "TCP"),
         (RUN, MARKETPLACE, 8_940, "TCP"),
         (MARKETPLACE, ELSEWHERE, 443, "TCP"),
         (MARKETPLACE, ELSEWHERE, 5_432, "TCP"),

@@ -73,9 +73,12 @@ postgresql://{{ .user }}@{{ include "orchestrator.databaseHost" $ }}:{{ .port }}
 {{- if .Values.marketplace }}
 - name: ORCHESTRATOR_MARKETPLACE
   value: {{ include "orchestrator.marketplaceUrl" . }}
-{{- if .Values.tls }}
-- name: ORCHESTRATOR_MARKETPLACE_CA_FILE
-  value: {{ include "orchestrator.caFile" . }}
+{{- with include "orchestrator.marketplaceAuthority" . }}
+{{ . }}
+{{- end }}
+{{- if not (hasKey .Values.runs.environment "ORCHESTRATOR_MANAGED_SOURCES") }}
+- name: ORCHESTRATOR_MANAGED_SOURCES
+  value: {{ prepend .Values.marketplace.configuration.registries (include "orchestrator.marketplaceUrl" .) | join " " | quote }}
 {{- end }}
 {{- end }}
 {{- range $name, $value := .Values.runs.environment }}

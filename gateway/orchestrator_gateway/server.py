@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from orchestrator_gateway.refusals import Refused, refusal
 from orchestrator_gateway.request_models import model_of
 from orchestrator_gateway.resolution import Resolved
 from orchestrator_gateway.telemetry import CallWatch, Telemetry
+from orchestrator_gateway.tenant_settings import TenantSettings, allowed_models, check_model
 from orchestrator_runtimes.json_values import Json, NotJson, parse
 from orchestrator_runtimes.model_answers import ENDPOINTS
 
@@ -139,6 +140,7 @@ class Gateway:
         self.dispatcher = Dispatcher(settings.routing)
         self.connections = Connections()
         self.call_log = CallLog()
+        self._tenants: Mapping[str, TenantSettings] = {}
         self._draining = False
         self._buffers = Buffers(settings.buffer_bytes)
         self._making: set[asyncio.Task[Any]] = set()
@@ -182,6 +184,7 @@ class Gateway:
         keys += [value for server in resolved.mcp_servers.values() for value in server.headers.values()]
         self.dispatcher.change(resolved.routing)
         self.budgets.configure(resolved.prices, resolved.configuration.budgets)
+        self._tenants = resolved.configuration.tenants
         self.mcp.servers = resolved.mcp_servers
         self.call_log.bodies = resolved.configuration.log_bodies
         self.call_log.secrets = [key for key in (*keys, resolved.secret.decode()) if key is not None]
@@ -223,9 +226,12 @@ class Gateway:
         return web.json_response({"ready": True, "telemetry": self._telemetry.told})
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        _claims(request, self._settings.secret)
+        claims, name = _claims(request, self._settings.secret), request.match_info.get("name")
+        if name is not None:
+            check_model(self._tenants, claims.tenant, name)
         assert self._session is not None
-        status, content = await model_list(self._session, self.dispatcher, request.match_info.get("name"))
+        allowed = allowed_models(self._tenants, claims.tenant)
+        status, content = await model_list(self._session, self.dispatcher, name, allowed)
         return web.Response(status=status, body=content, content_type="application/json")
 
     async def _model_call(self, request: web.Request) -> web.StreamResponse:
@@ -247,6 +253,7 @@ class Gateway:
         request[FACTS].model = model_of(body)
         watch = self._telemetry.model_call(path, body, claims, request.headers)
         try:
+            check_model(self._tenants, claims.tenant, request[FACTS].model)
             return await self._answered(request, path, content, body, claims, watch)
         except BaseException as error:
             watch.failed(error)

@@ -90,6 +90,37 @@ def test_names_that_are_no_alias_go_to_the_default_or_are_refused(
         assert listed["data"][0]["id"] == "fast" and len(listed["data"]) > 1
 
 
+def test_a_tenant_asks_for_the_models_that_it_may_use_and_for_no_other(
+    tmp_path: Path, upstream: ModelEndpoint
+) -> None:
+    configuration = {**one_alias(upstream.script("first", Script())), "default": {"upstream": "first"}}
+    configuration["models"]["large"] = configuration["models"]["fast"]
+    tenants: dict[str, Any] = {"red": {"models": ["fast"]}, "grey": {"models": []}}
+    with gateway_service(tmp_path, {**configuration, "tenants": tenants}) as service:
+        address = service.model(tenant="red")
+        assert ask(address, "hi", model="fast").status == 200
+        for path in ("/chat/completions", "/responses", "/embeddings"):
+            refused = ask(address, "hi", model="large", path=path)
+            assert refused.status == 403 and refused.error["code"] == "model_not_allowed"
+        told = "the tenant 'red' may not use the model 'large'; it may use fast: ask the operator"
+        assert refused.error["message"] == told
+        assert ask(address, "hi", model="gpt-x").status == 403, "the default takes any name"
+        assert send(address, b"{}").status == 403
+        assert len(upstream.calls) == 1
+        listed = json.loads(send(address, b"", path="/models", method="GET").body)
+        assert [model["id"] for model in listed["data"]] == ["fast"]
+        assert send(address, b"", path="/models/fast", method="GET").status == 200
+        assert send(address, b"", path="/models/large", method="GET").status == 403
+        grey = service.model(tenant="grey", execution="g")
+        assert ask(grey, "hi", model="fast").error["message"].endswith("it may use none: ask the operator")
+        assert json.loads(send(grey, b"", path="/models", method="GET").body)["data"] == []
+        assert ask(service.model(tenant="blue", execution="b"), "hi", model="gpt-x").status == 200
+        service.configure({**configuration, "tenants": {"red": {"models": ["large"]}}})
+        service.logged("in force now")
+        assert ask(address, "hi", model="fast").status == 403, "what was answered before, too"
+        assert ask(address, "hi", model="large").status == 200
+
+
 @pytest.mark.parametrize("script", [BROKEN, BUSY, NO_KEY], ids=["broken", "rate limited", "key refused"])
 def test_where_an_upstream_cannot_serve_the_fallback_does_at_once(
     tmp_path: Path, upstream: ModelEndpoint, script: Script

@@ -11,6 +11,7 @@ from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.mcp_settings import McpServerSettings
 from orchestrator_gateway.routes import Default, Model, UpstreamSettings
 from orchestrator_gateway.telemetry import TelemetrySettings
+from orchestrator_gateway.tenant_settings import TenantSettings
 from orchestrator_tools.chart.pod_values import Calls, ObjectName, Peer, Pods, Replicas, SecretKey
 
 HTTPS: Final = Calls(ports=(443,))
@@ -24,6 +25,7 @@ class GatewayConfiguration(BaseModel):
         models: Aliases, which agents use as `model:`, by name.
         default: Where calls go whose model is no alias; null refuses them.
         budgets: What agents, code locations and tenants may spend.
+        tenants: What tenants may use, by name; one that is not named may use all.
         log_bodies: Whether requests and answers are logged, with what looks like a key left out.
         mcp_servers: Servers of the Model Context Protocol by name, whose tools agents may call.
         telemetry: Who is told of calls. With `prometheus` the port is the pods' port `metrics`.
@@ -36,6 +38,7 @@ class GatewayConfiguration(BaseModel):
     models: Mapping[str, Model] = {}
     default: Default | None = None
     budgets: Sequence[Budget] = ()
+    tenants: Mapping[str, TenantSettings] = {}
     log_bodies: bool = False
     mcp_servers: Mapping[str, McpServerSettings] = {}
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -17,6 +17,7 @@ from orchestrator_gateway.call_log import FACTS, CallLog
 from orchestrator_gateway.calls import Begun, Calls, StillPending
 from orchestrator_gateway.connections import Connections
 from orchestrator_gateway.dispatch import Dispatcher, ModelRequest, Routing, Served
+from orchestrator_gateway.execution_places import ExecutionPlaces
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in, fingerprint
 from orchestrator_gateway.journal import (
     Answer,
@@ -141,6 +142,7 @@ class Gateway:
         self.connections = Connections()
         self.call_log = CallLog()
         self._tenants: Mapping[str, TenantSettings] = {}
+        self._places = ExecutionPlaces()
         self._draining = False
         self._buffers = Buffers(settings.buffer_bytes)
         self._making: set[asyncio.Task[Any]] = set()
@@ -185,6 +187,7 @@ class Gateway:
         self.dispatcher.change(resolved.routing)
         self.budgets.configure(resolved.prices, resolved.configuration.budgets)
         self._tenants = resolved.configuration.tenants
+        self._places.configure(self._tenants)
         self.mcp.servers = resolved.mcp_servers
         self.call_log.bodies = resolved.configuration.log_bodies
         self.call_log.secrets = [key for key in (*keys, resolved.secret.decode()) if key is not None]
@@ -311,8 +314,9 @@ class Gateway:
         with self._buffers.account(request.tenant) as account:
             async with spending:
                 try:
-                    await spending.hold(self.dispatcher.names(request))
-                    served = await self.dispatcher.call(self._session, request, guest, account)
+                    async with self._places.place(request.tenant, request.execution, request.until):
+                        await spending.hold(self.dispatcher.names(request))
+                        served = await self.dispatcher.call(self._session, request, guest, account)
                     spending.answered(served.model, served.answer.usage)  # paid, whether it is usable or not
                     guest.facts.upstream, guest.facts.served = served.upstream, served.model
                     self._check_size(served)

@@ -12,9 +12,17 @@ class TenantSettings:
 
     Attributes:
         models: Names that its agents may ask for, as they ask for them; None allows all.
+        executions: That may have model calls on their way at once, at one gateway; further calls wait. None sets no
+            limit.
     """
 
     models: tuple[str, ...] | None = None
+    executions: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a number that is none of executions."""
+        if self.executions is not None and self.executions < 0:
+            raise ValueError(f"executions must be 0 or more, not {self.executions}")
 
 
 def check_model(tenants: Mapping[str, TenantSettings], tenant: str, model: str | None) -> None:

@@ -65,7 +65,9 @@ def chart_values(
     gateway = {**base.get("gateway", {})}
     configuration = {**gateway.get("configuration", {})}
     configuration["budgets"] = [*configuration.get("budgets", ()), *budgets]
-    allowed = {name: _allowed(name, tenant, configuration) for name, tenant in chosen.items()}
+    allowed = {
+        name: _allowed(name, tenant, tenancy.quotas(name), configuration) for name, tenant in chosen.items()
+    }
     configuration["tenants"] = _joined(
         "tenants", configuration, {name: one for name, one in allowed.items() if one}
     )
@@ -145,10 +147,11 @@ def _location(tenancy: Tenancy, name: str, how: Location, managed: ManagedLocati
     return made
 
 
-def _allowed(name: str, tenant: Tenant, configuration: Mapping[str, Any]) -> Values:
+def _allowed(name: str, tenant: Tenant, quotas: Quotas, configuration: Mapping[str, Any]) -> Values:
     """Return what a tenant may use of the gateway; empty where that is all."""
+    executions: Values = {} if quotas.executions is None else {"executions": quotas.executions}
     if tenant.models is None:
-        return {}
+        return executions
     there: Mapping[str, Any] = configuration.get("models") or {}
     missing = sorted(set(tenant.models) - there.keys())
     if missing and configuration.get("default") is None:
@@ -156,7 +159,7 @@ def _allowed(name: str, tenant: Tenant, configuration: Mapping[str, Any]) -> Val
             f"tenants.{name}.models: the gateway has no model {missing[0]!r}; it has"
             f" {', '.join(sorted(there)) or 'none'}"
         )
-    return {"models": list(tenant.models)}
+    return {"models": list(tenant.models), **executions}
 
 
 def _budgets(name: str, quotas: Quotas) -> list[Values]:

@@ -16,7 +16,7 @@ import pytest
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from tests.integration.gateway_calls import ask, send
-from tests.integration.gateway_services import gateway_service
+from tests.integration.gateway_services import GatewayService, gateway_service
 from tests.integration.processes import wait_until
 
 BROKEN = Script(faults=(Fault(kind=FaultKind.STATUS, status=503),))
@@ -119,6 +119,34 @@ def test_a_tenant_asks_for_the_models_that_it_may_use_and_for_no_other(
         service.logged("in force now")
         assert ask(address, "hi", model="fast").status == 403, "what was answered before, too"
         assert ask(address, "hi", model="large").status == 200
+
+
+def test_no_more_executions_of_a_tenant_call_at_once_than_may_and_none_fails(
+    tmp_path: Path, upstream: ModelEndpoint
+) -> None:
+    configuration = one_alias(upstream.script("first", Script(latency=0.2)))
+
+    def peak(service: GatewayService, tenant: str, name: str) -> int:
+        addresses = [service.model(tenant=tenant, execution=f"{name}{number}") for number in range(12)]
+        before = upstream.count
+        with ThreadPoolExecutor(24) as threads:
+            calls = [threads.submit(ask, one, "hi", model="fast") for one in addresses]
+            peaks = set[int]()
+            while not all(call.done() for call in calls):
+                peaks.add(upstream.active)
+                time.sleep(0.005)
+        assert [call.result().status for call in calls] == [200] * 12 and upstream.count == before + 12
+        return max(peaks)
+
+    with gateway_service(tmp_path, {**configuration, "tenants": {"red": {"executions": 3}}}) as service:
+        assert peak(service, "red", "a") == 3
+        assert peak(service, "blue", "a") > 3
+        service.configure({**configuration, "tenants": {"red": {"executions": 0}}})
+        service.logged("in force now")
+        refused = ask(service.model(tenant="red", execution="b"), "hi", model="fast")
+        assert refused.status == 403 and refused.error["code"] == "executions_not_allowed"
+        again = ask(service.model(tenant="red", execution="a0"), "hi", model="fast")
+        assert again.status == 200 and again.replayed, "what was answered is told without a place"
 
 
 @pytest.mark.parametrize("script", [BROKEN, BUSY, NO_KEY], ids=["broken", "rate limited", "key refused"])

@@ -76,6 +76,9 @@ def test_which_models_a_tenant_may_use_is_said_to_the_gateway() -> None:
     two = tenancy(red={"plan": "free", "models": ["fast"]}, blue={"plan": "free"})
     configuration = chart_values(two, base, MANAGED)["gateway"]["configuration"]
     assert configuration["tenants"] == {"platform": {"models": []}, "red": {"models": ["fast"]}}
+    few = tenancy(red={"plan": "free", "models": ["fast"], "quotas": {"executions": 7}})
+    configuration = chart_values(few, base, MANAGED)["gateway"]["configuration"]
+    assert configuration["tenants"]["red"] == {"models": ["fast"], "executions": 7}
     unknown = tenancy(red={"plan": "free", "models": ["fast", "best"]})
     with pytest.raises(BadTenancy, match=r"tenants\.red\.models: .* no model 'best'; it has fast, large"):
         chart_values(unknown, base, MANAGED)

@@ -25,7 +25,8 @@ class GatewayConfiguration(BaseModel):
         models: Aliases, which agents use as `model:`, by name.
         default: Where calls go whose model is no alias; null refuses them.
         budgets: What agents, code locations and tenants may spend.
-        tenants: What tenants may use, by name; one that is not named may use all.
+        tenants: What tenants may use, by name; one that is not named may use all. Executions are those at all gateways
+            together, of which each is told its part.
         log_bodies: Whether requests and answers are logged, with what looks like a key left out.
         mcp_servers: Servers of the Model Context Protocol by name, whose tools agents may call.
         telemetry: Who is told of calls. With `prometheus` the port is the pods' port `metrics`.

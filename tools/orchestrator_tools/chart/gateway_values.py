@@ -51,8 +51,9 @@ class Gateway(Pods):
 
     Attributes:
         replicas: How many there are; they share the journal.
-        secret: Signs the tokens of guests. The same Secret is needed in the namespace of each tenant, whose runs make
-            tokens.
+        secret: Signs the tokens of guests. A Secret of this name is needed in the namespace of each tenant, too, whose
+            runs make tokens: the tenant's own, as `orchestrator tenants reconcile` makes it, or the same, which is
+            good for all tenants.
         tenant_keys_secret: Where the keys of tenants stand, which seal what their agents are told and say: those of all
             beside the release, and in the namespace of each tenant its own, as `orchestrator tenants reconcile` puts
             them there. null seals nothing.

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import click
 import yaml
 
 from orchestrator_cluster.cluster_errors import ClusterAway
+from orchestrator_defs.sign_in_commands import note, opened_stores
 from orchestrator_defs.text_tables import text_table
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_tenancy.platform_files import Release, read_platform, releases
@@ -41,10 +42,21 @@ def tenants() -> None:
     """
 
 
+_SIGN_IN = click.option(
+    "--config",
+    "sign_in",
+    envvar="ORCHESTRATOR_SIGN_IN",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings of the sign-in (YAML), whose audit log keeps who changed what and who was given keys.",
+)
+
+
 @tenants.command()
+@_SIGN_IN
 @click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
-def apply(files: Sequence[Path], *, dry_run: bool) -> None:
+def apply(files: Sequence[Path], sign_in: Path | None, *, dry_run: bool) -> None:
     """Make what FILES name as they say; what they do not name stays."""
     wanted = [(file, _read(file)) for file in files]
 
@@ -56,7 +68,10 @@ def apply(files: Sequence[Path], *, dry_run: bool) -> None:
                 raise BadTenancy(f"{file}: {error}") from error
 
     with opened() as store:
-        _tell(store.would_change(edit) if dry_run else store.change(edit), would=dry_run)
+        if dry_run:
+            _tell(store.would_change(edit), would=True)
+        else:
+            _tell(_changed(store, edit, sign_in, "tenants.apply"))
 
 
 @tenants.command("list")
@@ -87,25 +102,28 @@ def show(name: str) -> None:
 
 
 @tenants.command()
+@_SIGN_IN
 @click.argument("name")
-def suspend(name: str) -> None:
+def suspend(name: str, sign_in: Path | None) -> None:
     """Let a tenant start nothing more; what runs goes on, and what it has stays."""
-    _edit(name, suspended=True)
+    _edit(name, sign_in, "tenant.suspend", suspended=True)
 
 
 @tenants.command()
+@_SIGN_IN
 @click.argument("name")
-def resume(name: str) -> None:
+def resume(name: str, sign_in: Path | None) -> None:
     """Let a suspended tenant go on."""
-    _edit(name, suspended=False)
+    _edit(name, sign_in, "tenant.resume", suspended=False)
 
 
 @tenants.command()
+@_SIGN_IN
 @click.argument("name")
 @click.argument("plan")
-def plan(name: str, plan: str) -> None:
+def plan(name: str, plan: str, sign_in: Path | None) -> None:
     """Give a tenant another plan; what runs goes on, what is to begin goes by the new one."""
-    _edit(name, plan=plan)
+    _edit(name, sign_in, f"tenant.plan {plan}", plan=plan)
 
 
 _PLATFORM = click.option(
@@ -133,14 +151,7 @@ def values(file: Path, tenant: str | None) -> None:
 
 @tenants.command()
 @_PLATFORM
-@click.option(
-    "--config",
-    "sign_in",
-    envvar="ORCHESTRATOR_SIGN_IN",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Settings of the sign-in (YAML), whose audit log keeps who was given keys; needed with tenantKeysSecret.",
-)
+@_SIGN_IN
 def reconcile(file: Path, sign_in: Path | None) -> None:
     """Make on the cluster what the tenants have: namespaces, quotas, policies, accounts, code servers, budgets.
 
@@ -187,14 +198,27 @@ def _releases(file: Path) -> list[Release]:
         return releases(read_platform(file), store.tenancy())
 
 
-def _edit(name: str, **fields: Any) -> None:
+def _edit(name: str, sign_in: Path | None, action: str, **fields: Any) -> None:
     def edit(stored: dict[str, Any]) -> None:
         if name not in stored["tenants"]:
             raise BadTenancy(_unknown(name, sorted(stored["tenants"])))
         stored["tenants"][name] = {**stored["tenants"][name], **fields}
 
     with opened() as store:
-        _tell(store.change(edit))
+        _tell(_changed(store, edit, sign_in, action))
+
+
+def _changed(
+    store: TenantStore, edit: Callable[[dict[str, Any]], None], sign_in: Path | None, action: str
+) -> Sequence[Change]:
+    """Change tenants, which the audit log of a sign-in knows before; without one, nobody is told."""
+    changes = store.would_change(edit) if sign_in is not None else []
+    if sign_in is not None and changes:
+        with opened_stores(sign_in) as stores:
+            for one in changes:
+                tenant = one.name if one.kind == "tenants" else None
+                note(stores, action, tenant, f"{one.kind.removesuffix('s')} {one.name}", one.what)
+    return store.change(edit)
 
 
 def _tell(changes: Sequence[Change], *, would: bool = False) -> None:

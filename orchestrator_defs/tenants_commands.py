@@ -157,13 +157,16 @@ def reconcile(file: Path, sign_in: Path | None) -> None:
 
     Helm does it, on the cluster of KUBECONFIG. What somebody changed there by hand is as it was afterwards. Secrets
     that tenants' pods read are beside the release; each tenant's namespace is given its own. Where the values have
-    gateway.tenantKeysSecret, the gateway is given the keys of all tenants, and each tenant's namespace its own.
+    gateway.tenantKeysSecret, the gateway is given the keys of all tenants, and each tenant's namespace its own. Of
+    tenants that are gone, the Secrets go, too; namespaces and releases of their own stay.
     """
     from orchestrator_defs.tenant_keys_commands import keys_handed_out
     from orchestrator_tenancy.releases import install
+    from orchestrator_tenancy.secret_drift import take_back
     from orchestrator_tenancy.tenant_secrets import hand_out
 
-    for one in _releases(file):
+    found = _releases(file)
+    for one in found:
         try:
             hand_out(one)
             keys_handed_out(one, sign_in)
@@ -171,6 +174,11 @@ def reconcile(file: Path, sign_in: Path | None) -> None:
             raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
         install(one)
         print(f"release {one.name} in {one.namespace}: is as it should be")
+    try:
+        for name in take_back(found):
+            print(f"{name}: was of no tenant, and is gone")
+    except ClusterAway as error:
+        raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
 
 
 @tenants.command()
@@ -178,9 +186,11 @@ def reconcile(file: Path, sign_in: Path | None) -> None:
 def drift(file: Path) -> None:
     """Say what on the cluster is not as the tenants' data says; the exit status is 1 where there is something."""
     from orchestrator_tenancy.releases import drifts
+    from orchestrator_tenancy.secret_drift import secret_drifts
 
     try:
-        found = [one for release in _releases(file) for one in drifts(release)]
+        every = _releases(file)
+        found = [str(one) for release in every for one in drifts(release)] + secret_drifts(every)
     except ClusterAway as error:
         raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
     for one in found:

@@ -25,6 +25,11 @@ from orchestrator_tenancy.platform_files import Release
 _FOUND: Final = 409
 _NOT_FOUND: Final = 404
 
+RELEASE: Final = "app.kubernetes.io/instance"
+"""Label of what was handed out: the release whose tenant got it."""
+MANAGED_BY: Final = ("app.kubernetes.io/managed-by", "orchestrator")
+"""Label of all that was handed out."""
+
 Wanted = dict[str, set[str] | None]
 """Keys of entries by the name of their Secret; None means all entries."""
 
@@ -112,10 +117,7 @@ def given_to_tenant(
 
 def secret(name: str, release: str, data: Mapping[str, str], kind: str = "Opaque") -> dict[str, Any]:
     """Return a Secret of a release as the API server takes it; `data` is in base64."""
-    labels = {
-        "app.kubernetes.io/instance": release,
-        "app.kubernetes.io/managed-by": "orchestrator",
-    }
+    labels = {RELEASE: release, MANAGED_BY[0]: MANAGED_BY[1]}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -137,13 +139,23 @@ def hand_out(release: Release) -> None:
         return
     configure()
     core = client.CoreV1Api()
-    found = {name: _found(core, name, release) for name in wanted_secrets(release.values)}
+    found = found_secrets(core, release)
     for tenant, how in tenants.items():
         secrets = given_to_tenant(release, tenant, found)
         namespace = tenant_namespace(release, tenant)
         if how.get("createNamespace", True):
             _make_namespace(core, namespace, release)
         put_secrets(core, namespace, secrets)
+
+
+def found_secrets(core: Any, release: Release) -> dict[str, Mapping[str, Any]]:
+    """Return what a release's namespace has of `wanted_secrets`, by name, as the API server has it.
+
+    Raises:
+        AgentError: `invalid_input` when one is not there.
+        ClusterAway: The API server does not tell.
+    """
+    return {name: _found(core, name, release) for name in wanted_secrets(release.values)}
 
 
 def _found(core: Any, name: str, release: Release) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,20 +133,21 @@ def keys_handed_out(release: "Release", file: Path | None) -> None:
     "export_file",
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File (tar.gz) that gets its data, members, names of tokens and audit records before anything goes.",
+    help="File (tar.gz) that gets its data, members, names of tokens, audit records and runs before anything goes.",
 )
 @click.option("--force", is_flag=True, help="Also while runs of it go on; they are not counted.")
 def delete_tenant(file: Path, name: str, export_file: Path, *, force: bool) -> None:
     """Delete a tenant: export what it has, take it out, revoke its tokens and sessions, shred its keys.
 
     What its keys sealed can never be read again. The same command again finishes what was interrupted. Runs are counted
-    on the instance of DAGSTER_HOME.
+    and listed on the instance of DAGSTER_HOME; with --force and without that, the export has none.
     """
     _check_library()
     import dagster as dg
 
     from orchestrator_tenancy.keys.tenant_key_store import open_tenant_keys
     from orchestrator_tenancy.queue.going_runs import going_runs
+    from orchestrator_tenancy.queue.run_rows import run_rows
     from orchestrator_tenancy.tenant_deletion import Deletion
     from orchestrator_tenancy.tenants import Tenant
 
@@ -159,6 +160,10 @@ def delete_tenant(file: Path, name: str, export_file: Path, *, force: bool) -> N
         with dg.DagsterInstance.get() as instance:
             return going_runs(instance, tenant.locations.keys())
 
+    def runs(tenant: Tenant) -> "Iterator[Mapping[str, Any]]":
+        with dg.DagsterInstance.get() as instance:
+            yield from run_rows(instance, tenant.locations.keys())
+
     with opened() as tenants, opened_stores(file) as stores, open_tenant_keys(()) as keys:
         deletion = Deletion(
             tenants=tenants,
@@ -166,6 +171,7 @@ def delete_tenant(file: Path, name: str, export_file: Path, *, force: bool) -> N
             keys=keys,
             actor=f"machine:{getpass.getuser()}",
             going=None if force else going,
+            runs=runs if os.environ.get("DAGSTER_HOME") else None,
         )
         gone = deletion.delete(name, export_file)
     counts = ", ".join(f"{count} {what}" for what, count in gone.items())

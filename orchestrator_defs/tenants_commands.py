@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +10,7 @@ import click
 import yaml
 
 from orchestrator_cluster.cluster_errors import ClusterAway
+from orchestrator_defs.sign_in_commands import note, opened_stores
 from orchestrator_defs.text_tables import text_table
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_tenancy.platform_files import Release, read_platform, releases
@@ -41,10 +42,21 @@ def tenants() -> None:
     """
 
 
+_SIGN_IN = click.option(
+    "--config",
+    "sign_in",
+    envvar="ORCHESTRATOR_SIGN_IN",
+    show_envvar=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Settings of the sign-in (YAML), whose audit log keeps who changed what and who was given keys.",
+)
+
+
 @tenants.command()
+@_SIGN_IN
 @click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
-def apply(files: Sequence[Path], *, dry_run: bool) -> None:
+def apply(files: Sequence[Path], sign_in: Path | None, *, dry_run: bool) -> None:
     """Make what FILES name as they say; what they do not name stays."""
     wanted = [(file, _read(file)) for file in files]
 
@@ -56,7 +68,10 @@ def apply(files: Sequence[Path], *, dry_run: bool) -> None:
                 raise BadTenancy(f"{file}: {error}") from error
 
     with opened() as store:
-        _tell(store.would_change(edit) if dry_run else store.change(edit), would=dry_run)
+        if dry_run:
+            _tell(store.would_change(edit), would=True)
+        else:
+            _tell(_changed(store, edit, sign_in, "tenants.apply"))
 
 
 @tenants.command("list")
@@ -87,25 +102,28 @@ def show(name: str) -> None:
 
 
 @tenants.command()
+@_SIGN_IN
 @click.argument("name")
-def suspend(name: str) -> None:
+def suspend(name: str, sign_in: Path | None) -> None:
     """Let a tenant start nothing more; what runs goes on, and what it has stays."""
-    _edit(name, suspended=True)
+    _edit(name, sign_in, "tenant.suspend", suspended=True)
 
 
 @tenants.command()
+@_SIGN_IN
 @click.argument("name")
-def resume(name: str) -> None:
+def resume(name: str, sign_in: Path | None) -> None:
     """Let a suspended tenant go on."""
-    _edit(name, suspended=False)
+    _edit(name, sign_in, "tenant.resume", suspended=False)
 
 
 @tenants.command()
+@_SIGN_IN
 @click.argument("name")
 @click.argument("plan")
-def plan(name: str, plan: str) -> None:
+def plan(name: str, plan: str, sign_in: Path | None) -> None:
     """Give a tenant another plan; what runs goes on, what is to begin goes by the new one."""
-    _edit(name, plan=plan)
+    _edit(name, sign_in, f"tenant.plan {plan}", plan=plan)
 
 
 _PLATFORM = click.option(
@@ -133,26 +151,22 @@ def values(file: Path, tenant: str | None) -> None:
 
 @tenants.command()
 @_PLATFORM
-@click.option(
-    "--config",
-    "sign_in",
-    envvar="ORCHESTRATOR_SIGN_IN",
-    show_envvar=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Settings of the sign-in (YAML), whose audit log keeps who was given keys; needed with tenantKeysSecret.",
-)
+@_SIGN_IN
 def reconcile(file: Path, sign_in: Path | None) -> None:
     """Make on the cluster what the tenants have: namespaces, quotas, policies, accounts, code servers, budgets.
 
     Helm does it, on the cluster of KUBECONFIG. What somebody changed there by hand is as it was afterwards. Secrets
     that tenants' pods read are beside the release; each tenant's namespace is given its own. Where the values have
-    gateway.tenantKeysSecret, the gateway is given the keys of all tenants, and each tenant's namespace its own.
+    gateway.tenantKeysSecret, the gateway is given the keys of all tenants, and each tenant's namespace its own. Of
+    tenants that are gone, the Secrets go, too; namespaces and releases of their own stay.
     """
     from orchestrator_defs.tenant_keys_commands import keys_handed_out
     from orchestrator_tenancy.releases import install
+    from orchestrator_tenancy.secret_drift import take_back
     from orchestrator_tenancy.tenant_secrets import hand_out
 
-    for one in _releases(file):
+    found = _releases(file)
+    for one in found:
         try:
             hand_out(one)
             keys_handed_out(one, sign_in)
@@ -160,6 +174,11 @@ def reconcile(file: Path, sign_in: Path | None) -> None:
             raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
         install(one)
         print(f"release {one.name} in {one.namespace}: is as it should be")
+    try:
+        for name in take_back(found):
+            print(f"{name}: was of no tenant, and is gone")
+    except ClusterAway as error:
+        raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
 
 
 @tenants.command()
@@ -167,9 +186,11 @@ def reconcile(file: Path, sign_in: Path | None) -> None:
 def drift(file: Path) -> None:
     """Say what on the cluster is not as the tenants' data says; the exit status is 1 where there is something."""
     from orchestrator_tenancy.releases import drifts
+    from orchestrator_tenancy.secret_drift import secret_drifts
 
     try:
-        found = [one for release in _releases(file) for one in drifts(release)]
+        every = _releases(file)
+        found = [str(one) for release in every for one in drifts(release)] + secret_drifts(every)
     except ClusterAway as error:
         raise AgentError(ErrorCode.INVALID_INPUT, str(error)) from error
     for one in found:
@@ -187,14 +208,27 @@ def _releases(file: Path) -> list[Release]:
         return releases(read_platform(file), store.tenancy())
 
 
-def _edit(name: str, **fields: Any) -> None:
+def _edit(name: str, sign_in: Path | None, action: str, **fields: Any) -> None:
     def edit(stored: dict[str, Any]) -> None:
         if name not in stored["tenants"]:
             raise BadTenancy(_unknown(name, sorted(stored["tenants"])))
         stored["tenants"][name] = {**stored["tenants"][name], **fields}
 
     with opened() as store:
-        _tell(store.change(edit))
+        _tell(_changed(store, edit, sign_in, action))
+
+
+def _changed(
+    store: TenantStore, edit: Callable[[dict[str, Any]], None], sign_in: Path | None, action: str
+) -> Sequence[Change]:
+    """Change tenants, which the audit log of a sign-in knows before; without one, nobody is told."""
+    changes = store.would_change(edit) if sign_in is not None else []
+    if sign_in is not None and changes:
+        with opened_stores(sign_in) as stores:
+            for one in changes:
+                tenant = one.name if one.kind == "tenants" else None
+                note(stores, action, tenant, f"{one.kind.removesuffix('s')} {one.name}", one.what)
+    return store.change(edit)
 
 
 def _tell(changes: Sequence[Change], *, would: bool = False) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import web
 
@@ -24,7 +24,15 @@ from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.json_values import NotJson, parse
 from orchestrator_runtimes.messages import StepLookup, StepRecord
 
-T = TypeVar("T")
+
+class _OfTenant(Protocol):
+    """A question about what one tenant has, or all where it is None."""
+
+    @property
+    def tenant(self) -> str | None: ...
+
+
+T = TypeVar("T", bound=_OfTenant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,32 +97,34 @@ class Administration:
         self, kind: type[T], work: Callable[[Any], Awaitable[object]]
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
-            self._check(request)
+            whose = self._whose(request)
             try:
                 wanted = decode(kind, parse(await request.read()))
             except (NotJson, InvalidMessage) as error:
                 raise refusal(400, str(error)) from error
+            _check_tenant(whose, wanted.tenant)
             return web.json_response(await work(wanted))
 
         return handle
 
     def guarded(self, told: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Return a handler that tells something to whoever knows the gateway's secret."""
+        """Return a handler that tells something of no tenant to whoever knows the gateway's secret."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            self._check(request)
+            _check_tenant(self._whose(request), None)
             return web.json_response(told())
 
         return handle
 
-    def _check(self, request: web.Request) -> None:
+    def _whose(self, request: web.Request) -> str | None:
+        """Return the tenant for which somebody of the trusted side asks; None where it is for all."""
         try:
-            check_trusted(self._secret, bearer(request.headers))
+            return check_trusted(self._secret, bearer(request.headers))
         except BadToken as error:
             raise refusal(401, str(error)) from error
 
     async def _spent_by_day(self, request: web.Request) -> web.StreamResponse:
-        self._check(request)
+        _check_tenant(self._whose(request), request.query.get("tenant"))
         try:
             return web.json_response(await spent_by_day(self._budgets, request.query))
         except WrongQuestion as error:
@@ -145,3 +155,13 @@ class Administration:
     async def _record(self, wanted: Record) -> object:
         await self._journal.record_step(wanted.tenant, wanted.step)
         return {}
+
+
+def _check_tenant(whose: str | None, wanted: str | None) -> None:
+    """Pass a question about what is wanted, by a token that is for one tenant or, where it is None, for all."""
+    if whose is not None and whose != wanted:
+        raise refusal(
+            403,
+            f"the token is for the tenant {whose!r:.80}, and this is not about it alone",
+            code="other_tenant",
+        )

@@ -16,6 +16,7 @@ from orchestrator_gateway.routes import Default, Model, UpstreamSettings
 from orchestrator_gateway.secret_sources import SecretSource
 from orchestrator_gateway.settings_files import BadConfiguration, read_settings
 from orchestrator_gateway.telemetry import TelemetrySettings
+from orchestrator_gateway.tenant_settings import TenantSettings
 
 __all__ = ["BadConfiguration", "Configuration", "JournalSettings", "load"]
 
@@ -65,6 +66,7 @@ class Configuration:
         models: Aliases, which agents use as `model:`, by name.
         default: Where calls go whose model is no alias; None refuses them.
         budgets: What agents, code locations and tenants may spend.
+        tenants: What tenants may use, by name; one that is not named may use all.
         prices: Path of a table of prices, relative to the configuration file; None uses the one of the package.
         log_bodies: Whether requests and answers are logged, with what looks like a key left out. They hold what users
             wrote, so they are not unless somebody looks for a fault.
@@ -78,6 +80,7 @@ class Configuration:
     models: Mapping[str, Model] = field(default_factory=dict[str, Model])
     default: Default | None = None
     budgets: tuple[Budget, ...] = ()
+    tenants: Mapping[str, TenantSettings] = field(default_factory=dict[str, TenantSettings])
     prices: str | None = None
     log_bodies: bool = False
     mcp_servers: Mapping[str, McpServerSettings] = field(default_factory=dict[str, McpServerSettings])

@@ -1,7 +1,7 @@
 """Which models a guest may ask for: the aliases, and those of the upstream that gets all other names."""
 
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import aiohttp
@@ -15,7 +15,10 @@ _LONGEST_BYTES: Final = 4 * 2**20
 
 
 async def model_list(
-    session: aiohttp.ClientSession, dispatcher: Dispatcher, name: str | None
+    session: aiohttp.ClientSession,
+    dispatcher: Dispatcher,
+    name: str | None,
+    allowed: Collection[str] | None = None,
 ) -> tuple[int, bytes]:
     """Return the status and the body of what a guest is told of models.
 
@@ -23,11 +26,12 @@ async def model_list(
         session: Whose connections are used.
         dispatcher: Knows the aliases.
         name: One model; None asks for all.
+        allowed: Names that are told where all are asked for; None tells all.
 
     Raises:
         Refused: The upstream does not answer, or there is no such model.
     """
-    aliases = [_model(alias) for alias in dispatcher.aliases]
+    aliases = [_model(alias) for alias in dispatcher.aliases if allowed is None or alias in allowed]
     if name is not None and name in dispatcher.aliases:
         return 200, dump(_model(name))
     if dispatcher.default is None:
@@ -48,19 +52,22 @@ async def model_list(
             status = found.status
     except (aiohttp.ClientError, TimeoutError) as error:
         raise refusal(502, f"{upstream} does not answer: {type(error).__name__}") from error
-    if not aliases or name is not None or status != 200:
+    if name is not None or status != 200 or not (aliases or allowed is not None):
         return status, content
-    return 200, dump({"object": "list", "data": [*aliases, *_listed(content)]})
+    return 200, dump({"object": "list", "data": [*aliases, *_listed(content, allowed)]})
 
 
-def _listed(content: bytes) -> list[Json]:
-    """Return the models that an upstream lists; none where it answers something else."""
+def _listed(content: bytes, allowed: Collection[str] | None) -> list[Json]:
+    """Return the models that an upstream lists, of those that may be told; none where it answers something else."""
     try:
         value = parse(content)
     except NotJson:
         return []
     data = value.get("data") if isinstance(value, Mapping) else None
-    return list(data) if isinstance(data, list) else []
+    listed: list[Json] = list(data) if isinstance(data, list) else []
+    if allowed is None:
+        return listed
+    return [model for model in listed if isinstance(model, Mapping) and model.get("id") in allowed]
 
 
 def _model(alias: str) -> Json:

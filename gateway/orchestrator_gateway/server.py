@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from orchestrator_gateway.call_log import FACTS, CallLog
 from orchestrator_gateway.calls import Begun, Calls, StillPending
 from orchestrator_gateway.connections import Connections
 from orchestrator_gateway.dispatch import Dispatcher, ModelRequest, Routing, Served
+from orchestrator_gateway.execution_places import ExecutionPlaces
 from orchestrator_gateway.fingerprints import ALL_KNOWN, digests_in, fingerprint
 from orchestrator_gateway.journal import (
     Answer,
@@ -32,6 +33,7 @@ from orchestrator_gateway.refusals import Refused, refusal
 from orchestrator_gateway.request_models import model_of
 from orchestrator_gateway.resolution import Resolved
 from orchestrator_gateway.telemetry import CallWatch, Telemetry
+from orchestrator_gateway.tenant_settings import TenantSettings, allowed_models, check_model
 from orchestrator_runtimes.json_values import Json, NotJson, parse
 from orchestrator_runtimes.model_answers import ENDPOINTS
 
@@ -139,6 +141,8 @@ class Gateway:
         self.dispatcher = Dispatcher(settings.routing)
         self.connections = Connections()
         self.call_log = CallLog()
+        self._tenants: Mapping[str, TenantSettings] = {}
+        self._places = ExecutionPlaces()
         self._draining = False
         self._buffers = Buffers(settings.buffer_bytes)
         self._making: set[asyncio.Task[Any]] = set()
@@ -182,6 +186,8 @@ class Gateway:
         keys += [value for server in resolved.mcp_servers.values() for value in server.headers.values()]
         self.dispatcher.change(resolved.routing)
         self.budgets.configure(resolved.prices, resolved.configuration.budgets)
+        self._tenants = resolved.configuration.tenants
+        self._places.configure(self._tenants)
         self.mcp.servers = resolved.mcp_servers
         self.call_log.bodies = resolved.configuration.log_bodies
         self.call_log.secrets = [key for key in (*keys, resolved.secret.decode()) if key is not None]
@@ -223,9 +229,12 @@ class Gateway:
         return web.json_response({"ready": True, "telemetry": self._telemetry.told})
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
-        _claims(request, self._settings.secret)
+        claims, name = _claims(request, self._settings.secret), request.match_info.get("name")
+        if name is not None:
+            check_model(self._tenants, claims.tenant, name)
         assert self._session is not None
-        status, content = await model_list(self._session, self.dispatcher, request.match_info.get("name"))
+        allowed = allowed_models(self._tenants, claims.tenant)
+        status, content = await model_list(self._session, self.dispatcher, name, allowed)
         return web.Response(status=status, body=content, content_type="application/json")
 
     async def _model_call(self, request: web.Request) -> web.StreamResponse:
@@ -247,6 +256,7 @@ class Gateway:
         request[FACTS].model = model_of(body)
         watch = self._telemetry.model_call(path, body, claims, request.headers)
         try:
+            check_model(self._tenants, claims.tenant, request[FACTS].model)
             return await self._answered(request, path, content, body, claims, watch)
         except BaseException as error:
             watch.failed(error)
@@ -304,8 +314,9 @@ class Gateway:
         with self._buffers.account(request.tenant) as account:
             async with spending:
                 try:
-                    await spending.hold(self.dispatcher.names(request))
-                    served = await self.dispatcher.call(self._session, request, guest, account)
+                    async with self._places.place(request.tenant, request.execution, request.until):
+                        await spending.hold(self.dispatcher.names(request))
+                        served = await self.dispatcher.call(self._session, request, guest, account)
                     spending.answered(served.model, served.answer.usage)  # paid, whether it is usable or not
                     guest.facts.upstream, guest.facts.served = served.upstream, served.model
                     self._check_size(served)

@@ -1,7 +1,7 @@
 """Tokens that guests authenticate with: bound to one try of one execution of one tenant, and short-lived.
 
 `v1.CLAIMS.SIGNATURE`, both base64url; the signature is HMAC-SHA256 over the first two parts. The gateway keeps no list
-of tokens: whoever shares its secret can issue them.
+of tokens: whoever shares its secret can issue them, and whoever has a tenant's secret those of that tenant.
 """
 
 import base64
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from orchestrator_runtimes.codec import decode, encode
-from orchestrator_runtimes.json_values import dump, parse
+from orchestrator_runtimes.codec import InvalidMessage, decode, encode
+from orchestrator_runtimes.json_values import NotJson, dump, parse
 
 TOKEN_CHARACTERS: Final = 8_192
 """Longest token that is read."""
@@ -25,6 +25,7 @@ _REMEMBERED: Final = 1_000
 
 _VERSION: Final = "v1"
 _TRUSTED: Final = "trusted1"
+_TRUSTED_OF_TENANT: Final = "trusted2"
 _TRUSTED_SECONDS: Final = 300.0
 """How long a token of the trusted side is good: it is used at once, by machines whose clocks may differ."""
 
@@ -83,8 +84,16 @@ class Claims:
     run: str | None = None
 
 
+def tenant_secret(secret: bytes, tenant: str) -> bytes:
+    """Return the secret of a tenant, which its runs are given in place of the gateway's.
+
+    It is text, so that it can stand wherever a gateway's secret stands, and tells nothing of the gateway's.
+    """
+    return hmac.new(secret, f"tenant\0{tenant}".encode(), hashlib.sha256).hexdigest().encode()
+
+
 def issue(secret: bytes, claims: Claims) -> str:
-    """Return a token with these claims."""
+    """Return a token with these claims, by the gateway's secret or that of the tenant of the claims."""
     body = f"{_VERSION}.{_encoded(dump(encode(claims)))}"
     return f"{body}.{_encoded(_signature(secret, body))}"
 
@@ -93,7 +102,7 @@ def read(secret: bytes, token: str, *, now: float | None = None) -> Claims:
     """Return the claims of a token.
 
     Args:
-        secret: What it must be signed with.
+        secret: The gateway's, with which it must be signed, or with that of its tenant.
         token: As the guest sent it.
         now: Unix time in seconds; None is the present.
 
@@ -115,32 +124,55 @@ def _signed(secret: bytes, token: str) -> Claims:
     version, _, claims = body.partition(".")
     if version != _VERSION or not signature:
         raise BadToken("this is no token of the gateway")
-    if not hmac.compare_digest(_decoded(signature), _signature(secret, body)):
+    given = _decoded(signature)
+    if hmac.compare_digest(given, _signature(secret, body)):
+        return decode(Claims, parse(_decoded(claims)))
+    try:
+        claimed = decode(Claims, parse(_decoded(claims)))
+    except (NotJson, InvalidMessage) as error:
+        raise BadToken("the token was not issued for this gateway") from error
+    if not hmac.compare_digest(given, _signature(tenant_secret(secret, claimed.tenant), body)):
         raise BadToken("the token was not issued for this gateway")
-    return decode(Claims, parse(_decoded(claims)))
+    return claimed
 
 
-def issue_trusted(secret: bytes, *, now: float | None = None) -> str:
-    """Return a token of the trusted side, with which it administers a gateway; the secret itself does not travel."""
+def issue_trusted(secret: bytes, tenant: str | None = None, *, now: float | None = None) -> str:
+    """Return a token of the trusted side, with which it administers a gateway; the secret itself does not travel.
+
+    Args:
+        secret: The gateway's; with a tenant, its own will do.
+        tenant: Whose things it is about; None means those of all.
+        now: Unix time in seconds; None is the present.
+    """
     expires = int((time.time() if now is None else now) + _TRUSTED_SECONDS)
-    body = f"{_TRUSTED}.{expires}"
+    whose = "" if tenant is None else f"{_encoded(tenant.encode())}."
+    body = f"{_TRUSTED if tenant is None else _TRUSTED_OF_TENANT}.{whose}{expires}"
     return f"{body}.{_encoded(_signature(secret, body))}"
 
 
-def check_trusted(secret: bytes, token: str, *, now: float | None = None) -> None:
-    """Pass a token of the trusted side.
+def check_trusted(secret: bytes, token: str, *, now: float | None = None) -> str | None:
+    """Return the tenant that a token of the trusted side is for; None where it is for all.
 
     Raises:
         BadToken: It is none, of another secret, or too old.
     """
     body, _, signature = token[:TOKEN_CHARACTERS].rpartition(".")
-    kind, _, expires = body.partition(".")
-    if kind != _TRUSTED or not hmac.compare_digest(_decoded(signature), _signature(secret, body)):
+    match body.split("."):
+        case [kind, expires] if kind == _TRUSTED:
+            tenant, keys = None, [secret]
+        case [kind, whose, expires] if kind == _TRUSTED_OF_TENANT:
+            tenant = _decoded(whose).decode(errors="replace")
+            keys = [secret, tenant_secret(secret, tenant)]
+        case _:
+            raise BadToken("only the trusted side may ask for this")
+    given = _decoded(signature)
+    if not any(hmac.compare_digest(given, _signature(key, body)) for key in keys):
         raise BadToken("only the trusted side may ask for this")
     if int(expires) < (time.time() if now is None else now):
         raise BadToken(
             "only the trusted side may ask for this, and its token has expired: compare the clocks"
         )
+    return tenant
 
 
 def bearer(headers: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
@@ -40,6 +41,8 @@ TENANT: Final = "local"
 _TOKEN_SPARE_SECONDS: Final = 60.0
 _KNOWN_WORDS: Final = 200
 _ASK_SECONDS: Final = 30.0
+_SHOWN: Final = 300
+"""Bytes of an answer that errors show."""
 _LEAVE_SECONDS: Final = 2.0
 """How long a run waits for its gateway's end; one that is idle needs 0.1 s."""
 
@@ -66,7 +69,7 @@ class ModelGateway(ABC):
     """A gateway as a run uses it: it issues the tokens of guests, and says which answers are not needed any more.
 
     Args:
-        secret: The gateway's.
+        secret: The gateway's, or the tenant's own of it.
         tenant: Whose the executions are.
         authorities: Who may have signed its certificate; None where it speaks no TLS.
     """
@@ -85,8 +88,8 @@ class ModelGateway(ABC):
         return None if self._authorities is None else self._authorities.context
 
     def trusted_token(self) -> str:
-        """Return a token of the trusted side, which is good for some minutes."""
-        return issue_trusted(self.secret, now=time.time() + self.clock_ahead)
+        """Return a token of the trusted side for what is the tenant's, which is good for some minutes."""
+        return issue_trusted(self.secret, self.tenant, now=time.time() + self.clock_ahead)
 
     @property
     @abstractmethod
@@ -217,6 +220,10 @@ class ModelGateway(ABC):
             with urllib.request.urlopen(request, timeout=_ASK_SECONDS, context=self.tls) as answer:
                 content: bytes = answer.read()
                 return content
+        except urllib.error.HTTPError as error:
+            with error:
+                told = error.read(_SHOWN).decode(errors="replace")
+            raise AgentError(ErrorCode.STATE_UNAVAILABLE, failed, cause=f"{error.code}: {told}") from error
         except OSError as error:
             raise AgentError(ErrorCode.STATE_UNAVAILABLE, failed, cause=str(error)) from error
 

@@ -46,7 +46,8 @@ def chart_values(
         only: The tenant of a release of its own; None for the release that the others share.
 
     Raises:
-        BadTenancy: There is no such tenant, it has no release of its own, or `base` has one of the same name.
+        BadTenancy: There is no such tenant, it has no release of its own, `base` has one of the same name, or a tenant
+            is allowed what is not there.
     """
     chosen = _chosen(tenancy, only)
     values: Values = {**base}
@@ -64,6 +65,12 @@ def chart_values(
     gateway = {**base.get("gateway", {})}
     configuration = {**gateway.get("configuration", {})}
     configuration["budgets"] = [*configuration.get("budgets", ()), *budgets]
+    allowed = {
+        name: _allowed(name, tenant, tenancy.quotas(name), configuration) for name, tenant in chosen.items()
+    }
+    configuration["tenants"] = _joined(
+        "tenants", configuration, {name: one for name, one in allowed.items() if one}
+    )
     values["gateway"] = {**gateway, "configuration": configuration}
     return values
 
@@ -138,6 +145,21 @@ def _location(tenancy: Tenancy, name: str, how: Location, managed: ManagedLocati
         made["nodeSelector"] = {POOL_LABEL: name}
         made["tolerations"] = [{"key": POOL_LABEL, "operator": "Equal", "value": name}]
     return made
+
+
+def _allowed(name: str, tenant: Tenant, quotas: Quotas, configuration: Mapping[str, Any]) -> Values:
+    """Return what a tenant may use of the gateway; empty where that is all."""
+    executions: Values = {} if quotas.executions is None else {"executions": quotas.executions}
+    if tenant.models is None:
+        return executions
+    there: Mapping[str, Any] = configuration.get("models") or {}
+    missing = sorted(set(tenant.models) - there.keys())
+    if missing and configuration.get("default") is None:
+        raise BadTenancy(
+            f"tenants.{name}.models: the gateway has no model {missing[0]!r}; it has"
+            f" {', '.join(sorted(there)) or 'none'}"
+        )
+    return {"models": list(tenant.models), **executions}
 
 
 def _budgets(name: str, quotas: Quotas) -> list[Values]:

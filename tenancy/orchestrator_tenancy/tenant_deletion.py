@@ -29,6 +29,7 @@ class Deletion:
         keys: Of the tenants.
         actor: Who deletes, for the audit log.
         going: Counts the runs that go on of a tenant's locations; None counts none.
+        runs: Tells all runs of a tenant's locations, for the export; None exports none.
     """
 
     tenants: TenantStore
@@ -36,6 +37,7 @@ class Deletion:
     keys: TenantKeys
     actor: str
     going: Callable[[Tenant], int] | None
+    runs: Callable[[Tenant], Iterable[Mapping[str, Any]]] | None = None
 
     def delete(self, name: str, export: Path) -> Mapping[str, int]:
         """Delete a tenant; again goes on with what is left.
@@ -89,6 +91,7 @@ class Deletion:
             "members": members,
             "tokens": [token_row(token) for token in self.stores.tokens.list(name)],
             "audit": records,
+            **({} if self.runs is None else {"runs": self.runs(tenant)}),
         }
 
     def _revoke_tokens(self, name: str) -> int:

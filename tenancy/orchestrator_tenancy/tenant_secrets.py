@@ -1,12 +1,15 @@
 """Secrets that a tenant's pods read: those beside the release, given to the tenant's namespace.
 
 The chart makes none, and pods read those of their own namespace alone. An operator makes each once, beside the
-release; of what is there, a tenant is given the entries that its pods are told to read, and no other.
+release; of what is there, a tenant is given the entries that its pods are told to read, and no other. In place of the
+gateway's secret it is given its own of it: a custom location's Python knows what its runs know.
 """
 # the Kubernetes client is typed in part:
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
+import base64
+import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,22 +18,20 @@ from kubernetes import client  # type: ignore[import-untyped]
 from orchestrator_cluster.api_answers import ASK_SECONDS, answer, asking, status_of
 from orchestrator_cluster.cluster_errors import ClusterAway
 from orchestrator_cluster.kube_configurations import configure
+from orchestrator_gateway.tokens import tenant_secret
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_tenancy.platform_files import Release
 
 _FOUND: Final = 409
 _NOT_FOUND: Final = 404
 
+RELEASE: Final = "app.kubernetes.io/instance"
+"""Label of what was handed out: the release whose tenant got it."""
+MANAGED_BY: Final = ("app.kubernetes.io/managed-by", "orchestrator")
+"""Label of all that was handed out."""
+
 Wanted = dict[str, set[str] | None]
 """Keys of entries by the name of their Secret; None means all entries."""
-
-
-def tenant_namespaces(release: Release) -> dict[str, bool]:
-    """Return the namespaces of a release's tenants, and whether the chart makes them."""
-    tenants: Mapping[str, Any] = release.values.get("tenants") or {}
-    return {
-        tenant_namespace(release, name): how.get("createNamespace", True) for name, how in tenants.items()
-    }
 
 
 def tenant_namespace(release: Release, tenant: str) -> str:
@@ -81,12 +82,42 @@ def given(found: Mapping[str, Any], keys: set[str] | None, release: str) -> dict
     return secret(name, release, kept, found.get("type", "Opaque"))
 
 
+def given_to_tenant(
+    release: Release, tenant: str, found: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the Secrets that a tenant of a release is given; none where its pods read those beside the release.
+
+    Args:
+        release: Whose tenant it is.
+        tenant: Its name.
+        found: What the release's namespace has of `wanted_secrets`, by name, as the API server has it.
+
+    Raises:
+        AgentError: `invalid_input` when an entry is not there, or no secret of a gateway.
+    """
+    if tenant_namespace(release, tenant) == release.namespace:
+        return []
+    made = {
+        name: given(found[name], keys, release.name) for name, keys in wanted_secrets(release.values).items()
+    }
+    entry: Mapping[str, str] | None = (release.values.get("gateway") or {}).get("secret")
+    if entry is not None:
+        data = made[entry["name"]]["data"]
+        try:
+            gateways = base64.b64decode(data[entry["key"]], validate=True).decode().strip().encode()
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise AgentError(
+                ErrorCode.INVALID_INPUT,
+                f"the Secret {entry['name']!r} in {release.namespace}: {entry['key']!r} is no text, as a gateway's"
+                " secret must be",
+            ) from error
+        data[entry["key"]] = base64.b64encode(tenant_secret(gateways, tenant)).decode()
+    return list(made.values())
+
+
 def secret(name: str, release: str, data: Mapping[str, str], kind: str = "Opaque") -> dict[str, Any]:
     """Return a Secret of a release as the API server takes it; `data` is in base64."""
-    labels = {
-        "app.kubernetes.io/instance": release,
-        "app.kubernetes.io/managed-by": "orchestrator",
-    }
+    labels = {RELEASE: release, MANAGED_BY[0]: MANAGED_BY[1]}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -103,17 +134,28 @@ def hand_out(release: Release) -> None:
         AgentError: `invalid_input` when the release's namespace lacks one.
         ClusterAway: The API server does not do it.
     """
-    namespaces = tenant_namespaces(release)
-    if not namespaces:
+    tenants: Mapping[str, Any] = release.values.get("tenants") or {}
+    if not tenants:
         return
     configure()
     core = client.CoreV1Api()
-    wanted = wanted_secrets(release.values)
-    secrets = [given(_found(core, name, release), keys, release.name) for name, keys in wanted.items()]
-    for namespace, made in namespaces.items():
-        if made:
+    found = found_secrets(core, release)
+    for tenant, how in tenants.items():
+        secrets = given_to_tenant(release, tenant, found)
+        namespace = tenant_namespace(release, tenant)
+        if how.get("createNamespace", True):
             _make_namespace(core, namespace, release)
         put_secrets(core, namespace, secrets)
+
+
+def found_secrets(core: Any, release: Release) -> dict[str, Mapping[str, Any]]:
+    """Return what a release's namespace has of `wanted_secrets`, by name, as the API server has it.
+
+    Raises:
+        AgentError: `invalid_input` when one is not there.
+        ClusterAway: The API server does not tell.
+    """
+    return {name: _found(core, name, release) for name in wanted_secrets(release.values)}
 
 
 def _found(core: Any, name: str, release: Release) -> Mapping[str, Any]:

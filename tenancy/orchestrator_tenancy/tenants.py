@@ -33,7 +33,7 @@ class Quotas(_Strict):
     Attributes:
         runs: Runs that are starting or started.
         queued_runs: Runs that wait; a further one is refused.
-        executions: Executions of agents that are on their way.
+        executions: Executions of agents that call models at once; calls of further ones wait.
         gpus: GPUs of all its runs.
         cpu: Cores that its pods request.
         memory: That its pods request.

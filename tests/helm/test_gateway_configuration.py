@@ -9,6 +9,7 @@ import yaml
 
 from orchestrator_gateway.configuration import Configuration, load
 from orchestrator_gateway.journal import JournalLimits
+from orchestrator_gateway.tenant_settings import TenantSettings
 from orchestrator_tools.chart.gateway_values import GatewayConfiguration
 from tests.helm.charts import LEAST, TEAMS, merged, render
 
@@ -61,3 +62,16 @@ def test_the_journal_is_sealed_by_the_keys_of_tenants(tmp_path: Path) -> None:
     )
     keys = load(file).journal.keys
     assert keys is not None and keys.file == "/run/secrets/orchestrator-keys/keys.json"
+
+
+@pytest.mark.parametrize(("may", "replicas", "each"), [(50, 2, 25), (7, 3, 2), (1, 3, 1), (0, 2, 0)])
+def test_what_a_tenant_may_have_at_once_is_shared_among_the_gateways(
+    may: int, replicas: int, each: int, tmp_path: Path
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    tenants: dict[str, Any] = {"acme": {"models": ["fast"], "executions": may}, "rival": {"models": []}}
+    changes = {"gateway": {"replicas": replicas, "configuration": {"tenants": tenants}}}
+    file.write_text(written(merged(TEAMS, changes)))
+    read = load(file).tenants
+    assert read["acme"] == TenantSettings(models=("fast",), executions=each)
+    assert read["rival"] == TenantSettings(models=())

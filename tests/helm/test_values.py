@@ -26,6 +26,7 @@ BESIDE: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """What else has to be so that values below these make a difference."""
 CHOSEN: Final[Mapping[str, tuple[Any, Any]]] = {
+    "gateway.configuration.tenants.NAME.executions": (10, 20),  # each gateway has a part, and one at least
     "tenants": (TEAMS["tenants"], {**TEAMS["tenants"], "third": {}}),
     "tenants.NAME.calls": ([{"ports": [80]}], [{"ports": [443]}]),
     "locations": (TEAMS["locations"], {"support": TEAMS["locations"]["support"]}),

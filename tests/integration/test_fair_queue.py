@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -126,6 +127,48 @@ def test_a_suspended_tenant_starts_nothing_and_goes_on_when_it_is_resumed(
     assert any("the tenant 'blue' is suspended" in line for line in log(instance, refused))
     suspend(False)
     assert tick(instance) == [before.run_id]
+
+
+def test_a_quota_below_what_goes_on_ends_nothing_and_another_plan_counts_at_once(
+    home: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant_store, "FRESH_SECONDS", 0.0)
+    runs = [submit(instance, "blue") for _ in range(6)]
+    going = tick(instance)
+    assert going == [run.run_id for run in runs[:4]]
+    begin(instance, going)
+
+    def blue(**fields: Any) -> None:
+        tenants = {**TENANTS["tenants"], "blue": {**TENANTS["tenants"]["blue"], **fields}}
+        write_tenants(home, {**TENANTS, "tenants": tenants})
+
+    blue(quotas={"runs": 1})
+    assert tick(instance) == []
+    assert {status(instance, run) for run in going} == {DagsterRunStatus.STARTED}
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    told = json.loads(ran("queue", "--json", "--tenant", "blue"))["waiting"]
+    assert [row["run"] for row in told] == [run.run_id for run in runs[4:]]
+    assert told[0]["why"] == "the tenant 'blue' has 4 of its 1 runs going"
+    end(instance, going[:3])
+    assert tick(instance) == [], "one goes on, which is all that it may have"
+    end(instance, going[3:])
+    assert tick(instance) == [runs[4].run_id] and tick(instance) == []
+    blue(plan="free")  # two runs at once
+    assert tick(instance) == [runs[5].run_id]
+
+
+def test_gpus_that_a_tenant_may_no_more_have_keep_a_run_waiting_and_it_says_why(
+    home: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenant_store, "FRESH_SECONDS", 0.0)
+    run = submit(instance, "red-one", job=job_of("red-one", tags=gpu_tag(1)))
+    red = {**TENANTS["tenants"]["red"], "quotas": {"gpus": 0}}
+    write_tenants(home, {**TENANTS, "tenants": {**TENANTS["tenants"], "red": red}})
+    assert tick(instance) == [] and status(instance, run) is QUEUED
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    assert "it needs 1 GPUs, and the tenant 'red' may have 0: it cannot start" in ran("queue", run.run_id[:8])
+    write_tenants(home, TENANTS)
+    assert tick(instance) == [run.run_id]
 
 
 def test_pools_and_limits_by_tag_hold_and_let_others_pass(home: Path, stored: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Fault, FaultKind, Script
 from tests.integration.gateway_calls import ask, send
-from tests.integration.gateway_services import gateway_service
+from tests.integration.gateway_services import GatewayService, gateway_service
 from tests.integration.processes import wait_until
 
 BROKEN = Script(faults=(Fault(kind=FaultKind.STATUS, status=503),))
@@ -88,6 +88,65 @@ def test_names_that_are_no_alias_go_to_the_default_or_are_refused(
         assert [call.body and call.body["model"] for call in upstream.calls_of("first")] == ["gpt-x"]
         listed = json.loads(send(address, b"", path="/models", method="GET").body)
         assert listed["data"][0]["id"] == "fast" and len(listed["data"]) > 1
+
+
+def test_a_tenant_asks_for_the_models_that_it_may_use_and_for_no_other(
+    tmp_path: Path, upstream: ModelEndpoint
+) -> None:
+    configuration = {**one_alias(upstream.script("first", Script())), "default": {"upstream": "first"}}
+    configuration["models"]["large"] = configuration["models"]["fast"]
+    tenants: dict[str, Any] = {"red": {"models": ["fast"]}, "grey": {"models": []}}
+    with gateway_service(tmp_path, {**configuration, "tenants": tenants}) as service:
+        address = service.model(tenant="red")
+        assert ask(address, "hi", model="fast").status == 200
+        for path in ("/chat/completions", "/responses", "/embeddings"):
+            refused = ask(address, "hi", model="large", path=path)
+            assert refused.status == 403 and refused.error["code"] == "model_not_allowed"
+        told = "the tenant 'red' may not use the model 'large'; it may use fast: ask the operator"
+        assert refused.error["message"] == told
+        assert ask(address, "hi", model="gpt-x").status == 403, "the default takes any name"
+        assert send(address, b"{}").status == 403
+        assert len(upstream.calls) == 1
+        listed = json.loads(send(address, b"", path="/models", method="GET").body)
+        assert [model["id"] for model in listed["data"]] == ["fast"]
+        assert send(address, b"", path="/models/fast", method="GET").status == 200
+        assert send(address, b"", path="/models/large", method="GET").status == 403
+        grey = service.model(tenant="grey", execution="g")
+        assert ask(grey, "hi", model="fast").error["message"].endswith("it may use none: ask the operator")
+        assert json.loads(send(grey, b"", path="/models", method="GET").body)["data"] == []
+        assert ask(service.model(tenant="blue", execution="b"), "hi", model="gpt-x").status == 200
+        service.configure({**configuration, "tenants": {"red": {"models": ["large"]}}})
+        service.logged("in force now")
+        assert ask(address, "hi", model="fast").status == 403, "what was answered before, too"
+        assert ask(address, "hi", model="large").status == 200
+
+
+def test_no_more_executions_of_a_tenant_call_at_once_than_may_and_none_fails(
+    tmp_path: Path, upstream: ModelEndpoint
+) -> None:
+    configuration = one_alias(upstream.script("first", Script(latency=0.2)))
+
+    def peak(service: GatewayService, tenant: str, name: str) -> int:
+        addresses = [service.model(tenant=tenant, execution=f"{name}{number}") for number in range(12)]
+        before = upstream.count
+        with ThreadPoolExecutor(24) as threads:
+            calls = [threads.submit(ask, one, "hi", model="fast") for one in addresses]
+            peaks = set[int]()
+            while not all(call.done() for call in calls):
+                peaks.add(upstream.active)
+                time.sleep(0.005)
+        assert [call.result().status for call in calls] == [200] * 12 and upstream.count == before + 12
+        return max(peaks)
+
+    with gateway_service(tmp_path, {**configuration, "tenants": {"red": {"executions": 3}}}) as service:
+        assert peak(service, "red", "a") == 3
+        assert peak(service, "blue", "a") > 3
+        service.configure({**configuration, "tenants": {"red": {"executions": 0}}})
+        service.logged("in force now")
+        refused = ask(service.model(tenant="red", execution="b"), "hi", model="fast")
+        assert refused.status == 403 and refused.error["code"] == "executions_not_allowed"
+        again = ask(service.model(tenant="red", execution="a0"), "hi", model="fast")
+        assert again.status == 200 and again.replayed, "what was answered is told without a place"
 
 
 @pytest.mark.parametrize("script", [BROKEN, BUSY, NO_KEY], ids=["broken", "rate limited", "key refused"])

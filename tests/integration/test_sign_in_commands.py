@@ -112,6 +112,43 @@ def test_an_exported_log_is_verified_with_and_without_the_secret(site: Site, tmp
     assert run("orchestrator", "audit", "verify", *config, "--head", "x", folder=tmp_path).returncode == 2
 
 
+def test_who_changed_which_tenant_is_kept_before_it_is_changed(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "tenants.yaml"
+    file.write_text(
+        "organisations: {acme: {title: Acme}}\ntenants: {red: {organisation: acme, plan: free}}\n"
+    )
+
+    def tenants(*words: str, **more: str) -> str:
+        settings = {"ORCHESTRATOR_SIGN_IN": str(site.file), "DAGSTER_HOME": str(tmp_path), **more}
+        return succeeds("orchestrator", "tenants", *words, folder=tmp_path, **settings)
+
+    for words in (
+        ("apply", "tenants.yaml", "--dry-run"),
+        ("apply", "tenants.yaml"),
+        ("apply", "tenants.yaml"),
+        ("suspend", "red"),
+        ("suspend", "red"),
+        ("resume", "red"),
+        ("plan", "red", "team"),
+    ):
+        tenants(*words)
+    tenants("plan", "red", "free", ORCHESTRATOR_SIGN_IN="")
+    records = [
+        json.loads(line)
+        for line in succeeds(
+            "orchestrator", "audit", "export", folder=tmp_path, ORCHESTRATOR_SIGN_IN=str(site.file)
+        ).splitlines()
+    ]
+    assert [(r["action"], r["tenant"], r["target"], r["reason"]) for r in records] == [
+        ("tenants.apply", None, "organisation acme", "created"),
+        ("tenants.apply", "red", "tenant red", "created"),
+        ("tenant.suspend", "red", "tenant red", "changed"),
+        ("tenant.resume", "red", "tenant red", "changed"),
+        ("tenant.plan team", "red", "tenant red", "changed"),
+    ]
+    assert all(record["actor"].startswith("machine:") for record in records)
+
+
 def test_a_check_says_whether_people_could_sign_in(tmp_path: Path) -> None:
     site = Site(tmp_path, "")
     words = ("orchestrator", "sign-in", "check", "--config", str(site.file))

@@ -19,6 +19,8 @@ from orchestrator_tenancy.identities import Role
 from orchestrator_tenancy.keys.master_secrets import FORMER, MASTER
 from orchestrator_tenancy.keys.tenant_key_store import FILE as KEYS
 from orchestrator_tenancy.keys.tenant_key_store import TenantKeys
+from orchestrator_tenancy.queue import run_rows as run_rows_module
+from orchestrator_tenancy.queue.run_rows import run_rows
 from orchestrator_tenancy.sign_in.people import Grant, Person
 from orchestrator_tenancy.sign_in.settings import load, read_secrets
 from orchestrator_tenancy.sign_in.stores import FILE, Stores, open_stores
@@ -191,6 +193,19 @@ def test_what_is_there_and_is_no_export_of_it_is_left(world: World) -> None:
     assert world.left("red") == (1, 1, 2)
 
 
+def test_all_runs_of_its_locations_are_told_and_none_of_others(
+    stored: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_rows_module, "_AT_ONCE", 2)
+    queue_instances.prepare(tmp_path / "home", stored, tenants=TENANTS)
+    with queue_instances.opened(tmp_path / "home") as instance:
+        own = [queue_instances.submit(instance, "red-one").run_id for _ in range(5)]
+        lie = {"dagster/code_location": "red-one"}
+        queue_instances.submit(instance, "blue", tags=lie)
+        assert [row["run"] for row in run_rows(instance, {"red-one"})] == own[::-1]
+        assert list(run_rows(instance, set())) == []
+
+
 def test_an_operator_rotates_hands_out_and_deletes(tmp_path: Path) -> None:
     queue_instances.prepare(tmp_path, str(tmp_path), tenants=TENANTS)
     site = Site(tmp_path, str(tmp_path / "control" / FILE))
@@ -228,6 +243,9 @@ def test_an_operator_rotates_hands_out_and_deletes(tmp_path: Path) -> None:
         assert stored is not None
         instance.report_run_canceled(stored)
     assert "gone: 0 tokens, 0 sessions, 2 keys" in succeeds(*delete, folder=tmp_path, **settings)
+    (row,) = read_export(tmp_path / "left.tar.gz")["runs"]
+    assert (row["run"], row["location"], row["status"]) == (run.run_id, "red-one", "CANCELED")
+    assert row["created"] <= row["ended"] and row["started"] is None and row["tags"]
     assert "gone: 0 tokens, 0 sessions, 0 keys" in succeeds(*delete, folder=tmp_path, **settings)
     assert json.loads(keys("list", "--json", **{MASTER: ""}))[0]["tenant"] == "blue"
     with opened(site.place) as database:

@@ -33,7 +33,7 @@ def key_secrets(release: Release, keys: TenantKeys) -> dict[str, dict[str, Any]]
         return secret(entry["name"], release.name, data)
 
     own = {tenant_namespace(release, tenant): of([tenant]) for tenant in tenants}
-    return {release.namespace: of(tenants), **own}
+    return {**own, release.namespace: of(tenants)}
 
 
 def hand_out_keys(release: Release, keys: TenantKeys) -> None:

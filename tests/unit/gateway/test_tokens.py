@@ -1,5 +1,6 @@
 """Tokens: only the gateway's own are read, whatever a guest makes of them."""
 
+import base64
 import time
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from orchestrator_gateway.tokens import (
     issue,
     issue_trusted,
     read,
+    tenant_secret,
 )
 
 SECRET = b"s" * 32
@@ -93,5 +95,42 @@ def test_no_other_token_is_the_trusted_sides(token: str) -> None:
 
 
 def test_the_trusted_sides_token_makes_no_model_calls() -> None:
-    with pytest.raises(BadToken):
-        read(SECRET, issue_trusted(SECRET))
+    for token in (issue_trusted(SECRET), issue_trusted(SECRET, "t")):
+        with pytest.raises(BadToken):
+            read(SECRET, token)
+
+
+@given(texts, texts, st.sampled_from([SECRET, None]))
+def test_a_tenants_secret_makes_tokens_of_that_tenant_alone(
+    tenant: str, other: str, gateways: bytes | None
+) -> None:
+    secret = gateways or tenant_secret(SECRET, tenant)
+    own = replace(CLAIMS, tenant=tenant)
+    assert read(SECRET, issue(secret, own)) == own
+    assert check_trusted(SECRET, issue_trusted(secret, tenant)) == tenant
+    if secret == SECRET or other == tenant:
+        return
+    with pytest.raises(BadToken, match="not issued for this gateway"):
+        read(SECRET, issue(secret, replace(CLAIMS, tenant=other)))
+    for token in (issue_trusted(secret), issue_trusted(secret, other)):
+        with pytest.raises(BadToken, match="trusted side"):
+            check_trusted(SECRET, token)
+
+
+def test_the_trusted_sides_token_of_all_is_told_from_that_of_a_tenant() -> None:
+    assert check_trusted(SECRET, issue_trusted(SECRET)) is None
+    token = issue_trusted(SECRET, "red")
+    assert check_trusted(SECRET, token) == "red"
+    changed = token.replace(token.split(".")[1], "Ymx1ZQ", 1)
+    with pytest.raises(BadToken, match="trusted side"):
+        check_trusted(SECRET, changed)
+    late = issue_trusted(tenant_secret(SECRET, "red"), "red", now=1_000.0)
+    with pytest.raises(BadToken, match="expired: compare the clocks"):
+        check_trusted(SECRET, late, now=1_301.0)
+
+
+def test_what_nobody_signed_is_refused_however_it_is_made() -> None:
+    for claims in ("[" * 5_000, '{"tenant": 7}', "x", ""):
+        body = f"v1.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}"
+        with pytest.raises(BadToken):
+            read(SECRET, f"{body}.AAAA")

@@ -68,6 +68,28 @@ def test_what_is_spent_in_a_month_is_a_budget_of_the_gateway() -> None:
     assert len(BASE["gateway"]["configuration"]["budgets"]) == 1, "the operator's own values are as they were"
 
 
+def test_which_models_a_tenant_may_use_is_said_to_the_gateway() -> None:
+    models: dict[str, Any] = {"fast": {}, "large": {}}
+    base: dict[str, Any] = {
+        "gateway": {"configuration": {"models": models, "tenants": {"platform": {"models": []}}}}
+    }
+    two = tenancy(red={"plan": "free", "models": ["fast"]}, blue={"plan": "free"})
+    configuration = chart_values(two, base, MANAGED)["gateway"]["configuration"]
+    assert configuration["tenants"] == {"platform": {"models": []}, "red": {"models": ["fast"]}}
+    few = tenancy(red={"plan": "free", "models": ["fast"], "quotas": {"executions": 7}})
+    configuration = chart_values(few, base, MANAGED)["gateway"]["configuration"]
+    assert configuration["tenants"]["red"] == {"models": ["fast"], "executions": 7}
+    unknown = tenancy(red={"plan": "free", "models": ["fast", "best"]})
+    with pytest.raises(BadTenancy, match=r"tenants\.red\.models: .* no model 'best'; it has fast, large"):
+        chart_values(unknown, base, MANAGED)
+    base["gateway"]["configuration"]["default"] = {"upstream": "own"}
+    assert chart_values(unknown, base, MANAGED)["gateway"]["configuration"]["tenants"]["red"]["models"]
+    nothing = tenancy(red={"plan": "free", "models": []})
+    assert chart_values(nothing, base, MANAGED)["gateway"]["configuration"]["tenants"]["red"] == {
+        "models": []
+    }
+
+
 def test_a_tenant_of_a_plan_with_its_own_instance_is_in_a_release_of_its_own() -> None:
     both = tenancy(red={"plan": "free"}, gold={"plan": "rich", "locations": {"gold-agents": {}}})
     assert own_releases(both) == ["gold"]

@@ -11,6 +11,7 @@ from orchestrator_gateway.journal import JournalLimits
 from orchestrator_gateway.mcp_settings import McpServerSettings
 from orchestrator_gateway.routes import Default, Model, UpstreamSettings
 from orchestrator_gateway.telemetry import TelemetrySettings
+from orchestrator_gateway.tenant_settings import TenantSettings
 from orchestrator_tools.chart.pod_values import Calls, ObjectName, Peer, Pods, Replicas, SecretKey
 
 HTTPS: Final = Calls(ports=(443,))
@@ -24,6 +25,8 @@ class GatewayConfiguration(BaseModel):
         models: Aliases, which agents use as `model:`, by name.
         default: Where calls go whose model is no alias; null refuses them.
         budgets: What agents, code locations and tenants may spend.
+        tenants: What tenants may use, by name; one that is not named may use all. Executions are those at all gateways
+            together, of which each is told its part.
         log_bodies: Whether requests and answers are logged, with what looks like a key left out.
         mcp_servers: Servers of the Model Context Protocol by name, whose tools agents may call.
         telemetry: Who is told of calls. With `prometheus` the port is the pods' port `metrics`.
@@ -36,6 +39,7 @@ class GatewayConfiguration(BaseModel):
     models: Mapping[str, Model] = {}
     default: Default | None = None
     budgets: Sequence[Budget] = ()
+    tenants: Mapping[str, TenantSettings] = {}
     log_bodies: bool = False
     mcp_servers: Mapping[str, McpServerSettings] = {}
     telemetry: TelemetrySettings = TelemetrySettings()
@@ -47,8 +51,9 @@ class Gateway(Pods):
 
     Attributes:
         replicas: How many there are; they share the journal.
-        secret: Signs the tokens of guests. The same Secret is needed in the namespace of each tenant, whose runs make
-            tokens.
+        secret: Signs the tokens of guests. A Secret of this name is needed in the namespace of each tenant, too, whose
+            runs make tokens: the tenant's own, as `orchestrator tenants reconcile` makes it, or the same, which is
+            good for all tenants.
         tenant_keys_secret: Where the keys of tenants stand, which seal what their agents are told and say: those of all
             beside the release, and in the namespace of each tenant its own, as `orchestrator tenants reconcile` puts
             them there. null seals nothing.

@@ -5,9 +5,10 @@ has an id by which it is done once, and a time beside which it is not taken.
 """
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -26,6 +27,18 @@ WINDOW: Final = timedelta(minutes=10)
 _LONGEST_REASON: Final = 500
 
 
+Kind: TypeAlias = Literal[
+    "register", "add_key", "remove_key", "submit", "approve", "reject", "deprecate", "withdraw", "rate"
+]  # fmt: skip
+_TAKES: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys(("register", "add_key", "remove_key"), frozenset({"key"})),
+    "submit": frozenset({"agent", "version", "reference"}),
+    **dict.fromkeys(("approve", "reject", "deprecate", "withdraw"), frozenset({"agent", "version"})),
+    "rate": frozenset({"agent", "version", "platform", "stars"}),
+}
+"""What each kind needs; `reason` and `replacement` go with any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Action:
     """What somebody does.
@@ -36,18 +49,20 @@ class Action:
         at: When, RFC 3339.
         kind: What.
         publisher: Whose keys or version.
-        agent: Which one; None for what concerns keys.
-        version: Which one; None for what concerns keys.
+        agent: Which one; None for what concerns no agent.
+        version: Which one; None for what concerns no agent.
         reference: Where the bundle is, with its digest; with `submit` alone.
         key: Public key as PEM; with `register`, `add_key` and `remove_key`.
-        reason: Why, for whoever reads it.
+        reason: Why, for whoever reads it; the comment of a rating.
         replacement: `publisher/agent` to take instead; with `deprecate` and `withdraw`.
+        platform: Who rates, as it was registered; with `rate` alone.
+        stars: 1 to 5; with `rate` alone.
     """
 
     marketplace: str
     id: str
     at: str
-    kind: Literal["register", "add_key", "remove_key", "submit", "approve", "reject", "deprecate", "withdraw"]
+    kind: Kind
     publisher: str
     agent: str | None = None
     version: str | None = None
@@ -55,33 +70,35 @@ class Action:
     key: str | None = None
     reason: str | None = None
     replacement: str | None = None
+    platform: str | None = None
+    stars: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not whole."""
-        of_keys = self.kind in ("register", "add_key", "remove_key")
-        if not is_part(self.publisher):
-            raise ValueError(f"publisher: {self.publisher!r:.80} is no name")
         if len(self.id) != 32 or set(self.id) - set("0123456789abcdef"):
             raise ValueError("id: 32 hexadecimal digits")
-        if (
-            of_keys != (self.key is not None)
-            or of_keys != (self.agent is None)
-            or of_keys != (self.version is None)
-        ):
-            raise ValueError(
-                f"{self.kind}: takes {'a key' if of_keys else 'an agent and a version'}, and nothing else"
-            )
-        if (self.kind == "submit") != (self.reference is not None):
-            raise ValueError("reference: is given with submit alone")
-        if self.agent is not None and not is_part(self.agent):
-            raise ValueError(f"agent: {self.agent!r:.80} is no name")
+        takes = _TAKES[self.kind]
+        if frozenset(name for name in _OWN if getattr(self, name) is not None) != takes:
+            raise ValueError(f"{self.kind}: takes {', '.join(sorted(takes))}, and nothing else")
+        for name in ("publisher", "agent", "platform"):
+            value = getattr(self, name)
+            if value is not None and not is_part(value):
+                raise ValueError(f"{name}: {value!r:.80} is no name")
         if self.version is not None:
             try:
                 parse_version(self.version)
             except BundleRefused as error:
                 raise ValueError(error.message) from error
+        if self.stars is not None and not 1 <= self.stars <= 5:
+            raise ValueError("stars: 1 to 5")
+        if self.platform == self.publisher:
+            raise ValueError("platform: nobody rates their own agents")
         if len(self.reason or "") > _LONGEST_REASON or len(self.replacement or "") > _LONGEST_REASON:
             raise ValueError(f"reason, replacement: at most {_LONGEST_REASON} characters")
+
+
+_OWN: Final = frozenset(name for names in _TAKES.values() for name in names)
+"""What an action has only where its kind needs it."""
 
 
 def new_id() -> str:

@@ -26,6 +26,7 @@ from orchestrator_marketplace.marketplaces import (
     Problem,
     PublisherKeys,
     Query,
+    Ratings,
 )
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode, schema
 from orchestrator_runtimes.json_values import Json, dump, parse
@@ -35,6 +36,8 @@ _STATUS: Final[Mapping[Problem, int]] = {
     Problem.FORBIDDEN: 403,
     Problem.NOT_FOUND: 404,
     Problem.CONFLICT: 409,
+    Problem.GONE: 410,
+    Problem.LIMIT: 429,
     Problem.UNAVAILABLE: 503,
 }
 _ROUTES: Final = (
@@ -42,6 +45,13 @@ _ROUTES: Final = (
     ("get", "/v1/bundles/{publisher}/{agent}", "Versions that were ever public", (), Listings),
     ("get", "/v1/bundles/{publisher}/{agent}/{version}", "A version in any state", (), Listing),
     ("get", "/v1/publishers/{publisher}", "Keys whose signatures count", (), PublisherKeys),
+    (
+        "get",
+        "/v1/ratings/{publisher}/{agent}",
+        "What platforms think of an agent",
+        ("limit", "after"),
+        Ratings,
+    ),
     ("get", "/v1/events", "What changed after a cursor", ("cursor", "limit", "wait_seconds"), Events),
     ("post", "/v1/actions", "Do what a signed action says", (), Listing),
 )
@@ -77,6 +87,7 @@ def application(
         served.versions,
         served.version,
         served.publisher,
+        served.ratings,
         served.events,
         served.act,
     )
@@ -120,6 +131,15 @@ class _Served:
     async def publisher(self, request: Request) -> Response:
         return _said(await run_in_threadpool(self._marketplace.publisher, request.path_params["publisher"]))
 
+    async def ratings(self, request: Request) -> Response:
+        given = dict(request.query_params)
+        after = given.pop("after", None)
+        limit = int(_numbers(given).get("limit", MOST_AT_ONCE))
+        name = _name(request)
+        return _said(
+            await run_in_threadpool(lambda: self._marketplace.ratings(name, limit=limit, after=after))
+        )
+
     async def events(self, request: Request) -> Response:
         given = _numbers(request.query_params)
         page = await self._events(
@@ -154,8 +174,12 @@ class _Served:
             return
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            async for page in self._pages(after):
-                await socket.send_text(dump(encode(page)).decode())
+            try:
+                async for page in self._pages(after):
+                    await socket.send_text(dump(encode(page)).decode())
+            except MarketplaceError as error:
+                await socket.send_text(dump(_told(error)).decode())
+                await socket.close(1011 if error.problem is Problem.UNAVAILABLE else 1008)
 
     async def _pages(self, after: int) -> AsyncGenerator[Events]:
         while True:
@@ -190,8 +214,12 @@ def _said(value: object) -> Response:
 
 async def _refuse(_request: Request, error: Exception) -> Response:
     assert isinstance(error, MarketplaceError)
-    told = {"problem": error.problem.value, "message": error.message}
-    return JSONResponse(told, status_code=_STATUS[error.problem])
+    return JSONResponse(_told(error), status_code=_STATUS[error.problem])
+
+
+def _told(error: MarketplaceError) -> dict[str, Json]:
+    told: dict[str, Json] = {"problem": error.problem.value, "message": error.message}
+    return told if error.cursor is None else {**told, "cursor": error.cursor}
 
 
 async def _describe(_request: Request) -> Response:
@@ -237,6 +265,7 @@ _PROBLEM: Final[Json] = {
     "properties": {
         "problem": {"enum": [problem.value for problem in Problem]},
         "message": {"type": "string"},
+        "cursor": {"type": "integer", "description": "With gone: after it all events are still there"},
     },
     "required": ["problem", "message"],
 }

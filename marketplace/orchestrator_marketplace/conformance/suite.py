@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +23,7 @@ from orchestrator_marketplace.marketplaces import (
     MarketplaceError,
     Problem,
     Query,
+    RatingSummary,
 )
 from orchestrator_marketplace.signing_keys import public_pem
 from orchestrator_marketplace.workflow import State
@@ -61,7 +62,7 @@ class MarketplaceConformance:
         """The publisher's."""
         return ec.generate_private_key(ec.SECP256R1())
 
-    def action(self, subject: Subject, kind: str, publisher: str = "acme", **more: str) -> Action:
+    def action(self, subject: Subject, kind: str, publisher: str = "acme", **more: Any) -> Action:
         """Return an action of now."""
         return Action(
             marketplace=subject.name,
@@ -78,7 +79,7 @@ class MarketplaceConformance:
         who: ec.EllipticCurvePrivateKey,
         kind: str,
         publisher: str = "acme",
-        **more: str,
+        **more: object,
     ) -> Listing | None:
         """Do something as whoever has a key."""
         return subject.marketplace.act(seal_action(self.action(subject, kind, publisher, **more), who))
@@ -105,7 +106,7 @@ class MarketplaceConformance:
         assert done is not None
         return done
 
-    def problem(self, *words: object, **more: str) -> Problem:
+    def problem(self, *words: object, **more: object) -> Problem:
         """Do something that is not done, and return why."""
         with pytest.raises(MarketplaceError) as refused:
             self.act(*words, **more)  # type: ignore[arg-type]  # as act has them
@@ -292,6 +293,49 @@ class MarketplaceConformance:
         ):
             assert search(nothing).listings == ()
 
+    def test_platforms_rate_what_they_ran(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
+        """One rating of each platform counts, its last; listings have the average of all."""
+        self.register(subject, key)
+        self.publish(subject, key, "1.0.0")
+        platforms = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("alpha", "beta")}
+        for name, own in platforms.items():
+            self.register(subject, own, name)
+        of = {"agent": "reviewer", "version": "1.0.0"}
+        assert subject.marketplace.ratings("acme/reviewer").ratings == ()
+        assert subject.marketplace.version("acme/reviewer", "1.0.0").rating is None
+        alpha, beta = platforms.values()
+        self.act(subject, alpha, "rate", **of, platform="alpha", stars=1, reason="slow")
+        self.act(subject, beta, "rate", **of, platform="beta", stars=4)
+        rated = self.act(subject, alpha, "rate", **of, platform="alpha", stars=5, reason="fast now")
+        assert rated is not None and rated.rating == RatingSummary(average=4.5, count=2)
+        (found,) = subject.marketplace.search(Query()).listings
+        assert found.rating == rated.rating == subject.marketplace.versions("acme/reviewer")[0].rating
+        first = subject.marketplace.ratings("acme/reviewer", limit=1)
+        assert [(one.platform, one.stars, one.comment) for one in first.ratings] == [("alpha", 5, "fast now")]
+        second = subject.marketplace.ratings("acme/reviewer", limit=1, after=first.after)
+        assert [(one.platform, one.version) for one in second.ratings] == [("beta", "1.0.0")]
+        assert second.after is None
+        assert [event.kind for event in subject.marketplace.events(0).events].count("rate") == 3
+
+    def test_who_rates_is_known_and_not_the_publisher(
+        self, subject: Subject, key: ec.EllipticCurvePrivateKey
+    ) -> None:
+        """With a key of its own, and a version that was public."""
+        self.register(subject, key)
+        self.publish(subject, key, "1.0.0")
+        alpha = ec.generate_private_key(ec.SECP256R1())
+        self.register(subject, alpha, "alpha")
+        of = {"agent": "reviewer", "version": "1.0.0", "stars": 5}
+        for who in (key, subject.operator, ec.generate_private_key(ec.SECP256R1())):
+            assert self.problem(subject, who, "rate", **of, platform="alpha") is Problem.FORBIDDEN
+        assert self.problem(subject, alpha, "rate", **of, platform="beta") is Problem.FORBIDDEN
+        none = {**of, "version": "2.0.0", "platform": "alpha"}
+        assert self.problem(subject, alpha, "rate", **none) is Problem.NOT_FOUND
+        address = subject.store("acme/reviewer", "2.0.0", key)
+        self.act(subject, key, "submit", agent="reviewer", version="2.0.0", reference=address)
+        assert self.problem(subject, alpha, "rate", **none) is Problem.NOT_FOUND
+        assert subject.marketplace.ratings("acme/reviewer").ratings == ()
+
     def test_events_are_resumed_by_cursor(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
         """Page by page none is missed and none comes twice; whoever waits is told."""
         self.register(subject, key)
@@ -321,6 +365,7 @@ class MarketplaceConformance:
             lambda: subject.marketplace.versions("acme/none"),
             lambda: subject.marketplace.version("acme/none", "1.0.0"),
             lambda: subject.marketplace.publisher("nobody"),
+            lambda: subject.marketplace.ratings("acme/none"),
         ):
             with pytest.raises(MarketplaceError) as refused:
                 read()

@@ -27,7 +27,7 @@ _REPLACEMENT = click.option("--replacement", help="PUBLISHER/AGENT to take inste
 
 @click.group()
 def marketplace() -> None:
-    """A marketplace: serve one; search, show and follow; submit, approve, reject, deprecate, withdraw; keys.
+    """A marketplace: serve one; search, show, follow, rate; submit, approve, reject, deprecate, withdraw; keys.
 
     Whoever acts signs what they do with their key. An action is for the marketplace of the host in its address.
     """
@@ -57,6 +57,7 @@ def search(
 ) -> None:
     """Find public agents whose name, summary or documentation has all WORDS."""
     from orchestrator_marketplace.marketplaces import MOST_AT_ONCE, Query
+    from orchestrator_marketplace.pricing import price_told
 
     query = Query(text=" ".join(words), framework=framework, publisher=publisher, limit=MOST_AT_ONCE)
     with _client(url) as client:
@@ -67,9 +68,17 @@ def search(
         print("nothing is found")
     else:
         rows = [
-            [one.name, one.version, one.state, _shown(one.manifest.get("summary"))] for one in page.listings
+            [
+                one.name,
+                one.version,
+                one.state,
+                price_told(one.manifest),
+                "" if one.rating is None else f"{one.rating.average:.1f} of {one.rating.count}",
+                _shown(one.manifest.get("summary")),
+            ]
+            for one in page.listings
         ]
-        print(text_table([["agent", "version", "state", "summary"], *rows]))
+        print(text_table([["agent", "version", "state", "price", "stars", "summary"], *rows]))
         if page.after is not None:
             print(f"there are more, after {page.after}: say more words")
 
@@ -119,6 +128,39 @@ def submit(layout: Path, registry: str, url: str, file: Path) -> None:
         entry.digest
     )
     _act(url, file, "submit", manifest.name, manifest.version, reference=str(reference))
+
+
+@marketplace.command()
+@click.argument("name")
+@click.argument("version")
+@click.argument("stars", type=click.IntRange(1, 5))
+@_AT
+@_KEY
+@click.option("--platform", required=True, help="Who rates, as it was registered.")
+@click.option("--comment", help="What you think of it, for people.")
+def rate(
+    name: str, version: str, stars: int, url: str, file: Path, platform: str, comment: str | None
+) -> None:
+    """Say with 1 to 5 STARS what a platform thinks of the agent NAME, of which it ran VERSION; again says it anew."""
+    _act(url, file, "rate", name, version, platform=platform, stars=stars, reason=comment)
+
+
+@marketplace.command()
+@click.argument("name")
+@_AT
+def ratings(name: str, url: str) -> None:
+    """Print what platforms think of the agent NAME, one JSON object a line."""
+    from orchestrator_runtimes.codec import encode
+
+    after: str | None = None
+    with _client(url) as client:
+        while True:
+            page = client.ratings(name, after=after)
+            for rating in page.ratings:
+                print(json.dumps(encode(rating)))
+            after = page.after
+            if after is None:
+                return
 
 
 def _moves() -> None:
@@ -178,7 +220,7 @@ def _key_change(kind: str) -> Callable[..., None]:
 _key_changes()
 
 
-def _act(url: str, file: Path, kind: str, name: str, version: str | None, **more: str | None) -> None:
+def _act(url: str, file: Path, kind: str, name: str, version: str | None, **more: Any) -> None:
     from orchestrator_marketplace.actions import Action, moment, new_id, seal_action
     from orchestrator_marketplace.signing_keys import load_private_key
 

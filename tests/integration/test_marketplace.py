@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,12 +71,21 @@ class Reference(Subject):
         self.stored = 0
 
     def store(
-        self, name: str, version: str, key: ec.EllipticCurvePrivateKey, *, summary: str = "Reads"
+        self,
+        name: str,
+        version: str,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        summary: str = "Reads",
+        pricing: Mapping[str, str] | None = None,
+        terms: str | None = None,
     ) -> str:
         self.stored += 1
         folder = self.folder / str(self.stored)
         layout = Layout(folder / "layout")
-        write_bundle(folder / "source", name=name, version=version, summary=f"'{summary}'")
+        costs = {"pricing": pricing, "terms": terms}
+        said = {key: json.dumps(value) for key, value in costs.items() if value is not None}
+        write_bundle(folder / "source", name=name, version=version, summary=f"'{summary}'", **said)
         entry = build_bundle(read_folder(folder / "source"), LOCK, layout)
         sign_bundle(layout, open_bundle(layout, entry), Signer(key=key), datetime.now(UTC))
         # without its tag: what a stranger signed lies there, too

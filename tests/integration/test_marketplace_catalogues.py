@@ -186,7 +186,8 @@ def test_a_catalogue_of_the_first_schema_is_gone_on_with(tmp_path: Path, registr
           publisher TEXT NOT NULL REFERENCES publishers, pem TEXT NOT NULL, PRIMARY KEY (publisher, pem));
         CREATE TABLE versions (
           publisher TEXT NOT NULL REFERENCES publishers, agent TEXT NOT NULL, version TEXT NOT NULL,
-          state TEXT NOT NULL, digest TEXT NOT NULL, reference TEXT NOT NULL, manifest TEXT NOT NULL, documentation TEXT NOT NULL,
+          state TEXT NOT NULL, digest TEXT NOT NULL, reference TEXT NOT NULL, manifest TEXT NOT NULL,
+          documentation TEXT NOT NULL,
           findings TEXT NOT NULL, reason TEXT, replacement TEXT, changed TEXT NOT NULL,
           PRIMARY KEY (publisher, agent, version));
         CREATE INDEX version_states ON versions (state);

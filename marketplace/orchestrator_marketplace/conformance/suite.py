@@ -6,7 +6,7 @@ the marketplace's own checks run. `pytest` brings the rest.
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -40,7 +40,14 @@ class Subject(ABC):
 
     @abstractmethod
     def store(
-        self, name: str, version: str, key: ec.EllipticCurvePrivateKey, *, summary: str = "Reads"
+        self,
+        name: str,
+        version: str,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        summary: str = "Reads",
+        pricing: Mapping[str, str] | None = None,
+        terms: str | None = None,
     ) -> str:
         """Put a bundle that a key has signed where the marketplace takes bundles from; return its pinned address."""
 
@@ -95,11 +102,14 @@ class MarketplaceConformance:
         key: ec.EllipticCurvePrivateKey,
         version: str,
         name: str = "acme/reviewer",
-        **more: str,
+        *,
+        summary: str = "Reads",
+        pricing: Mapping[str, str] | None = None,
+        terms: str | None = None,
     ) -> Listing:
         """Submit, check, approve."""
         publisher, _, agent = name.partition("/")
-        address = subject.store(name, version, key, **more)
+        address = subject.store(name, version, key, summary=summary, pricing=pricing, terms=terms)
         self.act(subject, key, "submit", publisher, agent=agent, version=version, reference=address)
         subject.check()
         done = self.act(subject, subject.operator, "approve", publisher, agent=agent, version=version)
@@ -292,6 +302,17 @@ class MarketplaceConformance:
             Query(text="x y z"),
         ):
             assert search(nothing).listings == ()
+
+    def test_prices_and_terms_are_listed(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
+        """As the bundle's manifest has them, which its publisher signed."""
+        self.register(subject, key)
+        pricing = {"currency": "EUR", "per_call": "0.002", "per_month": "10"}
+        self.publish(subject, key, "1.0.0", pricing=pricing, terms="No resale.\nNo warranty.")
+        self.publish(subject, key, "1.0.0", "acme/free")
+        free, paid = subject.marketplace.search(Query()).listings
+        assert paid.manifest["pricing"] == pricing and paid.manifest["terms"] == "No resale.\nNo warranty."
+        assert "pricing" not in free.manifest and "terms" not in free.manifest
+        assert subject.marketplace.version("acme/reviewer", "1.0.0").manifest["pricing"] == pricing
 
     def test_platforms_rate_what_they_ran(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
         """One rating of each platform counts, its last; listings have the average of all."""

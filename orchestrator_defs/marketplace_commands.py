@@ -14,7 +14,7 @@ from orchestrator_defs.bundle_commands import as_json, open_layout
 from orchestrator_defs.text_tables import text_table
 
 if TYPE_CHECKING:
-    from orchestrator_marketplace.marketplaces import Listing, Marketplace
+    from orchestrator_marketplace.marketplaces import Events, Listing, Marketplace
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _AT = click.option(
@@ -27,7 +27,7 @@ _REPLACEMENT = click.option("--replacement", help="PUBLISHER/AGENT to take inste
 
 @click.group()
 def marketplace() -> None:
-    """A marketplace: serve one; search, show, follow, rate; submit, approve, reject, deprecate, withdraw; keys.
+    """Serve a marketplace; search, show, follow; submit, approve, reject, deprecate, withdraw; rate; webhooks; keys.
 
     Whoever acts signs what they do with their key. An action is for the marketplace of the host in its address.
     """
@@ -98,14 +98,20 @@ def show(name: str, version: str | None, url: str) -> None:
 @_AT
 @click.option("--after", default=0, help="Cursor of the last event that is known.")
 @click.option("--follow", is_flag=True, help="Go on until it is ended.")
-def events(url: str, after: int, *, follow: bool) -> None:
+@click.option(
+    "--bus",
+    envvar="ORCHESTRATOR_MARKETPLACE_BUS",
+    show_envvar=True,
+    help="URL of the Redis on which the marketplace puts its events, which are read there as long as it has them.",
+)
+def events(url: str, after: int, bus: str | None, *, follow: bool) -> None:
     """Print what changed, one JSON object a line; each has the cursor to go on after."""
     from orchestrator_marketplace.marketplaces import LONGEST_WAIT_SECONDS
     from orchestrator_runtimes.codec import encode
 
-    with _client(url) as client:
+    with _client(url) as client, _events_of(client, url, bus) as source:
         while True:
-            page = client.events(after, wait_seconds=LONGEST_WAIT_SECONDS if follow else 0.0)
+            page = source(after, wait_seconds=LONGEST_WAIT_SECONDS if follow else 0.0)
             for event in page.events:
                 print(json.dumps(encode(event)), flush=True)
             after = page.cursor
@@ -161,6 +167,52 @@ def ratings(name: str, url: str) -> None:
             after = page.after
             if after is None:
                 return
+
+
+@marketplace.command()
+@click.argument("publisher")
+@click.argument("webhook")
+@_AT
+@_KEY
+@click.option("--event", "events", multiple=True, help="Only events of this kind; may be given again.")
+@click.option("--about", help="Only events about PUBLISHER or PUBLISHER/AGENT.")
+def subscribe(
+    publisher: str, webhook: str, url: str, file: Path, events: tuple[str, ...], about: str | None
+) -> None:
+    """Have events sent to the address WEBHOOK; it prints the secret that verifies them, which is shown once."""
+    _subscription(url, file, "subscribe", publisher, url=webhook, events=events or None, about=about)
+
+
+@marketplace.command()
+@click.argument("publisher")
+@click.argument("subscription")
+@_AT
+@_KEY
+@click.option("--after", type=int, help="Cursor to go on after; without it, where it is.")
+def resume(publisher: str, subscription: str, url: str, file: Path, after: int | None) -> None:
+    """Go on with a SUBSCRIPTION that was paused, or anew from an earlier event."""
+    _subscription(url, file, "resume", publisher, subscription=subscription, after=after)
+
+
+@marketplace.command()
+@click.argument("publisher")
+@click.argument("subscription")
+@_AT
+@_KEY
+def unsubscribe(publisher: str, subscription: str, url: str, file: Path) -> None:
+    """End a SUBSCRIPTION."""
+    _subscription(url, file, "unsubscribe", publisher, subscription=subscription)
+
+
+@marketplace.command()
+@click.argument("subscription")
+@_AT
+def subscription(subscription: str, url: str) -> None:
+    """Show how a SUBSCRIPTION is, as JSON: whether it is paused, where it is, what went wrong."""
+    from orchestrator_runtimes.codec import encode
+
+    with _client(url) as client:
+        print(json.dumps(encode(client.subscription(subscription)), indent=1))
 
 
 def _moves() -> None:
@@ -221,30 +273,42 @@ _key_changes()
 
 
 def _act(url: str, file: Path, kind: str, name: str, version: str | None, **more: Any) -> None:
-    from orchestrator_marketplace.actions import Action, moment, new_id, seal_action
-    from orchestrator_marketplace.signing_keys import load_private_key
-
     publisher, _, agent = name.partition("/")
-    try:
-        action = Action(
-            marketplace=urlsplit(url).netloc,
-            id=new_id(),
-            at=moment(datetime.now(UTC)),
-            kind=kind,  # type: ignore[arg-type]  # the commands are its kinds
-            publisher=publisher,
-            agent=agent or None,
-            version=version,
-            **more,
-        )
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    sealed = _sealed(url, file, kind, publisher, agent=agent or None, version=version, **more)
     with _client(url) as client:
-        listing = client.act(seal_action(action, load_private_key(file)))
+        listing = client.act(sealed)
     print(
         f"{publisher}: {kind} is done"
         if listing is None
         else f"{listing.name} {listing.version}: {listing.state}"
     )
+
+
+def _subscription(at: str, file: Path, kind: str, publisher: str, **more: Any) -> None:
+    from orchestrator_runtimes.codec import encode
+
+    sealed = _sealed(at, file, kind, publisher, **more)
+    with _client(at) as client:
+        print(json.dumps(encode(client.subscribe(sealed)), indent=1))
+
+
+def _sealed(at: str, file: Path, kind: str, publisher: str, **more: Any) -> bytes:
+    """Return an action of now for the marketplace at an address, signed by the key in a file."""
+    from orchestrator_marketplace.actions import Action, moment, new_id, seal_action
+    from orchestrator_marketplace.signing_keys import load_private_key
+
+    try:
+        action = Action(
+            marketplace=urlsplit(at).netloc,
+            id=new_id(),
+            at=moment(datetime.now(UTC)),
+            kind=kind,  # type: ignore[arg-type]  # the commands are its kinds
+            publisher=publisher,
+            **more,
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    return seal_action(action, load_private_key(file))
 
 
 @contextlib.contextmanager
@@ -256,6 +320,25 @@ def _client(url: str) -> "Generator[Marketplace]":
         yield client
     finally:
         client.close()
+
+
+@contextlib.contextmanager
+def _events_of(client: "Marketplace", url: str, bus: str | None) -> "Generator[Callable[..., Events]]":
+    """Have what returns events: the marketplace, or its stream, which needs a library of its own."""
+    if bus is None:
+        yield client.events
+        return
+    try:
+        from orchestrator_marketplace.event_streams import StreamEvents
+    except ImportError as error:
+        raise click.ClickException(
+            f"--bus needs a library: install agent-orchestrator[bus] ({error})"
+        ) from error
+    source = StreamEvents(client, bus, urlsplit(url).netloc)
+    try:
+        yield source.events
+    finally:
+        source.close()
 
 
 def _shown(text: object) -> str:

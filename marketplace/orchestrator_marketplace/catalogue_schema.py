@@ -31,6 +31,12 @@ TABLES: Final[Sequence[str]] = (
     "CREATE TABLE IF NOT EXISTS ratings ("
     ' name TEXT NOT NULL, platform TEXT COLLATE "C" NOT NULL, stars BIGINT NOT NULL, version TEXT NOT NULL,'
     " at TEXT NOT NULL, comment TEXT NOT NULL, PRIMARY KEY (name, platform))",
+    # times are Unix times in milliseconds
+    "CREATE TABLE IF NOT EXISTS subscriptions ("
+    " id TEXT PRIMARY KEY, owner TEXT NOT NULL, url TEXT NOT NULL, events TEXT NOT NULL, about TEXT,"
+    " state TEXT NOT NULL, cursor BIGINT NOT NULL, failures BIGINT NOT NULL, error TEXT, secret TEXT NOT NULL,"
+    " due BIGINT NOT NULL, leased BIGINT NOT NULL, lease TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS subscriptions_of_owners ON subscriptions (owner)",
 )
 
 _FIRST_VERSIONS: Final = (

@@ -18,6 +18,7 @@ from orchestrator_marketplace.marketplaces import (
     PublisherKeys,
     Query,
     Ratings,
+    Subscription,
 )
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.json_values import Json, NotJson, parse
@@ -74,6 +75,14 @@ class HttpMarketplace(Marketplace):
         """See `Marketplace`."""
         content = self._ask("POST", "/v1/actions", content=action)
         return None if not content else _read(Listing, content)
+
+    def subscribe(self, action: bytes) -> Subscription:
+        """See `Marketplace`."""
+        return _read(Subscription, self._ask("POST", "/v1/subscriptions", content=action))
+
+    def subscription(self, subscription: str) -> Subscription:
+        """See `Marketplace`."""
+        return self._get(Subscription, f"/v1/subscriptions/{quote(subscription, safe='')}")
 
     def _get(self, kind: type[T], path: str, asked: Mapping[str, str] | None = None) -> T:
         return _read(kind, self._ask("GET", path, asked))

@@ -12,6 +12,7 @@ class Limits:
     Attributes:
         submissions_a_day: Of one publisher, within 24 hours; each is fetched and scanned.
         open_submissions: Versions of one publisher that wait for checks or for a person.
+        subscriptions: Of one publisher or platform.
         bundle_mb: Longest bundle that is fetched, all its parts together, in MiB; None takes what a bundle may be.
         events_days: How long events are kept; whoever was away for longer reads the listings anew. None keeps them for
             ever.
@@ -20,6 +21,7 @@ class Limits:
 
     submissions_a_day: int = 100
     open_submissions: int = 50
+    subscriptions: int = 20
     bundle_mb: int | None = None
     events_days: int | None = 400
     actions_days: int | None = None
@@ -35,6 +37,7 @@ class Limits:
 _LEAST: Final[Mapping[str, int]] = {
     "submissions_a_day": 1,
     "open_submissions": 1,
+    "subscriptions": 1,
     "bundle_mb": 1,
     "events_days": 2,  # what was submitted within a day is counted by its events
     "actions_days": 2,  # an action of the last minutes is done once

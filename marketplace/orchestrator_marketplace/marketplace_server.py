@@ -27,6 +27,7 @@ from orchestrator_marketplace.marketplaces import (
     PublisherKeys,
     Query,
     Ratings,
+    Subscription,
 )
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode, schema
 from orchestrator_runtimes.json_values import Json, dump, parse
@@ -54,6 +55,8 @@ _ROUTES: Final = (
     ),
     ("get", "/v1/events", "What changed after a cursor", ("cursor", "limit", "wait_seconds"), Events),
     ("post", "/v1/actions", "Do what a signed action says", (), Listing),
+    ("get", "/v1/subscriptions/{subscription}", "How a subscription to webhooks is", (), Subscription),
+    ("post", "/v1/subscriptions", "Subscribe, resume or unsubscribe by a signed action", (), Subscription),
 )
 _NUMBERS: Final[Mapping[str, Callable[[str], int | float]]] = {
     "cursor": int,
@@ -90,6 +93,8 @@ def application(
         served.ratings,
         served.events,
         served.act,
+        served.subscription,
+        served.subscribe,
     )
     routes = [
         Route(path, handler, methods=[method.upper()])
@@ -157,13 +162,15 @@ class _Served:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def act(self, request: Request) -> Response:
-        content = b""
-        async for piece in request.stream():
-            content += piece
-            if len(content) > ACTION_BYTES:
-                raise MarketplaceError(Problem.MALFORMED, f"an action is at most {ACTION_BYTES} bytes")
-        listing = await run_in_threadpool(self._marketplace.act, content)
+        listing = await run_in_threadpool(self._marketplace.act, await _action(request))
         return Response(status_code=204) if listing is None else _said(listing)
+
+    async def subscription(self, request: Request) -> Response:
+        asked = request.path_params["subscription"]
+        return _said(await run_in_threadpool(self._marketplace.subscription, asked))
+
+    async def subscribe(self, request: Request) -> Response:
+        return _said(await run_in_threadpool(self._marketplace.subscribe, await _action(request)))
 
     async def live(self, socket: WebSocket) -> None:
         """Send events as they come, one message for each page, until whoever listens is gone."""
@@ -186,6 +193,15 @@ class _Served:
             page = await self._events(after, MOST_AT_ONCE, _LIVE_SECONDS)
             after = page.cursor
             yield page
+
+
+async def _action(request: Request) -> bytes:
+    content = b""
+    async for piece in request.stream():
+        content += piece
+        if len(content) > ACTION_BYTES:
+            raise MarketplaceError(Problem.MALFORMED, f"an action is at most {ACTION_BYTES} bytes")
+    return content
 
 
 def _name(request: Request) -> str:

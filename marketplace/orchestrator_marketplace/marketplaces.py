@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from orchestrator_marketplace.workflow import State
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -213,6 +213,33 @@ class Events:
     cursor: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """Events that are sent to an address as webhooks (see `webhook_signatures`), each at least once and in their order.
+
+    Attributes:
+        id: That of the action that asked for it; whoever knows it may look.
+        url: Where they are sent.
+        events: Kinds of events; empty sends all.
+        about: `publisher`, or `publisher/agent`; None sends what is about anybody.
+        state: `paused` when nothing was taken for so long that nothing is sent until it is resumed.
+        cursor: Of the last event that was taken, or that nobody asked for.
+        failures: How often nothing was taken since then.
+        error: Why nothing was taken the last time; None when it was.
+        secret: By which messages are signed; shown once, to who subscribed, and None ever after.
+    """
+
+    id: str
+    url: str
+    events: tuple[str, ...] = ()
+    about: str | None = None
+    state: Literal["active", "paused", "ended"] = "active"
+    cursor: int = 0
+    failures: int = 0
+    error: str | None = None
+    secret: str | None = None
+
+
 class Marketplace(ABC):
     """A marketplace. Every method raises `MarketplaceError`."""
 
@@ -251,3 +278,14 @@ class Marketplace(ABC):
 
         The same action again does nothing, and returns the same.
         """
+
+    @abstractmethod
+    def subscribe(self, action: bytes) -> Subscription:
+        """Do what an action of the kinds `subscribe`, `resume` and `unsubscribe` says; return the subscription then.
+
+        The same action again does nothing, and returns the same without the secret.
+        """
+
+    @abstractmethod
+    def subscription(self, subscription: str) -> Subscription:
+        """Return how a subscription is, by its id."""

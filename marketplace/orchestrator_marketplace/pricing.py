@@ -1,4 +1,4 @@
-"""What an agent costs whoever runs it, and how much is paid at most. It is said and bounded here, and billed nowhere."""
+"""What an agent costs whoever runs it, and how much is paid at most; it is said and bounded here, and not billed."""
 
 import re
 from collections.abc import Iterator, Mapping

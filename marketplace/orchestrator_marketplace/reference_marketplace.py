@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from orchestrator_marketplace import subscriptions
 from orchestrator_marketplace.actions import Action, check_time, moment, open_action
 from orchestrator_marketplace.catalogues import Catalogue, Change
 from orchestrator_marketplace.envelopes import Envelope
@@ -28,13 +29,18 @@ from orchestrator_marketplace.marketplaces import (
     Query,
     Rating,
     Ratings,
+    Subscription,
 )
 from orchestrator_marketplace.names import parse_name
 from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused
 from orchestrator_marketplace.signing_keys import public_pem
+from orchestrator_marketplace.subscriptions import Kept
+from orchestrator_marketplace.webhook_signatures import new_secret
+from orchestrator_marketplace.webhook_targets import TargetRefused, check_target
 from orchestrator_marketplace.workflow import EVER_PUBLIC, MOVES, Move, Role, State, moves_from
 
+_OF_SUBSCRIPTIONS: Final = frozenset({"subscribe", "resume", "unsubscribe"})
 _POLL_SECONDS: Final = 0.5
 """How often events of other processes are looked for; those of this one are told at once."""
 
@@ -48,6 +54,7 @@ class ReferenceMarketplace(Marketplace):
         operators: Whose keys may approve, reject, withdraw, and register publishers.
         registries: Hosts, perhaps with a prefix, from which bundles may be submitted.
         limits: How much publishers may submit, and how long it is remembered.
+        hosts: To which webhooks are sent wherever they are, also by plain HTTP; others need a public address.
         clock: The moment, with its zone.
     """
 
@@ -58,6 +65,7 @@ class ReferenceMarketplace(Marketplace):
         operators: tuple[ec.EllipticCurvePublicKey, ...],
         registries: tuple[str, ...],
         limits: Limits | None = None,
+        hosts: tuple[str, ...] = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Open a marketplace."""
@@ -66,6 +74,7 @@ class ReferenceMarketplace(Marketplace):
         self._operators = operators
         self._registries = registries
         self._limits = limits or Limits()
+        self._hosts = hosts
         self._clock = clock
         self._changed = threading.Condition()
 
@@ -117,12 +126,9 @@ class ReferenceMarketplace(Marketplace):
 
     def act(self, action: bytes) -> Listing | None:
         """See `Marketplace`."""
-        wanted, envelope = open_action(action)
-        if wanted.marketplace != self.name:
-            raise MarketplaceError(
-                Problem.MALFORMED, f"the action is for {wanted.marketplace!r:.80}, this is {self.name}"
-            )
-        check_time(wanted, self._clock())
+        wanted, envelope = self._opened(action)
+        if wanted.kind in _OF_SUBSCRIPTIONS:
+            raise MarketplaceError(Problem.MALFORMED, f"{wanted.kind}: is for subscriptions, not here")
         with self.catalogue.change() as change:
             roles = self._roles(change, wanted, envelope)
             if change.first_time(wanted.id, moment(self._clock()), action):
@@ -137,6 +143,82 @@ class ReferenceMarketplace(Marketplace):
                 done = change.version(f"{wanted.publisher}/{wanted.agent}", wanted.version)
         self._tell()
         return done
+
+    def subscribe(self, action: bytes) -> Subscription:
+        """See `Marketplace`."""
+        wanted, envelope = self._opened(action)
+        if wanted.kind not in _OF_SUBSCRIPTIONS:
+            raise MarketplaceError(
+                Problem.MALFORMED, f"{wanted.kind}: is nothing that is done with subscriptions"
+            )
+        with self.catalogue.change() as change:
+            self._roles(change, wanted, envelope)
+            is_first = change.first_time(wanted.id, moment(self._clock()), action)
+            if wanted.kind == "subscribe":
+                return self._subscribe(change, wanted, is_first=is_first)
+            there = subscriptions.find(change.transaction, wanted.subscription or "")
+            if there is None or there.owner != wanted.publisher:
+                if wanted.kind == "unsubscribe" and not is_first:
+                    return Subscription(id=wanted.subscription or "", url="", state="ended")
+                return _nothing("such subscription")
+            if not is_first:
+                return there.shown
+            if wanted.kind == "resume":
+                if wanted.after is not None and wanted.after > change.fact("cursor"):
+                    raise MarketplaceError(
+                        Problem.MALFORMED, f"after: no event has the cursor {wanted.after}"
+                    )
+                subscriptions.resume(change.transaction, there.shown.id, wanted.after)
+                return replace(
+                    there.shown,
+                    state="active",
+                    failures=0,
+                    error=None,
+                    cursor=there.shown.cursor if wanted.after is None else wanted.after,
+                )
+            subscriptions.remove(change.transaction, there.shown.id)
+            return replace(there.shown, state="ended")
+
+    def _subscribe(self, change: Change, action: Action, *, is_first: bool) -> Subscription:
+        if not is_first:
+            there = subscriptions.find(change.transaction, action.id)
+            return there.shown if there is not None else _nothing("such subscription")
+        try:
+            check_target(action.url or "", self._hosts)
+        except TargetRefused as error:
+            raise MarketplaceError(Problem.FORBIDDEN, error.message) from error
+        if change.keys(action.publisher) is None:
+            _nothing(action.publisher)
+        if subscriptions.count_of(change.transaction, action.publisher) >= self._limits.subscriptions:
+            raise MarketplaceError(
+                Problem.LIMIT,
+                f"{action.publisher} has {self._limits.subscriptions} subscriptions: end one of them",
+            )
+        made = Subscription(
+            id=action.id,
+            url=action.url or "",
+            events=action.events or (),
+            about=action.about,
+            cursor=change.fact("cursor"),
+        )
+        secret = new_secret()
+        subscriptions.add(change.transaction, Kept(shown=made, owner=action.publisher, secret=secret))
+        return replace(made, secret=secret)
+
+    def subscription(self, subscription: str) -> Subscription:
+        """See `Marketplace`."""
+        with self.catalogue.view() as view:
+            there = subscriptions.find(view.transaction, subscription)
+        return there.shown if there is not None else _nothing("such subscription")
+
+    def _opened(self, action: bytes) -> tuple[Action, Envelope]:
+        wanted, envelope = open_action(action)
+        if wanted.marketplace != self.name:
+            raise MarketplaceError(
+                Problem.MALFORMED, f"the action is for {wanted.marketplace!r:.80}, this is {self.name}"
+            )
+        check_time(wanted, self._clock())
+        return wanted, envelope
 
     def checked(self, listing: Listing, outcome: Listing | BundleRefused) -> None:
         """Move a version that was checked, unless it was moved meanwhile.

@@ -194,7 +194,8 @@ def test_the_service_says_what_it_offers(over_http: tuple[Reference, str]) -> No
         "/v1/ratings/{publisher}/{agent}": "/v1/ratings/acme/reviewer",
         "/v1/events": "/v1/events",
     }
-    assert {*asked, "/v1/actions"} == set(told["paths"])
+    others = {"/v1/actions", "/v1/subscriptions", "/v1/subscriptions/{subscription}"}
+    assert {*asked, *others} == set(told["paths"])
     for path, address in asked.items():
         answer = httpx.get(url + address, timeout=10)
         schema = told["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -29,6 +29,12 @@ from orchestrator_marketplace.signing_keys import public_pem
 from orchestrator_marketplace.workflow import State
 
 NOWHERE: Final = f"registry.elsewhere.example/acme/reviewer@sha256:{'0' * 64}"
+
+
+class Named(Protocol):
+    """A marketplace, as actions name it."""
+
+    name: str
 
 
 class Subject(ABC):
@@ -69,7 +75,7 @@ class MarketplaceConformance:
         """The publisher's."""
         return ec.generate_private_key(ec.SECP256R1())
 
-    def action(self, subject: Subject, kind: str, publisher: str = "acme", **more: Any) -> Action:
+    def action(self, subject: Named, kind: str, publisher: str = "acme", **more: Any) -> Action:
         """Return an action of now."""
         return Action(
             marketplace=subject.name,
@@ -356,6 +362,49 @@ class MarketplaceConformance:
         self.act(subject, key, "submit", agent="reviewer", version="2.0.0", reference=address)
         assert self.problem(subject, alpha, "rate", **none) is Problem.NOT_FOUND
         assert subject.marketplace.ratings("acme/reviewer").ratings == ()
+
+    def test_who_subscribes_is_shown_a_secret_once(
+        self, subject: Subject, key: ec.EllipticCurvePrivateKey
+    ) -> None:
+        """And may look, resume and end; strangers may not."""
+        self.register(subject, key)
+        other = ec.generate_private_key(ec.SECP256R1())
+        self.register(subject, other, "globex")
+        market = subject.marketplace
+        wanted = self.action(
+            subject, "subscribe", url="https://hooks.example/a", events=("approve",), about="acme/reviewer"
+        )
+        made = market.subscribe(seal_action(wanted, key))
+        assert made.secret is not None and made.secret.startswith("whsec_")
+        assert (made.state, made.cursor, made.error) == ("active", market.events(0).cursor, None)
+        shown = replace(made, secret=None)
+        assert market.subscribe(seal_action(wanted, key)) == shown == market.subscription(made.id)
+        with pytest.raises(MarketplaceError) as refused:
+            market.act(seal_action(replace(wanted, id=new_id()), key))
+        assert refused.value.problem is Problem.MALFORMED
+
+        def refusal(who: ec.EllipticCurvePrivateKey, kind: str, publisher: str, **more: object) -> Problem:
+            with pytest.raises(MarketplaceError) as refused:
+                market.subscribe(seal_action(self.action(subject, kind, publisher, **more), who))
+            return refused.value.problem
+
+        assert refusal(other, "unsubscribe", "acme", subscription=made.id) is Problem.FORBIDDEN
+        assert refusal(other, "unsubscribe", "globex", subscription=made.id) is Problem.NOT_FOUND
+        assert refusal(key, "resume", "acme", subscription=made.id, after=10**6) is Problem.MALFORMED
+        for url in (
+            "http://hooks.example/",
+            "https://127.0.0.1/",
+            "https://[::1]/",
+            "https://169.254.169.254/",
+        ):
+            assert refusal(key, "subscribe", "acme", url=url) is Problem.FORBIDDEN
+        resumed = self.action(subject, "resume", subscription=made.id, after=0)
+        assert market.subscribe(seal_action(resumed, key)) == replace(shown, cursor=0)
+        ended = seal_action(self.action(subject, "unsubscribe", subscription=made.id), key)
+        assert market.subscribe(ended).state == "ended" == market.subscribe(ended).state
+        with pytest.raises(MarketplaceError) as refused:
+            market.subscription(made.id)
+        assert refused.value.problem is Problem.NOT_FOUND
 
     def test_events_are_resumed_by_cursor(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
         """Page by page none is missed and none comes twice; whoever waits is told."""

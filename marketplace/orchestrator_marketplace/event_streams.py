@@ -148,7 +148,7 @@ class StreamRelay:
     def _last(self) -> int:
         """Return the cursor of the last event that was ever put on the stream, also when it was trimmed."""
         try:
-            told = self._redis.execute_command("XINFO", "STREAM", self._stream)
+            told = self._redis.execute_command("XINFO STREAM", self._stream)
         except redis.ResponseError as error:
             if "no such key" in str(error):
                 return 0

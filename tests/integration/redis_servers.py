@@ -54,8 +54,9 @@ class RedisServer:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(self._tree / "usr" / "bin" / "redis-server", "--bind", "127.0.0.1"),
-                    *("--port", str(self._port), "--dir", self._folder, "--save", "", *settings),
+                    str(self._tree / "usr" / "bin" / "redis-server"),
+                    *("--bind", "127.0.0.1", "--port", str(self._port)),
+                    *("--dir", str(self._folder), "--save", "", *settings),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -241,7 +241,7 @@ def test_events_older_than_they_are_kept_are_gone_and_said_so(tmp_path: Path, st
     clock, operator, key = Days(), new_key(), new_key()
     catalogue = Catalogue(open_database(stored, Path("/")))
     limits = Limits(events_days=30, actions_days=60)
-    market = ReferenceMarketplace("m", catalogue, (operator.public_key(),), ("r",), limits, clock)
+    market = ReferenceMarketplace("m", catalogue, (operator.public_key(),), ("r",), limits, clock=clock)
     days = [(f"p{n}", timedelta(days=20 * n)) for n in range(4)]
     began = clock.now
     for name, later in days:

@@ -97,14 +97,14 @@ class Action:
         """Refuse what is not whole."""
         if len(self.id) != 32 or set(self.id) - set("0123456789abcdef"):
             raise ValueError("id: 32 hexadecimal digits")
-        takes = _TAKES[self.kind]
-        given = {name for name in _OWN if getattr(self, name) is not None}
-        if not takes <= given <= takes | _MAY.get(self.kind, frozenset()):
-            raise ValueError(f"{self.kind}: takes {', '.join(sorted(takes))}, and nothing else")
         for name in ("publisher", "agent", "platform"):
             value = getattr(self, name)
             if value is not None and not is_part(value):
                 raise ValueError(f"{name}: {value!r:.80} is no name")
+        takes = _TAKES[self.kind]
+        given = {name for name in _OWN if getattr(self, name) is not None}
+        if not takes <= given <= takes | _MAY.get(self.kind, frozenset()):
+            raise ValueError(f"{self.kind}: takes {', '.join(sorted(takes))}, and nothing else")
         if self.version is not None:
             try:
                 parse_version(self.version)

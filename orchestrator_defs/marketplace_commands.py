@@ -14,7 +14,7 @@ from orchestrator_defs.bundle_commands import as_json, open_layout
 from orchestrator_defs.text_tables import text_table
 
 if TYPE_CHECKING:
-    from orchestrator_marketplace.marketplaces import Listing, Marketplace
+    from orchestrator_marketplace.marketplaces import Events, Listing, Marketplace
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _AT = click.option(
@@ -27,7 +27,7 @@ _REPLACEMENT = click.option("--replacement", help="PUBLISHER/AGENT to take inste
 
 @click.group()
 def marketplace() -> None:
-    """A marketplace: serve one; search, show and follow; submit, approve, reject, deprecate, withdraw; keys.
+    """Serve a marketplace; search, show, follow; submit, approve, reject, deprecate, withdraw; rate; webhooks; keys.
 
     Whoever acts signs what they do with their key. An action is for the marketplace of the host in its address.
     """
@@ -77,6 +77,7 @@ def search(
 ) -> None:
     """Find public agents whose name, summary or documentation has all WORDS."""
     from orchestrator_marketplace.marketplaces import MOST_AT_ONCE, Query
+    from orchestrator_marketplace.pricing import price_told
 
     query = Query(text=" ".join(words), framework=framework, publisher=publisher, limit=MOST_AT_ONCE)
     with _client(url) as client:
@@ -87,9 +88,17 @@ def search(
         print("nothing is found")
     else:
         rows = [
-            [one.name, one.version, one.state, _shown(one.manifest.get("summary"))] for one in page.listings
+            [
+                one.name,
+                one.version,
+                one.state,
+                price_told(one.manifest),
+                "" if one.rating is None else f"{one.rating.average:.1f} of {one.rating.count}",
+                _shown(one.manifest.get("summary")),
+            ]
+            for one in page.listings
         ]
-        print(text_table([["agent", "version", "state", "summary"], *rows]))
+        print(text_table([["agent", "version", "state", "price", "stars", "summary"], *rows]))
         if page.after is not None:
             print(f"there are more, after {page.after}: say more words")
 
@@ -109,14 +118,20 @@ def show(name: str, version: str | None, url: str) -> None:
 @_AT
 @click.option("--after", default=0, help="Cursor of the last event that is known.")
 @click.option("--follow", is_flag=True, help="Go on until it is ended.")
-def events(url: str, after: int, *, follow: bool) -> None:
+@click.option(
+    "--bus",
+    envvar="ORCHESTRATOR_MARKETPLACE_BUS",
+    show_envvar=True,
+    help="URL of the Redis on which the marketplace puts its events, which are read there as long as it has them.",
+)
+def events(url: str, after: int, bus: str | None, *, follow: bool) -> None:
     """Print what changed, one JSON object a line; each has the cursor to go on after."""
     from orchestrator_marketplace.marketplaces import LONGEST_WAIT_SECONDS
     from orchestrator_runtimes.codec import encode
 
-    with _client(url) as client:
+    with _client(url) as client, _events_of(client, url, bus) as source:
         while True:
-            page = client.events(after, wait_seconds=LONGEST_WAIT_SECONDS if follow else 0.0)
+            page = source(after, wait_seconds=LONGEST_WAIT_SECONDS if follow else 0.0)
             for event in page.events:
                 print(json.dumps(encode(event)), flush=True)
             after = page.cursor
@@ -139,6 +154,85 @@ def submit(layout: Path, registry: str, url: str, file: Path) -> None:
         entry.digest
     )
     _act(url, file, "submit", manifest.name, manifest.version, reference=str(reference))
+
+
+@marketplace.command()
+@click.argument("name")
+@click.argument("version")
+@click.argument("stars", type=click.IntRange(1, 5))
+@_AT
+@_KEY
+@click.option("--platform", required=True, help="Who rates, as it was registered.")
+@click.option("--comment", help="What you think of it, for people.")
+def rate(
+    name: str, version: str, stars: int, url: str, file: Path, platform: str, comment: str | None
+) -> None:
+    """Say with 1 to 5 STARS what a platform thinks of the agent NAME, of which it ran VERSION; again says it anew."""
+    _act(url, file, "rate", name, version, platform=platform, stars=stars, reason=comment)
+
+
+@marketplace.command()
+@click.argument("name")
+@_AT
+def ratings(name: str, url: str) -> None:
+    """Print what platforms think of the agent NAME, one JSON object a line."""
+    from orchestrator_runtimes.codec import encode
+
+    after: str | None = None
+    with _client(url) as client:
+        while True:
+            page = client.ratings(name, after=after)
+            for rating in page.ratings:
+                print(json.dumps(encode(rating)))
+            after = page.after
+            if after is None:
+                return
+
+
+@marketplace.command()
+@click.argument("publisher")
+@click.argument("webhook")
+@_AT
+@_KEY
+@click.option("--event", "events", multiple=True, help="Only events of this kind; may be given again.")
+@click.option("--about", help="Only events about PUBLISHER or PUBLISHER/AGENT.")
+def subscribe(
+    publisher: str, webhook: str, url: str, file: Path, events: tuple[str, ...], about: str | None
+) -> None:
+    """Have events sent to the address WEBHOOK; it prints the secret that verifies them, which is shown once."""
+    _subscription(url, file, "subscribe", publisher, url=webhook, events=events or None, about=about)
+
+
+@marketplace.command()
+@click.argument("publisher")
+@click.argument("subscription")
+@_AT
+@_KEY
+@click.option("--after", type=int, help="Cursor to go on after; without it, where it is.")
+def resume(publisher: str, subscription: str, url: str, file: Path, after: int | None) -> None:
+    """Go on with a SUBSCRIPTION that was paused, or anew from an earlier event."""
+    _subscription(url, file, "resume", publisher, subscription=subscription, after=after)
+
+
+@marketplace.command()
+@click.argument("publisher")
+@click.argument("subscription")
+@_AT
+@_KEY
+def unsubscribe(publisher: str, subscription: str, url: str, file: Path) -> None:
+    """End a SUBSCRIPTION."""
+    _subscription(url, file, "unsubscribe", publisher, subscription=subscription)
+
+
+@marketplace.command()
+@click.argument("subscription")
+@_AT
+def subscription(subscription: str, url: str) -> None:
+    """Show how a SUBSCRIPTION is, as JSON: whether it is paused, where it is, what went wrong."""
+    from orchestrator_runtimes.codec import encode
+
+    with _client(url) as client:
+        print(json.dumps(encode(client.subscription(subscription)), indent=1))
 
 
 def _moves() -> None:
@@ -198,31 +292,43 @@ def _key_change(kind: str) -> Callable[..., None]:
 _key_changes()
 
 
-def _act(url: str, file: Path, kind: str, name: str, version: str | None, **more: str | None) -> None:
-    from orchestrator_marketplace.actions import Action, moment, new_id, seal_action
-    from orchestrator_marketplace.signing_keys import load_private_key
-
+def _act(url: str, file: Path, kind: str, name: str, version: str | None, **more: Any) -> None:
     publisher, _, agent = name.partition("/")
-    try:
-        action = Action(
-            marketplace=urlsplit(url).netloc,
-            id=new_id(),
-            at=moment(datetime.now(UTC)),
-            kind=kind,  # type: ignore[arg-type]  # the commands are its kinds
-            publisher=publisher,
-            agent=agent or None,
-            version=version,
-            **more,
-        )
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
+    sealed = _sealed(url, file, kind, publisher, agent=agent or None, version=version, **more)
     with _client(url) as client:
-        listing = client.act(seal_action(action, load_private_key(file)))
+        listing = client.act(sealed)
     print(
         f"{publisher}: {kind} is done"
         if listing is None
         else f"{listing.name} {listing.version}: {listing.state}"
     )
+
+
+def _subscription(at: str, file: Path, kind: str, publisher: str, **more: Any) -> None:
+    from orchestrator_runtimes.codec import encode
+
+    sealed = _sealed(at, file, kind, publisher, **more)
+    with _client(at) as client:
+        print(json.dumps(encode(client.subscribe(sealed)), indent=1))
+
+
+def _sealed(at: str, file: Path, kind: str, publisher: str, **more: Any) -> bytes:
+    """Return an action of now for the marketplace at an address, signed by the key in a file."""
+    from orchestrator_marketplace.actions import Action, moment, new_id, seal_action
+    from orchestrator_marketplace.signing_keys import load_private_key
+
+    try:
+        action = Action(
+            marketplace=urlsplit(at).netloc,
+            id=new_id(),
+            at=moment(datetime.now(UTC)),
+            kind=kind,  # type: ignore[arg-type]  # the commands are its kinds
+            publisher=publisher,
+            **more,
+        )
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    return seal_action(action, load_private_key(file))
 
 
 @contextlib.contextmanager
@@ -234,6 +340,25 @@ def _client(url: str) -> "Generator[Marketplace]":
         yield client
     finally:
         client.close()
+
+
+@contextlib.contextmanager
+def _events_of(client: "Marketplace", url: str, bus: str | None) -> "Generator[Callable[..., Events]]":
+    """Have what returns events: the marketplace, or its stream, which needs a library of its own."""
+    if bus is None:
+        yield client.events
+        return
+    try:
+        from orchestrator_marketplace.event_streams import StreamEvents
+    except ImportError as error:
+        raise click.ClickException(
+            f"--bus needs a library: install agent-orchestrator[bus] ({error})"
+        ) from error
+    source = StreamEvents(client, bus, urlsplit(url).netloc)
+    try:
+        yield source.events
+    finally:
+        source.close()
 
 
 def _shown(text: object) -> str:

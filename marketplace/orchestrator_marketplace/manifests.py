@@ -9,6 +9,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from packaging.version import Version
 
 from orchestrator_marketplace.names import BundleName, parse_name, parse_version
+from orchestrator_marketplace.pricing import Pricing
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.errors import AgentError
@@ -24,6 +25,7 @@ _ATTRIBUTE: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A
 _FILE: Final = re.compile(r"\w[\w-]*(/\w[\w-]*)*\.json", re.ASCII)
 _WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 _LONGEST_SUMMARY: Final = 200
+_LONGEST_TERMS: Final = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,8 @@ class Manifest:
         models: Names of models that it asks for.
         resources: What an execution needs at least.
         permissions: What it asks for.
+        pricing: What it costs; None when it is free.
+        terms: What whoever runs it agrees to beyond the licence of its code, for people; None when that is nothing.
     """
 
     bundle: Literal[1]
@@ -134,6 +138,8 @@ class Manifest:
     models: tuple[str, ...] = ()
     resources: Resources = field(default_factory=Resources)
     permissions: Permissions = field(default_factory=Permissions)
+    pricing: Pricing | None = None
+    terms: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing; each text says what to write instead."""
@@ -165,6 +171,10 @@ class Manifest:
         ):
             raise ValueError(f"entrypoint: {self.entrypoint!r:.80} must be module:attribute, or a .json file")
         _words("models", self.models)
+        if self.terms is not None and not (
+            self.terms.replace("\n", "").isprintable() and 0 < len(self.terms) <= _LONGEST_TERMS
+        ):
+            raise ValueError(f"terms: write text of at most {_LONGEST_TERMS} characters")
         self.source()
 
     @property

@@ -19,6 +19,8 @@ from orchestrator_marketplace.marketplaces import (
     Problem,
     PublisherKeys,
     Query,
+    Ratings,
+    Subscription,
 )
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.json_values import Json, NotJson, parse
@@ -69,6 +71,11 @@ class HttpMarketplace(Marketplace):
         """See `Marketplace`."""
         return self._get(PublisherKeys, f"/v1/publishers/{quote(name, safe='')}")
 
+    def ratings(self, name: str, *, limit: int = MOST_AT_ONCE, after: str | None = None) -> Ratings:
+        """See `Marketplace`."""
+        asked = {"limit": str(limit)} if after is None else {"limit": str(limit), "after": after}
+        return self._get(Ratings, f"/v1/ratings/{_path(name)}", asked)
+
     def events(self, after: int, *, limit: int = MOST_AT_ONCE, wait_seconds: float = 0.0) -> Events:
         """See `Marketplace`."""
         asked = {"cursor": str(after), "limit": str(limit), "wait_seconds": str(wait_seconds)}
@@ -78,6 +85,14 @@ class HttpMarketplace(Marketplace):
         """See `Marketplace`."""
         content = self._ask("POST", "/v1/actions", content=action)
         return None if not content else _read(Listing, content)
+
+    def subscribe(self, action: bytes) -> Subscription:
+        """See `Marketplace`."""
+        return _read(Subscription, self._ask("POST", "/v1/subscriptions", content=action))
+
+    def subscription(self, subscription: str) -> Subscription:
+        """See `Marketplace`."""
+        return self._get(Subscription, f"/v1/subscriptions/{quote(subscription, safe='')}")
 
     def _get(self, kind: type[T], path: str, asked: Mapping[str, str] | None = None) -> T:
         return _read(kind, self._ask("GET", path, asked))
@@ -130,7 +145,12 @@ def _problem(status: int, content: bytes) -> MarketplaceError:
         told: Json = parse(content)
         if isinstance(told, dict):
             said = "".join(one if one.isprintable() else "?" for one in str(told.get("message"))[:2_000])
-            return MarketplaceError(Problem(str(told.get("problem"))), said)
+            cursor = told.get("cursor")
+            return MarketplaceError(
+                Problem(str(told.get("problem"))),
+                said,
+                cursor=cursor if isinstance(cursor, int) and not isinstance(cursor, bool) else None,
+            )
     except (NotJson, ValueError):
         pass  # not one of ours answers
     kind = Problem.UNAVAILABLE if status >= 500 else Problem.MALFORMED

@@ -26,6 +26,8 @@ from orchestrator_marketplace.marketplaces import (
     Problem,
     PublisherKeys,
     Query,
+    Ratings,
+    Subscription,
 )
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode, schema
 from orchestrator_runtimes.json_values import Json, dump, parse
@@ -35,6 +37,8 @@ _STATUS: Final[Mapping[Problem, int]] = {
     Problem.FORBIDDEN: 403,
     Problem.NOT_FOUND: 404,
     Problem.CONFLICT: 409,
+    Problem.GONE: 410,
+    Problem.LIMIT: 429,
     Problem.UNAVAILABLE: 503,
 }
 _ROUTES: Final = (
@@ -42,8 +46,17 @@ _ROUTES: Final = (
     ("get", "/v1/bundles/{publisher}/{agent}", "Versions that were ever public", (), Listings),
     ("get", "/v1/bundles/{publisher}/{agent}/{version}", "A version in any state", (), Listing),
     ("get", "/v1/publishers/{publisher}", "Keys whose signatures count", (), PublisherKeys),
+    (
+        "get",
+        "/v1/ratings/{publisher}/{agent}",
+        "What platforms think of an agent",
+        ("limit", "after"),
+        Ratings,
+    ),
     ("get", "/v1/events", "What changed after a cursor", ("cursor", "limit", "wait_seconds"), Events),
     ("post", "/v1/actions", "Do what a signed action says", (), Listing),
+    ("get", "/v1/subscriptions/{subscription}", "How a subscription to webhooks is", (), Subscription),
+    ("post", "/v1/subscriptions", "Subscribe, resume or unsubscribe by a signed action", (), Subscription),
 )
 _NUMBERS: Final[Mapping[str, Callable[[str], int | float]]] = {
     "cursor": int,
@@ -77,8 +90,11 @@ def application(
         served.versions,
         served.version,
         served.publisher,
+        served.ratings,
         served.events,
         served.act,
+        served.subscription,
+        served.subscribe,
     )
     routes = [
         Route(path, handler, methods=[method.upper()])
@@ -120,6 +136,15 @@ class _Served:
     async def publisher(self, request: Request) -> Response:
         return _said(await run_in_threadpool(self._marketplace.publisher, request.path_params["publisher"]))
 
+    async def ratings(self, request: Request) -> Response:
+        given = dict(request.query_params)
+        after = given.pop("after", None)
+        limit = int(_numbers(given).get("limit", MOST_AT_ONCE))
+        name = _name(request)
+        return _said(
+            await run_in_threadpool(lambda: self._marketplace.ratings(name, limit=limit, after=after))
+        )
+
     async def events(self, request: Request) -> Response:
         given = _numbers(request.query_params)
         page = await self._events(
@@ -137,13 +162,15 @@ class _Served:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def act(self, request: Request) -> Response:
-        content = b""
-        async for piece in request.stream():
-            content += piece
-            if len(content) > ACTION_BYTES:
-                raise MarketplaceError(Problem.MALFORMED, f"an action is at most {ACTION_BYTES} bytes")
-        listing = await run_in_threadpool(self._marketplace.act, content)
+        listing = await run_in_threadpool(self._marketplace.act, await _action(request))
         return Response(status_code=204) if listing is None else _said(listing)
+
+    async def subscription(self, request: Request) -> Response:
+        asked = request.path_params["subscription"]
+        return _said(await run_in_threadpool(self._marketplace.subscription, asked))
+
+    async def subscribe(self, request: Request) -> Response:
+        return _said(await run_in_threadpool(self._marketplace.subscribe, await _action(request)))
 
     async def live(self, socket: WebSocket) -> None:
         """Send events as they come, one message for each page, until whoever listens is gone."""
@@ -154,14 +181,27 @@ class _Served:
             return
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-            async for page in self._pages(after):
-                await socket.send_text(dump(encode(page)).decode())
+            try:
+                async for page in self._pages(after):
+                    await socket.send_text(dump(encode(page)).decode())
+            except MarketplaceError as error:
+                await socket.send_text(dump(_told(error)).decode())
+                await socket.close(1011 if error.problem is Problem.UNAVAILABLE else 1008)
 
     async def _pages(self, after: int) -> AsyncGenerator[Events]:
         while True:
             page = await self._events(after, MOST_AT_ONCE, _LIVE_SECONDS)
             after = page.cursor
             yield page
+
+
+async def _action(request: Request) -> bytes:
+    content = b""
+    async for piece in request.stream():
+        content += piece
+        if len(content) > ACTION_BYTES:
+            raise MarketplaceError(Problem.MALFORMED, f"an action is at most {ACTION_BYTES} bytes")
+    return content
 
 
 def _name(request: Request) -> str:
@@ -190,8 +230,12 @@ def _said(value: object) -> Response:
 
 async def _refuse(_request: Request, error: Exception) -> Response:
     assert isinstance(error, MarketplaceError)
-    told = {"problem": error.problem.value, "message": error.message}
-    return JSONResponse(told, status_code=_STATUS[error.problem])
+    return JSONResponse(_told(error), status_code=_STATUS[error.problem])
+
+
+def _told(error: MarketplaceError) -> dict[str, Json]:
+    told: dict[str, Json] = {"problem": error.problem.value, "message": error.message}
+    return told if error.cursor is None else {**told, "cursor": error.cursor}
 
 
 async def _describe(_request: Request) -> Response:
@@ -237,6 +281,7 @@ _PROBLEM: Final[Json] = {
     "properties": {
         "problem": {"enum": [problem.value for problem in Problem]},
         "message": {"type": "string"},
+        "cursor": {"type": "integer", "description": "With gone: after it all events are still there"},
     },
     "required": ["problem", "message"],
 }

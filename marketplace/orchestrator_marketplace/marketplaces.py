@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from orchestrator_marketplace.workflow import State
 from orchestrator_runtimes.errors import AgentError, ErrorCode
@@ -27,8 +27,18 @@ class Problem(StrEnum):
     """There is none, or it is not public."""
     CONFLICT = "conflict"
     """Not in this state, or the name is taken."""
+    LIMIT = "limit"
+    """It is more than one publisher may do; it may work on another day."""
+    GONE = "gone"
+    """What was asked for was there, and is not kept any more."""
     UNAVAILABLE = "unavailable"
     """It may work later."""
+
+
+_CODES: Final[Mapping[Problem, ErrorCode]] = {
+    Problem.UNAVAILABLE: ErrorCode.STATE_UNAVAILABLE,
+    Problem.LIMIT: ErrorCode.LIMIT_EXCEEDED,
+}
 
 
 class MarketplaceError(AgentError):
@@ -36,14 +46,21 @@ class MarketplaceError(AgentError):
 
     Attributes:
         problem: Why, as one of the closed set.
+        cursor: With `gone`, the one after which all events are still there; None with any other problem.
     """
 
-    def __init__(self, problem: Problem, message: str, *, cause: str | None = None) -> None:
+    def __init__(
+        self, problem: Problem, message: str, *, cause: str | None = None, cursor: int | None = None
+    ) -> None:
         """Say what, and what to change."""
-        later = problem is Problem.UNAVAILABLE
-        code = ErrorCode.STATE_UNAVAILABLE if later else ErrorCode.INVALID_INPUT
-        super().__init__(code, message, cause=cause, detail={"problem": problem.value})
+        super().__init__(
+            _CODES.get(problem, ErrorCode.INVALID_INPUT),
+            message,
+            cause=cause,
+            detail={"problem": problem.value},
+        )
         self.problem = problem
+        self.cursor = cursor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +92,19 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RatingSummary:
+    """What platforms think of an agent, all its versions together.
+
+    Attributes:
+        average: Of their stars, 1 to 5, rounded to hundredths.
+        count: How many platforms rated it.
+    """
+
+    average: float
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listing:
     """A version of an agent at a marketplace.
 
@@ -90,6 +120,7 @@ class Listing:
         reason: Why it is a draft again, deprecated or withdrawn; None when nothing was said.
         replacement: What to take in place of it; None when nothing was said.
         changed: When its state changed, RFC 3339.
+        rating: What platforms think of the agent; None when none has rated it.
     """
 
     name: str
@@ -103,6 +134,7 @@ class Listing:
     reason: str | None = None
     replacement: str | None = None
     changed: str = ""
+    rating: RatingSummary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +142,33 @@ class Listings:
     """A page; `after` asks for the next one, None when it is the last."""
 
     listings: tuple[Listing, ...]
+    after: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """What one platform thinks of an agent; the later one counts.
+
+    Attributes:
+        platform: Whose key signed it.
+        stars: 1 to 5.
+        version: Which one it ran.
+        at: When, RFC 3339.
+        comment: For people; empty when nothing was said.
+    """
+
+    platform: str
+    stars: int
+    version: str
+    at: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratings:
+    """A page, by name of the platform; `after` asks for the next one, None when it is the last."""
+
+    ratings: tuple[Rating, ...]
     after: str | None = None
 
 
@@ -128,7 +187,7 @@ class Event:
     Attributes:
         cursor: Grows from event to event.
         at: When, RFC 3339.
-        kind: A move of the workflow, or `register`, `add_key`, `remove_key`.
+        kind: A move of the workflow, or `register`, `add_key`, `remove_key`, `rate`.
         publisher: Whose.
         agent: None for events of a publisher.
         version: None for events of a publisher.
@@ -154,6 +213,33 @@ class Events:
     cursor: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """Events that are sent to an address as webhooks (see `webhook_signatures`), each at least once and in their order.
+
+    Attributes:
+        id: That of the action that asked for it; whoever knows it may look.
+        url: Where they are sent.
+        events: Kinds of events; empty sends all.
+        about: `publisher`, or `publisher/agent`; None sends what is about anybody.
+        state: `paused` when nothing was taken for so long that nothing is sent until it is resumed.
+        cursor: Of the last event that was taken, or that nobody asked for.
+        failures: How often nothing was taken since then.
+        error: Why nothing was taken the last time; None when it was.
+        secret: By which messages are signed; shown once, to who subscribed, and None ever after.
+    """
+
+    id: str
+    url: str
+    events: tuple[str, ...] = ()
+    about: str | None = None
+    state: Literal["active", "paused", "ended"] = "active"
+    cursor: int = 0
+    failures: int = 0
+    error: str | None = None
+    secret: str | None = None
+
+
 class Marketplace(ABC):
     """A marketplace. Every method raises `MarketplaceError`."""
 
@@ -174,8 +260,17 @@ class Marketplace(ABC):
         """Return whose signatures count for a publisher."""
 
     @abstractmethod
+    def ratings(self, name: str, *, limit: int = MOST_AT_ONCE, after: str | None = None) -> Ratings:
+        """Return what platforms think of an agent, after the platform `after`; None begins."""
+
+    @abstractmethod
     def events(self, after: int, *, limit: int = MOST_AT_ONCE, wait_seconds: float = 0.0) -> Events:
-        """Return what changed after a cursor; 0 begins. Wait for the first event where there is none yet."""
+        """Return what changed after a cursor; 0 begins. Wait for the first event where there is none yet.
+
+        Raises:
+            MarketplaceError: `gone` when some of it is not kept any more: who read the listings anew after that, and
+                goes on after the error's `cursor`, has missed nothing.
+        """
 
     @abstractmethod
     def act(self, action: bytes) -> Listing | None:
@@ -183,3 +278,14 @@ class Marketplace(ABC):
 
         The same action again does nothing, and returns the same.
         """
+
+    @abstractmethod
+    def subscribe(self, action: bytes) -> Subscription:
+        """Do what an action of the kinds `subscribe`, `resume` and `unsubscribe` says; return the subscription then.
+
+        The same action again does nothing, and returns the same without the secret.
+        """
+
+    @abstractmethod
+    def subscription(self, subscription: str) -> Subscription:
+        """Return how a subscription is, by its id."""

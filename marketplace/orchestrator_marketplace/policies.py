@@ -5,6 +5,7 @@ alpha:
 publishers: [acme]
 licences: [Apache-2.0, MIT]
 permissions: ["mcp:orders", sessions]
+prices: [{currency: EUR, per_execution: "0.05"}]
 severity: medium
 advisory_days: 7
 ignored: [{advisory: GHSA-1234, reason: "the code is never called", until: "2026-12-31"}]
@@ -21,6 +22,7 @@ from typing import Literal
 from orchestrator_marketplace.acceptance import Accepted
 from orchestrator_marketplace.advisories import Scan, Weakness, scan
 from orchestrator_marketplace.licence_expressions import is_allowed
+from orchestrator_marketplace.pricing import Pricing
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.severities import WORDS
 from orchestrator_marketplace.strict_yaml import read_yaml
@@ -64,6 +66,7 @@ class Policy:
         licences: SPDX names, of which a bundle's expression must be made up; None takes any.
         permissions: What bundles may ask for, as `Permissions.asked` words it; `*` stands for any characters. Nothing
             is allowed by default.
+        prices: The most that is paid, in each currency. What is free is always taken, and nothing else by default.
         severity: The worst known weakness of a bundle's packages that is taken; `any` does not look.
         advisory_days: How old the newest record of the mirror may be; None takes any age.
         ignored: Advisories that do not count.
@@ -73,6 +76,7 @@ class Policy:
     publishers: tuple[str, ...] | None = None
     licences: tuple[str, ...] | None = None
     permissions: tuple[str, ...] = ()
+    prices: tuple[Pricing, ...] = ()
     severity: Literal["none", "low", "medium", "high", "critical", "any"] = "medium"
     advisory_days: int | None = None
     ignored: tuple[Ignored, ...] = ()
@@ -124,7 +128,7 @@ class Finding:
         why: What it saw, and what it compared with.
     """
 
-    rule: Literal["publishers", "licences", "permissions", "severity", "advisory_days"]
+    rule: Literal["publishers", "licences", "permissions", "prices", "severity", "advisory_days"]
     allowed: bool
     why: str
 
@@ -204,6 +208,7 @@ def decide(
             _publishers(policy, accepted.verified.publisher),
             _licences(policy, manifest.licence),
             _permissions(policy, manifest.permissions.asked()),
+            _prices(policy, manifest.pricing),
             *_weaknesses(policy, scanned, now),
         ),
     )
@@ -227,6 +232,13 @@ def _permissions(policy: Policy, asked: tuple[str, ...]) -> Finding:
     if missing:
         why += f"; not allowed: {', '.join(missing)}"
     return Finding(rule="permissions", allowed=not missing, why=why)
+
+
+def _prices(policy: Policy, pricing: Pricing | None) -> Finding:
+    allowed = pricing is None or any(pricing.is_within(most) for most in policy.prices)
+    among = "; ".join(map(str, policy.prices)) or "nothing"
+    why = "free" if pricing is None else f"costs {pricing}; at most that is paid: {among}"
+    return Finding(rule="prices", allowed=allowed, why=why)
 
 
 def _weaknesses(policy: Policy, scanned: Scan | None, now: datetime) -> list[Finding]:

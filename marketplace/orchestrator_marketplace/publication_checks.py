@@ -1,5 +1,6 @@
 """The checks between a submission and a person's look: a bundle is fetched, opened, verified; its code never runs."""
 
+import logging
 import tempfile
 import threading
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from orchestrator_marketplace.acceptance import Accepted, accept_bundle
 from orchestrator_marketplace.advisories import scan
 from orchestrator_marketplace.layouts import Layout
-from orchestrator_marketplace.marketplaces import Listing
+from orchestrator_marketplace.marketplaces import Listing, MarketplaceError
 from orchestrator_marketplace.names import parse_name
 from orchestrator_marketplace.publishers import Publishers
 from orchestrator_marketplace.reference_marketplace import ReferenceMarketplace
@@ -25,6 +26,7 @@ from orchestrator_marketplace.transfers import fetch_bundle
 from orchestrator_runtimes.codec import encode
 from orchestrator_runtimes.errors import AgentError
 
+_LOG: Final = logging.getLogger(__name__)
 _WAIT_SECONDS: Final = 1.0
 """Between looks for submissions."""
 _PATIENCE: Final = timedelta(hours=1)
@@ -38,6 +40,7 @@ class PublicationChecks:
     Args:
         marketplace: Whose submissions.
         advisories: A mirror of known weaknesses; None does not look.
+        most_bytes: Longest bundle that is fetched; None takes what a bundle may be.
         open_repository: Makes the client of a registry.
         clock: The moment, with its zone.
     """
@@ -47,25 +50,34 @@ class PublicationChecks:
         marketplace: ReferenceMarketplace,
         *,
         advisories: Path | None = None,
+        most_bytes: int | None = None,
         open_repository: Callable[..., Repository] = Repository,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Begin with nothing."""
         self._marketplace = marketplace
         self._advisories = advisories
+        self._most_bytes = most_bytes
         self._open = open_repository
         self._clock = clock
 
     def run_until(self, ended: threading.Event) -> None:
         """Check whatever is submitted until an event is set; what a process that ended had begun is begun anew."""
         while not ended.is_set():
-            self.run_once()
+            try:
+                self.run_once()
+            except (
+                MarketplaceError
+            ) as error:  # the database is away: nothing is lost, and the next look goes on
+                _LOG.warning("the checks wait: %s (%s)", error.message, error.cause)
             ended.wait(_WAIT_SECONDS)
 
     def run_once(self) -> int:
         """Check all that waits; return how many have an outcome. What a registry kept from being checked waits on."""
         done = 0
-        for listing in self._marketplace.catalogue.in_checks():
+        with self._marketplace.catalogue.view() as view:
+            waiting = view.in_checks()
+        for listing in waiting:
             try:
                 outcome: Listing | BundleRefused = self.check(listing)
             except BundleRefused as error:
@@ -92,7 +104,7 @@ class PublicationChecks:
         trusted = Publishers(keys=tuple((publisher, cast("ec.EllipticCurvePublicKey", key)) for key in keys))
         with tempfile.TemporaryDirectory(prefix="checks-") as folder, self._open(reference) as repository:
             layout = Layout(Path(folder, "layout"))
-            entry = fetch_bundle(repository, layout).entry
+            entry = fetch_bundle(repository, layout, most_bytes=self._most_bytes).entry
             accepted = accept_bundle(layout, entry, trusted, self._clock(), reference=reference)
         manifest = accepted.bundle.contents.manifest
         if (manifest.name, manifest.version) != (listing.name, listing.version):
@@ -100,10 +112,13 @@ class PublicationChecks:
                 Refusal.SQUATTED,
                 f"{reference} holds {manifest.name} {manifest.version}, submitted as {listing.name} {listing.version}",
             )
+        documentation = accepted.bundle.contents.documentation.decode()
+        if "\0" in documentation:
+            raise BundleRefused(Refusal.MALFORMED, f"{reference}: the documentation has a NUL character")
         return replace(
             listing,
             manifest=encode(manifest),
-            documentation=accepted.bundle.contents.documentation.decode(),
+            documentation=documentation,
             findings=self._findings(accepted),
         )
 

@@ -59,13 +59,18 @@ def push_bundle(layout: Layout, entry: Descriptor, repository: Repository) -> Tr
     return Transfer(entry=entry, moved=moved, kept=kept)
 
 
-def fetch_bundle(repository: Repository, layout: Layout) -> Transfer:
+def fetch_bundle(repository: Repository, layout: Layout, *, most_bytes: int | None = None) -> Transfer:
     """Fetch a bundle and the statements about it into a layout; nothing of it is believed yet.
 
     A layout that an earlier try left is gone on with.
 
+    Args:
+        repository: Where it is.
+        layout: Where it is put.
+        most_bytes: Of all its parts; None takes what a bundle may be.
+
     Raises:
-        BundleRefused: It is none, or not that of the digest that was asked for.
+        BundleRefused: It is longer, or none, or not that of the digest that was asked for.
         RegistryUnavailable, RegistryDenied: It cannot be had.
     """
     reference = repository.reference
@@ -74,6 +79,9 @@ def fetch_bundle(repository: Repository, layout: Layout) -> Transfer:
         raise RegistryDenied(f"{reference}: there is none")
     artifact = parse_oci_manifest(content)
     check_parts(artifact)
+    size = sum(blob.size for blob in (artifact.config, *artifact.layers))
+    if most_bytes is not None and size > most_bytes:
+        raise BundleRefused(Refusal.OVERSIZED, f"{reference} has {size} bytes; {most_bytes} are taken here")
     moved, kept = _fetch_blobs(repository, layout, artifact)
     entry = layout.add(content, tag=reference.tag)
     for statement in _statements(repository, entry):

@@ -30,6 +30,8 @@ class Role(StrEnum):
     """Of the marketplace."""
     CHECKS = "checks"
     """The marketplace itself."""
+    PLATFORM = "platform"
+    """Which runs versions, and moves none."""
 
 
 class Move(StrEnum):

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Generator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,8 +25,8 @@ def real_registry(folder: Path) -> Generator[str]:
 
 
 @contextlib.contextmanager
-def odd_registry(answer: type_of_handler) -> Generator[str]:
-    """Have a server each of whose answers a function gives, and yield its name."""
+def odd_registry(answer: type_of_handler, context: ssl.SSLContext | None = None) -> Generator[str]:
+    """Have a server each of whose answers a function gives, by TLS where that has a context; yield its name."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -41,6 +42,9 @@ def odd_registry(answer: type_of_handler) -> Generator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if context is not None:
+        # the handshake is for the thread of the request
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

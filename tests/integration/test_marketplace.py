@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,11 +22,13 @@ from starlette.types import ASGIApp
 
 from orchestrator_marketplace.actions import seal_action
 from orchestrator_marketplace.bundle_artifacts import build_bundle, open_bundle
+from orchestrator_marketplace.catalogue_databases import open_database
 from orchestrator_marketplace.catalogues import Catalogue
 from orchestrator_marketplace.conformance.suite import MarketplaceConformance, Subject
 from orchestrator_marketplace.folders import read_folder
 from orchestrator_marketplace.layouts import Layout
 from orchestrator_marketplace.marketplace_client import HttpMarketplace
+from orchestrator_marketplace.marketplace_limits import Limits
 from orchestrator_marketplace.marketplace_server import application, description
 from orchestrator_marketplace.marketplace_service import service
 from orchestrator_marketplace.marketplaces import Marketplace, MarketplaceError, Problem, Query
@@ -53,26 +55,37 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 class Reference(Subject):
     """The reference marketplace with a catalogue of its own, and a prefix of a registry."""
 
-    def __init__(self, folder: Path, registry: str) -> None:
+    def __init__(
+        self, folder: Path, registry: str, place: str = "catalogue.db", limits: Limits | None = None
+    ) -> None:
         self.folder = folder
         self.name = "agents.example"
         self.operator = new_key()
         self.prefix = f"{registry}/{folder.name.replace('_', 'x').lower()}"
-        self.catalogue = Catalogue(folder / "catalogue.db")
+        self.catalogue = Catalogue(open_database(place, folder))
         self.reference = ReferenceMarketplace(
-            self.name, self.catalogue, (self.operator.public_key(),), (self.prefix,)
+            self.name, self.catalogue, (self.operator.public_key(),), (self.prefix,), limits
         )
         self.checks = PublicationChecks(self.reference)
         self.marketplace: Marketplace = self.reference
         self.stored = 0
 
     def store(
-        self, name: str, version: str, key: ec.EllipticCurvePrivateKey, *, summary: str = "Reads"
+        self,
+        name: str,
+        version: str,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        summary: str = "Reads",
+        pricing: Mapping[str, str] | None = None,
+        terms: str | None = None,
     ) -> str:
         self.stored += 1
         folder = self.folder / str(self.stored)
         layout = Layout(folder / "layout")
-        write_bundle(folder / "source", name=name, version=version, summary=f"'{summary}'")
+        costs = {"pricing": pricing, "terms": terms}
+        said = {key: json.dumps(value) for key, value in costs.items() if value is not None}
+        write_bundle(folder / "source", name=name, version=version, summary=f"'{summary}'", **said)
         entry = build_bundle(read_folder(folder / "source"), LOCK, layout)
         sign_bundle(layout, open_bundle(layout, entry), Signer(key=key), datetime.now(UTC))
         # without its tag: what a stranger signed lies there, too
@@ -83,13 +96,14 @@ class Reference(Subject):
 
     def check(self) -> None:
         self.checks.run_once()
-        assert self.catalogue.in_checks() == ()
+        with self.catalogue.view() as view:
+            assert view.in_checks() == ()
 
 
 class TestInThisProcess(MarketplaceConformance):
     @pytest.fixture
-    def subject(self, tmp_path: Path, registry: str) -> Iterator[Subject]:
-        made = Reference(tmp_path, registry)
+    def subject(self, tmp_path: Path, registry: str, stored: str) -> Iterator[Subject]:
+        made = Reference(tmp_path, registry, stored)
         yield made
         made.catalogue.close()
 
@@ -177,9 +191,11 @@ def test_the_service_says_what_it_offers(over_http: tuple[Reference, str]) -> No
         "/v1/bundles/{publisher}/{agent}": "/v1/bundles/acme/reviewer",
         "/v1/bundles/{publisher}/{agent}/{version}": "/v1/bundles/acme/reviewer/1.0.0",
         "/v1/publishers/{publisher}": "/v1/publishers/acme",
+        "/v1/ratings/{publisher}/{agent}": "/v1/ratings/acme/reviewer",
         "/v1/events": "/v1/events",
     }
-    assert {*asked, "/v1/actions"} == set(told["paths"])
+    others = {"/v1/actions", "/v1/subscriptions", "/v1/subscriptions/{subscription}"}
+    assert {*asked, *others} == set(told["paths"])
     for path, address in asked.items():
         answer = httpx.get(url + address, timeout=10)
         schema = told["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
@@ -195,6 +211,8 @@ def test_the_service_says_what_it_offers(over_http: tuple[Reference, str]) -> No
         (f"/v1/bundles?text={'a' * 201}", 400, "at most 200 characters"),
         ("/v1/bundles/No/name", 400, "must be publisher/agent"),
         ("/v1/bundles/acme/none/1.0.0", 404, "there is no"),
+        ("/v1/ratings/acme/none", 404, "there is no"),
+        ("/v1/ratings/acme/none?limit=0", 400, "limit: 1 to 100"),
         ("/v1/events?cursor=-1", 400, "cursor: 0 to"),
         ("/v1/events?wait_seconds=1e9", 400, "wait_seconds: 0 to 30"),
         ("/v1/events?wait_seconds=nan", 400, "wait_seconds: 0 to 30"),
@@ -296,7 +314,8 @@ def test_a_version_that_moved_while_it_was_checked_stays(tmp_path: Path, registr
     of = {"agent": "reviewer", "version": "1.0.0"}
     address = subject.store("acme/reviewer", "1.0.0", key)
     SUITE.act(subject, key, "submit", **of, reference=address)
-    (before,) = subject.catalogue.in_checks()
+    with subject.catalogue.view() as view:
+        (before,) = view.in_checks()
     subject.check()
     subject.reference.checked(before, before)
     assert [event.kind for event in subject.marketplace.events(0).events] == ["register", "submit", "pass"]
@@ -306,7 +325,7 @@ def test_a_version_that_moved_while_it_was_checked_stays(tmp_path: Path, registr
 def test_a_database_that_is_held_is_told(
     tmp_path: Path, registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator_marketplace.catalogues._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("orchestrator_marketplace.catalogue_databases.BUSY_SECONDS", 0.1)
     subject = Reference(tmp_path, registry)
     other = sqlite3.connect(tmp_path / "catalogue.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

@@ -7,17 +7,20 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
 import pytest
 
 from orchestrator_marketplace.authorities import CA_FILE
+from orchestrator_marketplace.marketplaces import Event
 from tests.certificates import Authority
-from tests.integration.bundle_registries import real_registry
+from tests.integration.bundle_registries import odd_registry, real_registry, say
 from tests.integration.command_lines import BIN, refused, succeeds
 from tests.integration.how_tos import HOW_TO
 from tests.integration.processes import wait_until
+from tests.integration.redis_servers import redis_server
 
 PAGE = (HOW_TO / "run-a-marketplace.md").read_text()
 
@@ -38,10 +41,16 @@ def free_port() -> int:
 class Page:
     """The page's commands, in a folder, with its addresses replaced by those of this test."""
 
-    def __init__(self, folder: Path, registry: str) -> None:
+    def __init__(self, folder: Path, registry: str, bus: str, hooks: str) -> None:
         self.folder = folder
         self.place = f"127.0.0.1:{free_port()}"
-        self.names = {"registry.example": registry, "127.0.0.1:8940": self.place}
+        self.names = {
+            "registry.example": registry,
+            "127.0.0.1:8940": self.place,
+            "redis://redis.internal/0": bus,
+            "hooks.internal:9000": hooks,
+            "hooks.internal": "localhost",
+        }
         (settings,) = re.findall(
             r"<!-- marketplace: marketplace.yaml -->\n```yaml\n(.*?)```", PAGE, re.DOTALL
         )
@@ -60,8 +69,30 @@ class Page:
 
 
 @pytest.fixture
-def page(tmp_path: Path, registry: str) -> Iterator[Page]:
-    made = Page(tmp_path, registry)
+def bus() -> Iterator[str]:
+    with redis_server() as running:
+        yield running.url
+
+
+@pytest.fixture
+def received() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A receiver of webhooks: its host and port, and what it got."""
+    got: list[tuple[dict[str, str], bytes]] = []
+
+    def take(to: BaseHTTPRequestHandler) -> None:
+        body = to.rfile.read(int(to.headers["content-length"]))
+        got.append(({name.lower(): value for name, value in to.headers.items()}, body))
+        say(to, 204)
+
+    with odd_registry(take) as name:
+        yield name, got
+
+
+@pytest.fixture
+def page(
+    tmp_path: Path, registry: str, bus: str, received: tuple[str, list[tuple[dict[str, str], bytes]]]
+) -> Iterator[Page]:
+    made = Page(tmp_path, registry, bus, received[0])
     *before, serve = made.blocks[0]
     for words in before:
         made.run(words)
@@ -81,8 +112,10 @@ def page(tmp_path: Path, registry: str) -> Iterator[Page]:
             process.terminate()
 
 
-def test_the_how_to_is_what_happens(page: Page) -> None:
-    _, publish, look = page.blocks
+def test_the_how_to_is_what_happens(
+    page: Page, received: tuple[str, list[tuple[dict[str, str], bytes]]]
+) -> None:
+    _, publish, look, rate, hooks, on_the_bus = page.blocks
     said = [page.run(words) for words in publish]
     assert said[-1].strip() == "acme/clock 0.1.0: checks"
     until = time.monotonic() + 60
@@ -90,18 +123,42 @@ def test_the_how_to_is_what_happens(page: Page) -> None:
         time.sleep(0.2)
     told = json.loads(page.run(look[0]))
     assert told["state"] == "review" and "0 known weaknesses" in told["findings"]
+    subscribe, *later = hooks
+    subscribed = json.loads(page.run(subscribe))
     outputs = [page.run(words) for words in look[1:]]
     assert outputs[0].strip() == "acme/clock 0.1.0: published"
     assert "acme/clock" in outputs[1] and "Tells the time" in outputs[1]
     assert outputs[2].strip() == "acme/clock 0.1.0: deprecated"
     kinds = [json.loads(line)["kind"] for line in outputs[3].splitlines()]
     assert kinds == ["register", "submit", "pass", "approve", "deprecate"]
+    rated = [page.run(words) for words in rate][-1]
+    assert json.loads(rated)["comment"] == "always on time"
+    _, got = received
+    until = time.monotonic() + 30
+    while not got and time.monotonic() < until:
+        time.sleep(0.1)
+    ((headers, body),) = got
+    (block,) = re.findall(r"<!-- marketplace: received -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, object] = {"secret": subscribed["secret"], "headers": headers, "body": body}
+    exec(block, names)
+    assert isinstance(names["event"], Event) and names["event"].kind == "deprecate"
+    states = [
+        json.loads(page.run([subscribed["id"] if word == "SUBSCRIPTION" else word for word in words]))[
+            "state"
+        ]
+        for words in later
+    ]
+    assert states == ["active", "active", "ended"]
+    whole = page.run(["orchestrator", "marketplace", "events"])
+    assert page.run(on_the_bus[0]) == whole and whole.startswith(outputs[3])
     marketplace = ["orchestrator", "marketplace"]
-    last = json.loads(outputs[3].splitlines()[-1])["cursor"]
+    last = json.loads(whole.splitlines()[-1])["cursor"]
     assert page.run([*marketplace, "events", "--after", str(last)]) == ""
     assert json.loads(page.run([*marketplace, "show", "acme/clock"]))["replacement"] == "acme/watch"
     found = json.loads(page.run([*marketplace, "search", "clock", "--json", "--framework", "langgraph"]))
-    assert [one["version"] for one in found] == ["0.1.0"]
+    assert [(one["version"], one["rating"]) for one in found] == [("0.1.0", {"average": 4.0, "count": 1})]
+    shown = page.run([*marketplace, "search", "clock"])
+    assert "free" in shown and "4.0 of 1" in shown
     assert page.run([*marketplace, "search", "nothing"]).strip() == "nothing is found"
     page.run(["orchestrator", "bundle", "key", "new.key"])
     assert "add_key is done" in page.run(

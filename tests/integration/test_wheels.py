@@ -47,6 +47,8 @@ ELSEWHERE = {
     "orchestrator_gateway.postgres_database": "psycopg",
     "orchestrator_gateway.postgres_journal": "psycopg",
     "orchestrator_gateway.postgres_ledger": "psycopg",
+    "orchestrator_marketplace.event_streams": "redis",
+    "orchestrator_marketplace.postgres_database": "psycopg",
     "orchestrator_resources.postgres_state": "psycopg",
     "orchestrator_cluster.api_answers": "kubernetes",
     "orchestrator_cluster.code_servers": "kubernetes",

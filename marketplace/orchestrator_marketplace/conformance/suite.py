@@ -6,10 +6,10 @@ the marketplace's own checks run. `pytest` brings the rest.
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final, Protocol
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,11 +23,18 @@ from orchestrator_marketplace.marketplaces import (
     MarketplaceError,
     Problem,
     Query,
+    RatingSummary,
 )
 from orchestrator_marketplace.signing_keys import public_pem
 from orchestrator_marketplace.workflow import State
 
 NOWHERE: Final = f"registry.elsewhere.example/acme/reviewer@sha256:{'0' * 64}"
+
+
+class Named(Protocol):
+    """A marketplace, as actions name it."""
+
+    name: str
 
 
 class Subject(ABC):
@@ -39,7 +46,14 @@ class Subject(ABC):
 
     @abstractmethod
     def store(
-        self, name: str, version: str, key: ec.EllipticCurvePrivateKey, *, summary: str = "Reads"
+        self,
+        name: str,
+        version: str,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        summary: str = "Reads",
+        pricing: Mapping[str, str] | None = None,
+        terms: str | None = None,
     ) -> str:
         """Put a bundle that a key has signed where the marketplace takes bundles from; return its pinned address."""
 
@@ -61,7 +75,7 @@ class MarketplaceConformance:
         """The publisher's."""
         return ec.generate_private_key(ec.SECP256R1())
 
-    def action(self, subject: Subject, kind: str, publisher: str = "acme", **more: str) -> Action:
+    def action(self, subject: Named, kind: str, publisher: str = "acme", **more: Any) -> Action:
         """Return an action of now."""
         return Action(
             marketplace=subject.name,
@@ -78,7 +92,7 @@ class MarketplaceConformance:
         who: ec.EllipticCurvePrivateKey,
         kind: str,
         publisher: str = "acme",
-        **more: str,
+        **more: object,
     ) -> Listing | None:
         """Do something as whoever has a key."""
         return subject.marketplace.act(seal_action(self.action(subject, kind, publisher, **more), who))
@@ -94,18 +108,21 @@ class MarketplaceConformance:
         key: ec.EllipticCurvePrivateKey,
         version: str,
         name: str = "acme/reviewer",
-        **more: str,
+        *,
+        summary: str = "Reads",
+        pricing: Mapping[str, str] | None = None,
+        terms: str | None = None,
     ) -> Listing:
         """Submit, check, approve."""
         publisher, _, agent = name.partition("/")
-        address = subject.store(name, version, key, **more)
+        address = subject.store(name, version, key, summary=summary, pricing=pricing, terms=terms)
         self.act(subject, key, "submit", publisher, agent=agent, version=version, reference=address)
         subject.check()
         done = self.act(subject, subject.operator, "approve", publisher, agent=agent, version=version)
         assert done is not None
         return done
 
-    def problem(self, *words: object, **more: str) -> Problem:
+    def problem(self, *words: object, **more: object) -> Problem:
         """Do something that is not done, and return why."""
         with pytest.raises(MarketplaceError) as refused:
             self.act(*words, **more)  # type: ignore[arg-type]  # as act has them
@@ -292,6 +309,103 @@ class MarketplaceConformance:
         ):
             assert search(nothing).listings == ()
 
+    def test_prices_and_terms_are_listed(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
+        """As the bundle's manifest has them, which its publisher signed."""
+        self.register(subject, key)
+        pricing = {"currency": "EUR", "per_call": "0.002", "per_month": "10"}
+        self.publish(subject, key, "1.0.0", pricing=pricing, terms="No resale.\nNo warranty.")
+        self.publish(subject, key, "1.0.0", "acme/free")
+        free, paid = subject.marketplace.search(Query()).listings
+        assert paid.manifest["pricing"] == pricing and paid.manifest["terms"] == "No resale.\nNo warranty."
+        assert "pricing" not in free.manifest and "terms" not in free.manifest
+        assert subject.marketplace.version("acme/reviewer", "1.0.0").manifest["pricing"] == pricing
+
+    def test_platforms_rate_what_they_ran(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
+        """One rating of each platform counts, its last; listings have the average of all."""
+        self.register(subject, key)
+        self.publish(subject, key, "1.0.0")
+        platforms = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("alpha", "beta")}
+        for name, own in platforms.items():
+            self.register(subject, own, name)
+        of = {"agent": "reviewer", "version": "1.0.0"}
+        assert subject.marketplace.ratings("acme/reviewer").ratings == ()
+        assert subject.marketplace.version("acme/reviewer", "1.0.0").rating is None
+        alpha, beta = platforms.values()
+        self.act(subject, alpha, "rate", **of, platform="alpha", stars=1, reason="slow")
+        self.act(subject, beta, "rate", **of, platform="beta", stars=4)
+        rated = self.act(subject, alpha, "rate", **of, platform="alpha", stars=5, reason="fast now")
+        assert rated is not None and rated.rating == RatingSummary(average=4.5, count=2)
+        (found,) = subject.marketplace.search(Query()).listings
+        assert found.rating == rated.rating == subject.marketplace.versions("acme/reviewer")[0].rating
+        first = subject.marketplace.ratings("acme/reviewer", limit=1)
+        assert [(one.platform, one.stars, one.comment) for one in first.ratings] == [("alpha", 5, "fast now")]
+        second = subject.marketplace.ratings("acme/reviewer", limit=1, after=first.after)
+        assert [(one.platform, one.version) for one in second.ratings] == [("beta", "1.0.0")]
+        assert second.after is None
+        assert [event.kind for event in subject.marketplace.events(0).events].count("rate") == 3
+
+    def test_who_rates_is_known_and_not_the_publisher(
+        self, subject: Subject, key: ec.EllipticCurvePrivateKey
+    ) -> None:
+        """With a key of its own, and a version that was public."""
+        self.register(subject, key)
+        self.publish(subject, key, "1.0.0")
+        alpha = ec.generate_private_key(ec.SECP256R1())
+        self.register(subject, alpha, "alpha")
+        of = {"agent": "reviewer", "version": "1.0.0", "stars": 5}
+        for who in (key, subject.operator, ec.generate_private_key(ec.SECP256R1())):
+            assert self.problem(subject, who, "rate", **of, platform="alpha") is Problem.FORBIDDEN
+        assert self.problem(subject, alpha, "rate", **of, platform="beta") is Problem.FORBIDDEN
+        none = {**of, "version": "2.0.0", "platform": "alpha"}
+        assert self.problem(subject, alpha, "rate", **none) is Problem.NOT_FOUND
+        address = subject.store("acme/reviewer", "2.0.0", key)
+        self.act(subject, key, "submit", agent="reviewer", version="2.0.0", reference=address)
+        assert self.problem(subject, alpha, "rate", **none) is Problem.NOT_FOUND
+        assert subject.marketplace.ratings("acme/reviewer").ratings == ()
+
+    def test_who_subscribes_is_shown_a_secret_once(
+        self, subject: Subject, key: ec.EllipticCurvePrivateKey
+    ) -> None:
+        """And may look, resume and end; strangers may not."""
+        self.register(subject, key)
+        other = ec.generate_private_key(ec.SECP256R1())
+        self.register(subject, other, "globex")
+        market = subject.marketplace
+        wanted = self.action(
+            subject, "subscribe", url="https://hooks.example/a", events=("approve",), about="acme/reviewer"
+        )
+        made = market.subscribe(seal_action(wanted, key))
+        assert made.secret is not None and made.secret.startswith("whsec_")
+        assert (made.state, made.cursor, made.error) == ("active", market.events(0).cursor, None)
+        shown = replace(made, secret=None)
+        assert market.subscribe(seal_action(wanted, key)) == shown == market.subscription(made.id)
+        with pytest.raises(MarketplaceError) as refused:
+            market.act(seal_action(replace(wanted, id=new_id()), key))
+        assert refused.value.problem is Problem.MALFORMED
+
+        def refusal(who: ec.EllipticCurvePrivateKey, kind: str, publisher: str, **more: object) -> Problem:
+            with pytest.raises(MarketplaceError) as refused:
+                market.subscribe(seal_action(self.action(subject, kind, publisher, **more), who))
+            return refused.value.problem
+
+        assert refusal(other, "unsubscribe", "acme", subscription=made.id) is Problem.FORBIDDEN
+        assert refusal(other, "unsubscribe", "globex", subscription=made.id) is Problem.NOT_FOUND
+        assert refusal(key, "resume", "acme", subscription=made.id, after=10**6) is Problem.MALFORMED
+        for url in (
+            "http://hooks.example/",
+            "https://127.0.0.1/",
+            "https://[::1]/",
+            "https://169.254.169.254/",
+        ):
+            assert refusal(key, "subscribe", "acme", url=url) is Problem.FORBIDDEN
+        resumed = self.action(subject, "resume", subscription=made.id, after=0)
+        assert market.subscribe(seal_action(resumed, key)) == replace(shown, cursor=0)
+        ended = seal_action(self.action(subject, "unsubscribe", subscription=made.id), key)
+        assert market.subscribe(ended).state == "ended" == market.subscribe(ended).state
+        with pytest.raises(MarketplaceError) as refused:
+            market.subscription(made.id)
+        assert refused.value.problem is Problem.NOT_FOUND
+
     def test_events_are_resumed_by_cursor(self, subject: Subject, key: ec.EllipticCurvePrivateKey) -> None:
         """Page by page none is missed and none comes twice; whoever waits is told."""
         self.register(subject, key)
@@ -321,6 +435,7 @@ class MarketplaceConformance:
             lambda: subject.marketplace.versions("acme/none"),
             lambda: subject.marketplace.version("acme/none", "1.0.0"),
             lambda: subject.marketplace.publisher("nobody"),
+            lambda: subject.marketplace.ratings("acme/none"),
         ):
             with pytest.raises(MarketplaceError) as refused:
                 read()

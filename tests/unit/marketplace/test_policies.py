@@ -15,6 +15,7 @@ from orchestrator_marketplace.bundle_artifacts import open_bundle
 from orchestrator_marketplace.licence_expressions import is_allowed
 from orchestrator_marketplace.locked_packages import Package
 from orchestrator_marketplace.policies import Decision, Ignored, Policies, Policy, decide, read_policies
+from orchestrator_marketplace.pricing import Pricing
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.severities import Severity
 from orchestrator_marketplace.signatures import Verified
@@ -41,6 +42,35 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Accepted:
 
 def said(policy: Policy, accepted: Accepted, scanned: Scan | None = CLEAN) -> Decision:
     return decide(Policies(tenants={"alpha": policy}), "alpha", accepted, scanned, NOW)
+
+
+@pytest.mark.parametrize(
+    ("asked", "paid", "allowed"),
+    [
+        (None, [], True),
+        ({"per_call": "0.01"}, [], False),
+        ({"per_call": "0.01"}, [{"currency": "EUR", "per_call": "0.01"}], True),
+        ({"per_call": "0.010001"}, [{"currency": "EUR", "per_call": "0.01"}], False),
+        ({"per_call": "0.01"}, [{"currency": "USD", "per_call": "1"}], False),
+        ({"per_call": "0.01", "per_month": "1"}, [{"currency": "EUR", "per_call": "1"}], False),
+        (
+            {"per_month": "9"},
+            [{"currency": "EUR", "per_call": "1"}, {"currency": "EUR", "per_month": "10"}],
+            True,
+        ),
+    ],
+)
+def test_what_a_tenant_pays_is_bounded(
+    accepted: Accepted, asked: dict[str, str] | None, paid: list[dict[str, str]], allowed: bool
+) -> None:
+    pricing = None if asked is None else Pricing(currency="EUR", **asked)
+    bundle = accepted.bundle
+    manifest = replace(bundle.contents.manifest, pricing=pricing)
+    priced = replace(accepted, bundle=replace(bundle, contents=replace(bundle.contents, manifest=manifest)))
+    decision = said(replace(OPEN, prices=tuple(Pricing(**most) for most in paid)), priced)
+    (finding,) = [one for one in decision.findings if one.rule == "prices"]
+    assert finding.allowed is allowed is decision.allowed
+    assert finding.why == "free" if asked is None else finding.why.startswith("costs EUR ")
 
 
 @pytest.mark.parametrize(

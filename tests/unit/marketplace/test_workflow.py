@@ -31,6 +31,12 @@ ACTION = Action(
 )
 
 
+NOTHING = dict.fromkeys(("agent", "version", "reference"))
+RATE: dict[str, object] = {"kind": "rate", "reference": None, "platform": "alpha", "stars": 5}
+SUBSCRIBE: dict[str, object] = {**NOTHING, "kind": "subscribe", "url": "https://hooks.example/"}
+RESUME: dict[str, object] = {**NOTHING, "kind": "resume", "subscription": "0" * 32}
+
+
 @given(st.lists(st.sampled_from(Move), max_size=12))
 def test_what_was_public_never_has_other_bytes(moves: list[Move]) -> None:
     state: State | None = None
@@ -72,15 +78,27 @@ def test_an_action_is_opened_as_it_was_sealed() -> None:
         ({"agent": "No"}, "is no name"),
         ({"version": "1"}, "must be three numbers"),
         ({"id": "1"}, "32 hexadecimal digits"),
-        ({"key": "x"}, "takes an agent and a version"),
-        ({"agent": None}, "takes an agent and a version"),
-        ({"kind": "register"}, "takes a key"),
-        ({"reference": None}, "is given with submit alone"),
-        ({"kind": "approve"}, "is given with submit alone"),
+        ({"key": "x"}, "takes agent, reference, version, and nothing else"),
+        ({"agent": None}, "takes agent, reference, version, and nothing else"),
+        ({"kind": "register"}, "takes key, and nothing else"),
+        ({"reference": None}, "takes agent, reference, version"),
+        ({"kind": "approve"}, "takes agent, version, and"),
         ({"reason": "x" * 501}, "at most 500 characters"),
+        ({**RATE, "stars": 6}, "stars: 1 to 5"),
+        ({**RATE, "platform": "acme"}, "nobody rates their own agents"),
+        ({**RATE, "platform": "No"}, "platform: 'No' is no name"),
+        (
+            {**RATE, "url": "https://hooks.example/"},
+            "takes agent, platform, stars, version, and nothing else",
+        ),
+        ({**SUBSCRIBE, "events": ("No",)}, "events: at most 20 kinds"),
+        ({**SUBSCRIBE, "events": ("approve",) * 21}, "events: at most 20 kinds"),
+        ({**SUBSCRIBE, "about": "acme/No"}, "must be PUBLISHER or PUBLISHER/AGENT"),
+        ({**SUBSCRIBE, "after": 1}, "takes url, and nothing else"),
+        ({**RESUME, "after": -1}, "after: a cursor"),
     ],
 )
-def test_actions_that_are_none(changed: dict[str, str | None], said: str) -> None:
+def test_actions_that_are_none(changed: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(ACTION, **changed)  # type: ignore[arg-type]  # wrong on purpose
 

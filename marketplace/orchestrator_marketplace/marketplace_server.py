@@ -15,6 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from orchestrator_marketplace.actions import ACTION_BYTES
+from orchestrator_marketplace.evidence import Evidence
 from orchestrator_marketplace.marketplaces import (
     LONGEST_WAIT_SECONDS,
     MOST_AT_ONCE,
@@ -45,6 +46,8 @@ _ROUTES: Final = (
     ("get", "/v1/bundles", "Search public agents", tuple(field.name for field in fields(Query)), Listings),
     ("get", "/v1/bundles/{publisher}/{agent}", "Versions that were ever public", (), Listings),
     ("get", "/v1/bundles/{publisher}/{agent}/{version}", "A version in any state", (), Listing),
+    ("get", "/v1/bundles/{publisher}/{agent}/{version}/evidence", "What the checks saw of it", (), Evidence),
+    ("get", "/v1/history/{publisher}/{agent}", "The last events of an agent's versions", (), Events),
     ("get", "/v1/publishers/{publisher}", "Keys whose signatures count", (), PublisherKeys),
     (
         "get",
@@ -89,6 +92,8 @@ def application(
         served.search,
         served.versions,
         served.version,
+        served.evidence,
+        served.history,
         served.publisher,
         served.ratings,
         served.events,
@@ -132,6 +137,13 @@ class _Served:
     async def version(self, request: Request) -> Response:
         version = request.path_params["version"]
         return _said(await run_in_threadpool(self._marketplace.version, _name(request), version))
+
+    async def evidence(self, request: Request) -> Response:
+        version = request.path_params["version"]
+        return _said(await run_in_threadpool(self._marketplace.evidence, _name(request), version))
+
+    async def history(self, request: Request) -> Response:
+        return _said(await run_in_threadpool(self._marketplace.history, _name(request)))
 
     async def publisher(self, request: Request) -> Response:
         return _said(await run_in_threadpool(self._marketplace.publisher, request.path_params["publisher"]))

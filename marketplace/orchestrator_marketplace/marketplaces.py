@@ -258,7 +258,7 @@ class Marketplace(ABC):
 
     @abstractmethod
     def evidence(self, name: str, version: str) -> Evidence:
-        """Return what the checks saw of a version that passed them; `not_found` for another."""
+        """Return what the checks saw of a version when it last passed them; `not_found` when it never did."""
 
     @abstractmethod
     def history(self, name: str) -> Events:

@@ -190,6 +190,8 @@ def test_the_service_says_what_it_offers(over_http: tuple[Reference, str]) -> No
         "/v1/bundles": "/v1/bundles",
         "/v1/bundles/{publisher}/{agent}": "/v1/bundles/acme/reviewer",
         "/v1/bundles/{publisher}/{agent}/{version}": "/v1/bundles/acme/reviewer/1.0.0",
+        "/v1/bundles/{publisher}/{agent}/{version}/evidence": "/v1/bundles/acme/reviewer/1.0.0/evidence",
+        "/v1/history/{publisher}/{agent}": "/v1/history/acme/reviewer",
         "/v1/publishers/{publisher}": "/v1/publishers/acme",
         "/v1/ratings/{publisher}/{agent}": "/v1/ratings/acme/reviewer",
         "/v1/events": "/v1/events",

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from orchestrator_marketplace.actions import ACTION_BYTES
@@ -80,12 +80,14 @@ _POLL_SECONDS: Final = 0.25
 def application(
     marketplace: Marketplace,
     lifespan: Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]] | None = None,
+    page: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Return the ASGI application of a marketplace.
 
     Args:
         marketplace: What it serves.
         lifespan: What runs beside it; None when nothing does.
+        page: Routes of a web page for people; none has the API alone.
     """
     served = _Served(marketplace)
     handlers: tuple[Callable[[Request], Awaitable[Response]], ...] = (
@@ -110,6 +112,7 @@ def application(
             *routes,
             Route("/openapi.json", _describe),
             WebSocketRoute("/v1/events/live", served.live),
+            *page,
         ],
         exception_handlers={MarketplaceError: _refuse},
         lifespan=lifespan,
@@ -237,7 +240,9 @@ def _numbers(given: Mapping[str, str]) -> dict[str, int | float]:
 
 
 def _said(value: object) -> Response:
-    return Response(dump(encode(value)), media_type="application/json")
+    return Response(
+        dump(encode(value)), media_type="application/json", headers={"x-content-type-options": "nosniff"}
+    )
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

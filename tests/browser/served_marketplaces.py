@@ -1,4 +1,4 @@
-"""A marketplace as it is served: its own service over a real registry, with an operator and a publisher who has a key."""
+"""A marketplace as it is served: its own service over a real registry, an operator and a publisher with keys."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from typing import Final
 
 import uvicorn
 
-from orchestrator_marketplace.actions import Action, moment, new_id, seal_action
+from orchestrator_marketplace.actions import Action, Kind, moment, new_id, seal_action
 from orchestrator_marketplace.bundle_artifacts import build_bundle, open_bundle
 from orchestrator_marketplace.folders import read_folder
 from orchestrator_marketplace.layouts import Layout
@@ -46,7 +46,7 @@ class ServedMarketplace:
         self.folder, self.name = folder, name
         self.url: Final = f"http://{name}"
         self.registry: Final = f"{registry}/agents"
-        for who in ("operator", "acme"):
+        for who in ("operator", "acme", "alpha"):
             write_key_pair(folder / f"{who}.key", folder / f"{who}.key.pub")
         settings = {
             "name": name,
@@ -61,36 +61,41 @@ class ServedMarketplace:
     def act(
         self,
         who: str,
-        kind: str,
+        kind: Kind,
         agent: str | None = None,
         version: str | None = None,
         *,
+        publisher: str = "acme",
         reference: str | None = None,
         key: str | None = None,
         reason: str | None = None,
         replacement: str | None = None,
+        platform: str | None = None,
+        stars: int | None = None,
     ) -> Listing | None:
-        """Do something about acme as whoever has the key of that name; see `Action`."""
+        """Do something as whoever has the key of that name; see `Action`."""
         action = Action(
             marketplace=self.name,
             id=new_id(),
             at=moment(datetime.now(UTC)),
-            kind=kind,  # type: ignore[arg-type]  # checked when it is read
-            publisher="acme",
+            kind=kind,
+            publisher=publisher,
             agent=agent,
             version=version,
             reference=reference,
             key=key,
             reason=reason,
             replacement=replacement,
+            platform=platform,
+            stars=stars,
         )
         with contextlib.closing(HttpMarketplace(self.url)) as client:
             return client.act(seal_action(action, load_private_key(self.folder / f"{who}.key")))
 
-    def register(self) -> None:
-        """Let acme publish."""
-        pem = public_pem(load_private_key(self.folder / "acme.key").public_key()).decode()
-        self.act("operator", "register", key=pem)
+    def register(self, publisher: str) -> None:
+        """Let somebody publish, or rate as a platform."""
+        pem = public_pem(load_private_key(self.folder / f"{publisher}.key").public_key()).decode()
+        self.act("operator", "register", publisher=publisher, key=pem)
 
     def submit(self, agent: str, version: str, files: dict[str, str], **manifest: str) -> Listing:
         """Build, sign, push and submit a version of acme; return it as the checks left it.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Dialog, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, sync_playwright
 
 from orchestrator_tools.browsers import browser_program
 from orchestrator_tools.marketplace_page import page_packages
@@ -35,7 +35,7 @@ class Visitor:
         self.strangers: list[str] = []
         self._hosts = {host}
         page.set_default_timeout(SECONDS * 1_000)
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.on("console", self._console)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", self._dialog)
         page.on("request", self._request)
@@ -54,6 +54,11 @@ class Visitor:
     def picture(self, file: Path, **clip: Any) -> None:
         """Keep what the page looks like."""
         self.page.screenshot(path=file, animations="disabled", **clip)
+
+    def _console(self, said: ConsoleMessage) -> None:
+        # an answer that is no success is for the page to tell, which tests look for
+        if said.type == "error" and not said.text.startswith("Failed to load resource"):
+            self.complaints.append(said.text)
 
     def _dialog(self, dialog: Dialog) -> None:
         self.complaints.append(f"dialog: {dialog.message}")

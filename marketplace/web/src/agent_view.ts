@@ -1,6 +1,6 @@
 // One agent: what it is, what it asks for, what was seen of it, what happened to it, how to run it.
 
-import { type Event, evidence, history, keys, type Listing, version, versions } from "./api";
+import { type Event, evidence, history, keys, type Listing, ratings, version, versions } from "./api";
 import {
   agentPath,
   type Child,
@@ -17,6 +17,7 @@ import {
 import { type JsonObject, numberOrNull, object, objects, text, textOrNull, texts } from "./json";
 import { fingerprint } from "./keys";
 import { markdown } from "./markdown";
+import { price, ratingTable, stars, terms } from "./offers";
 import { asked, assetOf, keyFile, trustOf } from "./snippets";
 import type { View } from "./views";
 
@@ -36,11 +37,12 @@ export async function agentView(
   if (listing === undefined) {
     throw new Error(`${name} has no version`);
   }
-  const [seen, told, signers, documentation] = await Promise.all([
+  const [seen, told, signers, documentation, rated] = await Promise.all([
     evidence(name, listing.version, signal),
     history(name, signal),
     keys(publisher, signal),
     markdown(listing.documentation, signal),
+    ratings(name, signal),
   ]);
   const trusted = await publisherKeys(signers ?? [], publisher);
   return {
@@ -55,6 +57,8 @@ export async function agentView(
       seen === null ? null : signature(seen, listing),
       trusted,
       checks(listing, seen),
+      terms(listing),
+      ratingTable(rated),
       lineage(publics, listing, told),
     ],
   };
@@ -108,6 +112,8 @@ function overview(listing: Listing): HTMLElement {
       ["Publisher", inside(`/?publisher=${encodeURIComponent(publisher)}`, publisher)],
       ["Framework", text(manifest.framework)],
       ["Licence", text(manifest.licence)],
+      ["Price", price(listing)],
+      ["Rating", stars(listing)],
       [
         "Entrypoint",
         textOrNull(manifest.entrypoint) ?? (manifest.portable ? "portable: any framework can build it" : ""),

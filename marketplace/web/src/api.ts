@@ -1,6 +1,6 @@
 // The marketplace's API, as /openapi.json describes it.
 
-import { type Json, type JsonObject, object, objects, text, textOrNull, texts } from "./json";
+import { type Json, type JsonObject, numberOrNull, object, objects, text, textOrNull, texts } from "./json";
 
 const PATIENCE_MS = 20_000;
 
@@ -43,6 +43,14 @@ export interface Event {
   readonly state: string;
 }
 
+export interface Rating {
+  readonly platform: string;
+  readonly stars: number;
+  readonly version: string;
+  readonly at: string;
+  readonly comment: string;
+}
+
 /** What the page of this service is told by it. */
 export interface Place {
   readonly name: string;
@@ -79,6 +87,18 @@ export async function history(name: string, signal: AbortSignal): Promise<readon
     kind: text(one.kind),
     version: text(one.version),
     state: text(one.state),
+  }));
+}
+
+/** Returns the first page of what platforms think of an agent. */
+export async function ratings(name: string, signal: AbortSignal): Promise<readonly Rating[]> {
+  const found = await unlessNone(ask(`/v1/ratings/${path(name)}`, signal));
+  return objects(object(found).ratings).map((one) => ({
+    platform: text(one.platform),
+    stars: numberOrNull(one.stars) ?? 0,
+    version: text(one.version),
+    at: text(one.at),
+    comment: text(one.comment),
   }));
 }
 

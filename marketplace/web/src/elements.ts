@@ -4,6 +4,7 @@ export type Child = Node | string | null;
 
 type Attribute =
   | "aria-describedby"
+  | "aria-hidden"
   | "aria-label"
   | "aria-labelledby"
   | "aria-live"

@@ -3,6 +3,7 @@
 import { type Listing, search } from "./api";
 import { agentPath, type Child, el, inside, stateMark } from "./elements";
 import { text } from "./json";
+import { price, stars } from "./offers";
 import type { View } from "./views";
 
 const FIELDS = [
@@ -93,7 +94,7 @@ function form(query: URLSearchParams, go: (to: string) => void): HTMLElement {
 }
 
 function result(one: Listing): HTMLElement {
-  const told: Child[] = [text(one.manifest.framework), text(one.manifest.licence)];
+  const told: Child[] = [text(one.manifest.framework), text(one.manifest.licence), price(one), stars(one)];
   return el(
     "li",
     {},
@@ -107,6 +108,10 @@ function result(one: Listing): HTMLElement {
       stateMark(one.state),
     ),
     el("p", { dir: "auto" }, text(one.manifest.summary)),
-    el("p", { class: "told" }, ...told.filter((child) => child !== "").map((child) => el("span", {}, child))),
+    el(
+      "p",
+      { class: "told" },
+      ...told.filter((child) => child !== "" && child !== null).map((child) => el("span", {}, child)),
+    ),
   );
 }

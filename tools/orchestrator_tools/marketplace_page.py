@@ -112,7 +112,9 @@ def _run(script: str, *words: str, **environment: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise PageProblem(done.stdout.strip() or f"{Path(script).name} ended with {done.returncode}")
+        # esbuild is started by a script, which adds where in itself that was
+        said = done.stdout.partition("\n\nnode:")[0].strip()
+        raise PageProblem(said or f"{Path(script).name} ended with {done.returncode}")
 
 
 def main() -> int:

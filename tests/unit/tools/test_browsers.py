@@ -21,7 +21,7 @@ def test_it_is_unpacked_once_with_fonts_of_its_own(tmp_path: Path, monkeypatch: 
         (tree / "usr" / "lib" / "x86_64-linux-gnu").mkdir()
 
     monkeypatch.setattr(browsers, "unpack", unpack)
-    monkeypatch.setattr(browsers, "require_release", lambda text: None)
+    monkeypatch.setattr(browsers, "require_release", str)
     program = browser_program(tmp_path)
     assert browser_program(tmp_path) == program and asked == [list(PACKAGES)]
     assert program.version() == "Chromium 1"

@@ -104,6 +104,20 @@ def test_an_agents_page_tells_what_is_known_of_it(visitor: Visitor, marketplace:
     expect(note.get_by_role("link")).to_have_attribute("href", "/agents/acme/watch")
 
 
+def test_a_publisher_is_told_how_usage_is_read_where_it_is_reported(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/agents/acme/reviewer")
+    expect(page.get_by_role("region", name="Versions and events")).to_be_visible()
+    offered = page.get_by_role("region", name="Usage").count()
+    routes = httpx.get(page.url.replace("/agents/acme/reviewer", "/openapi.json")).json()["paths"]
+    assert offered == ("/v1/usage/questions" in routes)
+    page.route("**/openapi.json", lambda route: route.fulfill(json={"paths": {"/v1/usage/questions": {}}}))
+    page.reload()
+    expect(page.get_by_role("region", name="command of the publisher")).to_contain_text(
+        "orchestrator usage received acme --key acme.key --at http://"
+    )
+
+
 @pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")  # Dagster's own
 def test_what_the_page_says_to_write_is_an_asset(
     visitor: Visitor, marketplace: ServedMarketplace, tmp_path: Path

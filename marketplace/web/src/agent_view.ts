@@ -19,6 +19,7 @@ import { fingerprint } from "./keys";
 import { markdown } from "./markdown";
 import { price, ratingTable, stars, terms } from "./offers";
 import { asked, assetOf, keyFile, trustOf } from "./snippets";
+import { usage } from "./usage";
 import type { View } from "./views";
 
 export async function agentView(
@@ -37,12 +38,13 @@ export async function agentView(
   if (listing === undefined) {
     throw new Error(`${name} has no version`);
   }
-  const [seen, told, signers, documentation, rated] = await Promise.all([
+  const [seen, told, signers, documentation, rated, used] = await Promise.all([
     evidence(name, listing.version, signal),
     history(name, signal),
     keys(publisher, signal),
     markdown(listing.documentation, signal),
     ratings(name, signal),
+    usage(publisher, signal),
   ]);
   const trusted = await publisherKeys(signers ?? [], publisher);
   return {
@@ -59,6 +61,7 @@ export async function agentView(
       checks(listing, seen),
       terms(listing),
       ratingTable(rated),
+      used,
       lineage(publics, listing, told),
     ],
   };

@@ -12,11 +12,8 @@ from tests.integration.postgres_servers import postgres_server
 from tests.integration.tenant_locations import LOCATIONS
 from tests.integration.tenant_plants import REPOSITORY
 
-pytestmark = [
-    # alpha's neighbour declares assets of alpha as its own, which Dagster says
-    pytest.mark.filterwarnings("ignore:Found MATERIALIZATION nodes"),
-    pytest.mark.filterwarnings("ignore:parameter codeLocation"),
-]
+# of Dagster, whose server answers an error where a warning is one
+pytestmark = pytest.mark.filterwarnings("ignore")
 PATIENCE_MS = 30_000
 LOCATION = f"/locations/{REPOSITORY}@{LOCATIONS['alpha']}"
 

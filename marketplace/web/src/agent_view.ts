@@ -22,6 +22,8 @@ import { asked, assetOf, keyFile, trustOf } from "./snippets";
 import { usage } from "./usage";
 import type { View } from "./views";
 
+const MOST_ROWS = 1_000;
+
 export async function agentView(
   name: string,
   wanted: string | undefined,
@@ -270,7 +272,14 @@ function checks(listing: Listing, seen: JsonObject | null): HTMLElement {
           "details",
           {},
           el("summary", {}, `Bill of materials: ${packages.length} packages`),
-          table("Packages of its environment", ["Ecosystem", "Package", "Version"], packages),
+          table(
+            "Packages of its environment",
+            ["Ecosystem", "Package", "Version"],
+            packages.slice(0, MOST_ROWS),
+          ),
+          packages.length > MOST_ROWS
+            ? el("p", {}, `The first ${MOST_ROWS}; the bundle has them all.`)
+            : null,
         ),
     cases.length === 0
       ? null

@@ -1,10 +1,11 @@
 """Dagster's own pages in a browser, of somebody of one tenant beside another: their own is there, and nothing else."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, WebSocket, expect
+from playwright.sync_api import Browser, Error, Page, Response, WebSocket, expect
 
 from tests.browser.tenant_sites import TenantSite, tenant_site
 from tests.browser.visitors import Visitor, visiting
@@ -54,7 +55,12 @@ class Heard:
 
     def answers(self) -> str:
         """Return the texts of all answers to questions so far, and begin anew."""
-        found = [one.text() for one in self.responses if one.url.endswith("/graphql") and one.ok]
+        found: list[str] = []
+        for one in self.responses:
+            if one.url.endswith("/graphql") and one.ok:
+                # one that was on its way when its page was left was shown to nobody
+                with contextlib.suppress(Error):
+                    found.append(one.text())
         self.responses.clear()
         return "\n".join(found)
 
@@ -92,11 +98,11 @@ def test_what_is_anothers_is_as_if_it_were_not_there(visitor: Visitor, site: Ten
     page = visitor.page
     sign_in(page, f"/runs/{site.others.run}")
     expect(page.get_by_text("No run found")).to_be_visible(timeout=PATIENCE_MS)
-    page.goto(f"/locations/{REPOSITORY}@{site.others.location}/jobs/beta__job")
-    expect(page.get_by_text("Unknown repository").or_(page.get_by_text("not found")).first).to_be_visible(
-        timeout=PATIENCE_MS
-    )
-    assert site.others.secret not in page.content()
+    for address in (f"/locations/{REPOSITORY}@{site.others.location}/jobs/beta__job", "/assets/beta/people"):
+        page.goto(address)
+        expect(page.get_by_role("link", name="Bob · alpha")).to_be_visible(timeout=PATIENCE_MS)
+        page.wait_for_timeout(3_000)  # the same page of one's own tells its secret by then
+        assert site.others.secret not in page.content()
 
 
 def test_what_a_run_does_is_seen_as_it_happens(visitor: Visitor, site: TenantSite) -> None:
@@ -116,12 +122,12 @@ def test_what_a_run_does_is_seen_as_it_happens(visitor: Visitor, site: TenantSit
     assert not any("planted elsewhere" in message for message in heard.messages)
 
 
-def test_the_link_says_who_one_is_and_leads_out(visitor: Visitor) -> None:
+def test_the_link_says_who_one_is_and_leads_out(visitor: Visitor, site: TenantSite) -> None:
     page = visitor.page
     sign_in(page, "/assets")
     page.get_by_role("link", name="Bob · alpha").click()
     assert page.url.endswith("/sign-in/tenant")
     expect(page.locator("body")).to_contain_text("alpha")
-    page.get_by_role("button", name="Sign out").click()
-    page.goto("/assets")
-    assert page.inner_text("body") == "who are you?"
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    expect(page.get_by_text("Sign out of the provider, too")).to_be_visible()
+    assert not [one for one in page.context.cookies(site.url) if one.get("name") == "orchestrator-session"]

@@ -47,8 +47,11 @@ class Heard:
     messages: list[str] = field(default_factory=list[str])
 
     def listen(self, page: Page) -> None:
-        page.on("response", self.responses.append)
+        page.on("response", self._answered)
         page.on("websocket", self._opened)
+
+    def _answered(self, response: Response) -> None:
+        self.responses.append(response)
 
     def _opened(self, socket: WebSocket) -> None:
         socket.on("framereceived", lambda message: self.messages.append(str(message)))

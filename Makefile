@@ -27,10 +27,10 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-.PHONY: help demo up test check chart bench isolation kill published publish-storm cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
+.PHONY: help demo up test check chart browser bench isolation kill published publish-storm cluster-up cluster-down e2e cluster-bench conformance compat runtimes example-runtimes locks format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: example-runtimes ## Agents of five frameworks review installed distributions (ROWS=4; N8N=1 adds n8n, five minutes)
 	@$(TOOLS).demo --rows $(ROWS)
@@ -46,6 +46,9 @@ check: $(VENV)/.ready runtimes ## Formatting, lint, types, layers, spelling
 
 chart: $(VENV)/.ready ## Tests of the Helm chart, with a Helm that is built from source the first time (four minutes)
 	@$(BIN)/python -m pytest -q tests/helm
+
+browser: $(VENV)/.ready ## Web pages in a real browser: Debian's Chromium, which is fetched the first time
+	@$(BIN)/python -m pytest -q tests/browser
 
 bench: $(VENV)/.ready runtimes ## Benchmarks; prints ratios to the bare frameworks
 	@$(BIN)/python -m benchmarks
@@ -91,10 +94,11 @@ example-runtimes: $(VENV)/.ready
 locks: $(VENV)/.ready ## Resolve every lock again
 	@$(TOOLS).locks
 
-format: $(VENV)/.ready ## Format the code, sort its imports, write the generated files of the chart
+format: $(VENV)/.ready ## Format the code, sort its imports, write the generated files of the chart and the web page
 	@$(BIN)/ruff check --quiet --fix . || true
 	@$(BIN)/ruff format --quiet .
 	@$(TOOLS).chart
+	@$(TOOLS).marketplace_page
 
 clean: ## Remove what was made here; the runtimes that projects share stay
 	@test ! -e var/cluster || $(TOOLS).cluster down

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from orchestrator_marketplace import evidence_store
 from orchestrator_marketplace.actions import moment
 from orchestrator_marketplace.catalogue_databases import Transaction
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
@@ -37,6 +38,7 @@ TABLES: Final[Sequence[str]] = (
     " state TEXT NOT NULL, cursor BIGINT NOT NULL, failures BIGINT NOT NULL, error TEXT, secret TEXT NOT NULL,"
     " due BIGINT NOT NULL, leased BIGINT NOT NULL, lease TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS subscriptions_of_owners ON subscriptions (owner)",
+    evidence_store.TABLE,
 )
 
 _FIRST_VERSIONS: Final = (

@@ -124,6 +124,13 @@ class View:
         text = f"SELECT {_EVENT} FROM events WHERE cursor > ? ORDER BY cursor LIMIT ?"
         return tuple(map(_event, self._rows(text, after, limit)))
 
+    def history(self, name: str, limit: int) -> tuple[Event, ...]:
+        """Return the last events of an agent's versions that are kept, in their order."""
+        publisher, _, agent = name.partition("/")
+        where = "publisher = ? AND agent = ? ORDER BY cursor DESC LIMIT ?"
+        rows = self._rows(f"SELECT {_EVENT} FROM events WHERE {where}", publisher, agent, limit)
+        return tuple(map(_event, reversed(rows)))
+
     def fact(self, name: str) -> int:
         """Return a number that the catalogue keeps of itself; see `catalogue_schema`."""
         ((value,),) = self._rows("SELECT value FROM facts WHERE name = ?", name)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from orchestrator_marketplace.authorities import trusted
+from orchestrator_marketplace.evidence import Evidence
 from orchestrator_marketplace.marketplaces import (
     LONGEST_WAIT_SECONDS,
     MOST_AT_ONCE,
@@ -66,6 +67,14 @@ class HttpMarketplace(Marketplace):
     def version(self, name: str, version: str) -> Listing:
         """See `Marketplace`."""
         return self._get(Listing, f"/v1/bundles/{_path(name)}/{quote(version, safe='')}")
+
+    def evidence(self, name: str, version: str) -> Evidence:
+        """See `Marketplace`."""
+        return self._get(Evidence, f"/v1/bundles/{_path(name)}/{quote(version, safe='')}/evidence")
+
+    def history(self, name: str) -> Events:
+        """See `Marketplace`."""
+        return self._get(Events, f"/v1/history/{_path(name)}")
 
     def publisher(self, name: str) -> PublisherKeys:
         """See `Marketplace`."""

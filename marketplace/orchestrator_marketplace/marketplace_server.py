@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Final
 
@@ -11,10 +11,11 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from orchestrator_marketplace.actions import ACTION_BYTES
+from orchestrator_marketplace.evidence import Evidence
 from orchestrator_marketplace.marketplaces import (
     LONGEST_WAIT_SECONDS,
     MOST_AT_ONCE,
@@ -45,6 +46,8 @@ _ROUTES: Final = (
     ("get", "/v1/bundles", "Search public agents", tuple(field.name for field in fields(Query)), Listings),
     ("get", "/v1/bundles/{publisher}/{agent}", "Versions that were ever public", (), Listings),
     ("get", "/v1/bundles/{publisher}/{agent}/{version}", "A version in any state", (), Listing),
+    ("get", "/v1/bundles/{publisher}/{agent}/{version}/evidence", "What the checks saw of it", (), Evidence),
+    ("get", "/v1/history/{publisher}/{agent}", "The last events of an agent's versions", (), Events),
     ("get", "/v1/publishers/{publisher}", "Keys whose signatures count", (), PublisherKeys),
     (
         "get",
@@ -77,18 +80,22 @@ _POLL_SECONDS: Final = 0.25
 def application(
     marketplace: Marketplace,
     lifespan: Callable[[Starlette], contextlib.AbstractAsyncContextManager[None]] | None = None,
+    page: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Return the ASGI application of a marketplace.
 
     Args:
         marketplace: What it serves.
         lifespan: What runs beside it; None when nothing does.
+        page: Routes of a web page for people; none has the API alone.
     """
     served = _Served(marketplace)
     handlers: tuple[Callable[[Request], Awaitable[Response]], ...] = (
         served.search,
         served.versions,
         served.version,
+        served.evidence,
+        served.history,
         served.publisher,
         served.ratings,
         served.events,
@@ -105,6 +112,7 @@ def application(
             *routes,
             Route("/openapi.json", _describe),
             WebSocketRoute("/v1/events/live", served.live),
+            *page,
         ],
         exception_handlers={MarketplaceError: _refuse},
         lifespan=lifespan,
@@ -132,6 +140,13 @@ class _Served:
     async def version(self, request: Request) -> Response:
         version = request.path_params["version"]
         return _said(await run_in_threadpool(self._marketplace.version, _name(request), version))
+
+    async def evidence(self, request: Request) -> Response:
+        version = request.path_params["version"]
+        return _said(await run_in_threadpool(self._marketplace.evidence, _name(request), version))
+
+    async def history(self, request: Request) -> Response:
+        return _said(await run_in_threadpool(self._marketplace.history, _name(request)))
 
     async def publisher(self, request: Request) -> Response:
         return _said(await run_in_threadpool(self._marketplace.publisher, request.path_params["publisher"]))
@@ -225,7 +240,9 @@ def _numbers(given: Mapping[str, str]) -> dict[str, int | float]:
 
 
 def _said(value: object) -> Response:
-    return Response(dump(encode(value)), media_type="application/json")
+    return Response(
+        dump(encode(value)), media_type="application/json", headers={"x-content-type-options": "nosniff"}
+    )
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

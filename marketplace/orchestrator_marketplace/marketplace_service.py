@@ -27,6 +27,7 @@ from orchestrator_marketplace.catalogues import Catalogue
 from orchestrator_marketplace.marketplace_limits import Limits
 from orchestrator_marketplace.marketplace_server import application
 from orchestrator_marketplace.marketplaces import MarketplaceError
+from orchestrator_marketplace.page_server import page_routes
 from orchestrator_marketplace.publication_checks import PublicationChecks
 from orchestrator_marketplace.reference_marketplace import ReferenceMarketplace
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
@@ -154,7 +155,7 @@ def service(file: Path) -> Starlette:
             if not any(thread.is_alive() for thread in threads):
                 catalogue.close()
 
-    return application(marketplace, lifespan)
+    return application(marketplace, lifespan, page_routes(settings.name, settings.registries))
 
 
 def _relay(url: str, settings: ServiceSettings, catalogue: Catalogue) -> Callable[[threading.Event], None]:

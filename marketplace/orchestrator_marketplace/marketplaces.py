@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
+from orchestrator_marketplace.evidence import Evidence
 from orchestrator_marketplace.workflow import State
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
@@ -254,6 +255,14 @@ class Marketplace(ABC):
     @abstractmethod
     def version(self, name: str, version: str) -> Listing:
         """Return a version in whatever state: its publisher has to see what the checks said."""
+
+    @abstractmethod
+    def evidence(self, name: str, version: str) -> Evidence:
+        """Return what the checks saw of a version when it last passed them; `not_found` when it never did."""
+
+    @abstractmethod
+    def history(self, name: str) -> Events:
+        """Return the last `MOST_AT_ONCE` events of an agent's versions, in their order; empty where there are none."""
 
     @abstractmethod
     def publisher(self, name: str) -> PublisherKeys:

@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from orchestrator_marketplace.acceptance import Accepted, accept_bundle
 from orchestrator_marketplace.advisories import scan
+from orchestrator_marketplace.evidence import evidence_of
 from orchestrator_marketplace.layouts import Layout
 from orchestrator_marketplace.marketplaces import Listing, MarketplaceError
 from orchestrator_marketplace.names import parse_name
 from orchestrator_marketplace.publishers import Publishers
-from orchestrator_marketplace.reference_marketplace import ReferenceMarketplace
+from orchestrator_marketplace.reference_marketplace import Checked, ReferenceMarketplace
 from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registries import Repository
@@ -79,7 +80,7 @@ class PublicationChecks:
             waiting = view.in_checks()
         for listing in waiting:
             try:
-                outcome: Listing | BundleRefused = self.check(listing)
+                outcome: Checked | BundleRefused = self.check(listing)
             except BundleRefused as error:
                 outcome = error
             except (AgentError, OSError) as error:
@@ -91,8 +92,8 @@ class PublicationChecks:
             done += 1
         return done
 
-    def check(self, listing: Listing) -> Listing:
-        """Return a submission with what its bundle says of itself.
+    def check(self, listing: Listing) -> Checked:
+        """Return a submission with what its bundle says of itself, and what was seen of it.
 
         Raises:
             BundleRefused: Why it is not taken.
@@ -115,12 +116,13 @@ class PublicationChecks:
         documentation = accepted.bundle.contents.documentation.decode()
         if "\0" in documentation:
             raise BundleRefused(Refusal.MALFORMED, f"{reference}: the documentation has a NUL character")
-        return replace(
+        told = replace(
             listing,
             manifest=encode(manifest),
             documentation=documentation,
             findings=self._findings(accepted),
         )
+        return Checked(listing=told, evidence=evidence_of(accepted))
 
     def _findings(self, accepted: Accepted) -> tuple[str, ...]:
         bundle, verified = accepted.bundle, accepted.verified

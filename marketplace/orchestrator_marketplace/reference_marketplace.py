@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
 
@@ -14,6 +14,8 @@ from orchestrator_marketplace import subscriptions
 from orchestrator_marketplace.actions import Action, check_time, moment, open_action
 from orchestrator_marketplace.catalogues import Catalogue, Change
 from orchestrator_marketplace.envelopes import Envelope
+from orchestrator_marketplace.evidence import Evidence
+from orchestrator_marketplace.evidence_store import read_evidence, write_evidence
 from orchestrator_marketplace.marketplace_limits import Limits
 from orchestrator_marketplace.marketplaces import (
     LONGEST_WAIT_SECONDS,
@@ -43,6 +45,19 @@ from orchestrator_marketplace.workflow import EVER_PUBLIC, MOVES, Move, Role, St
 _OF_SUBSCRIPTIONS: Final = frozenset({"subscribe", "resume", "unsubscribe"})
 _POLL_SECONDS: Final = 0.5
 """How often events of other processes are looked for; those of this one are told at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A submission that passed the checks.
+
+    Attributes:
+        listing: With what the bundle says of itself.
+        evidence: What was seen of it.
+    """
+
+    listing: Listing
+    evidence: Evidence
 
 
 class ReferenceMarketplace(Marketplace):
@@ -94,6 +109,18 @@ class ReferenceMarketplace(Marketplace):
         """See `Marketplace`."""
         with self.catalogue.view() as view:
             return view.version(_name(name), version) or _nothing(f"{name} {version:.80}")
+
+    def evidence(self, name: str, version: str) -> Evidence:
+        """See `Marketplace`."""
+        with self.catalogue.view() as view:
+            found = read_evidence(view.transaction, _name(name), version)
+        return found or _nothing(f"evidence of {name} {version:.80}")
+
+    def history(self, name: str) -> Events:
+        """See `Marketplace`."""
+        with self.catalogue.view() as view:
+            found = view.history(_name(name), MOST_AT_ONCE)
+        return Events(events=found, cursor=found[-1].cursor if found else 0)
 
     def publisher(self, name: str) -> PublisherKeys:
         """See `Marketplace`."""
@@ -220,7 +247,7 @@ class ReferenceMarketplace(Marketplace):
         check_time(wanted, self._clock())
         return wanted, envelope
 
-    def checked(self, listing: Listing, outcome: Listing | BundleRefused) -> None:
+    def checked(self, listing: Listing, outcome: Checked | BundleRefused) -> None:
         """Move a version that was checked, unless it was moved meanwhile.
 
         Args:
@@ -234,7 +261,8 @@ class ReferenceMarketplace(Marketplace):
                 after = replace(listing, findings=(outcome.message,), reason=outcome.message)
                 self._write(change, after, Move.FAIL, frozenset({Role.CHECKS}))
             else:
-                self._write(change, outcome, Move.PASS, frozenset({Role.CHECKS}))
+                self._write(change, outcome.listing, Move.PASS, frozenset({Role.CHECKS}))
+                write_evidence(change.transaction, listing.name, listing.version, outcome.evidence)
         self._tell()
 
     def forget(self) -> int:

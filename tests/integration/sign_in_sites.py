@@ -90,16 +90,19 @@ class Site:
         folder: Gets the settings.
         place: Where its state is kept: a path, or the URL of a PostgreSQL database.
         app: What is behind the sign-in.
+        directory: Of tenants; None has some of its own.
     """
 
-    def __init__(self, folder: Path, place: str, app: ASGIApp = application) -> None:
+    def __init__(
+        self, folder: Path, place: str, app: ASGIApp = application, directory: Directory | None = None
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: Final[int] = free.getsockname()[1]
         self.url: Final = f"http://127.0.0.1:{self.port}"
         self.redirect_uri: Final = f"{self.url}/sign-in/callback"
         self.file: Final = folder / "sign-in.yaml"
-        self.directory: Final = Directory(TENANTS)
+        self.directory: Final = directory or Directory(TENANTS)
         self.place = place
         self.app = app
         self._folder = folder

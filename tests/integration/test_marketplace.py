@@ -35,7 +35,7 @@ from orchestrator_marketplace.marketplaces import Marketplace, MarketplaceError,
 from orchestrator_marketplace.publication_checks import PublicationChecks
 from orchestrator_marketplace.reference_marketplace import ReferenceMarketplace
 from orchestrator_marketplace.references import parse_reference
-from orchestrator_marketplace.refusals import BundleRefused
+from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registries import Repository
 from orchestrator_marketplace.signatures import Signer, sign_bundle
 from orchestrator_marketplace.signing_keys import public_pem
@@ -190,6 +190,8 @@ def test_the_service_says_what_it_offers(over_http: tuple[Reference, str]) -> No
         "/v1/bundles": "/v1/bundles",
         "/v1/bundles/{publisher}/{agent}": "/v1/bundles/acme/reviewer",
         "/v1/bundles/{publisher}/{agent}/{version}": "/v1/bundles/acme/reviewer/1.0.0",
+        "/v1/bundles/{publisher}/{agent}/{version}/evidence": "/v1/bundles/acme/reviewer/1.0.0/evidence",
+        "/v1/history/{publisher}/{agent}": "/v1/history/acme/reviewer",
         "/v1/publishers/{publisher}": "/v1/publishers/acme",
         "/v1/ratings/{publisher}/{agent}": "/v1/ratings/acme/reviewer",
         "/v1/events": "/v1/events",
@@ -317,7 +319,7 @@ def test_a_version_that_moved_while_it_was_checked_stays(tmp_path: Path, registr
     with subject.catalogue.view() as view:
         (before,) = view.in_checks()
     subject.check()
-    subject.reference.checked(before, before)
+    subject.reference.checked(before, BundleRefused(Refusal.MALFORMED, "too late"))
     assert [event.kind for event in subject.marketplace.events(0).events] == ["register", "submit", "pass"]
     subject.catalogue.close()
 

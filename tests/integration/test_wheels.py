@@ -204,6 +204,10 @@ def test_data_that_is_read_at_run_time_is_inside(built: dict[str, Built]) -> Non
             f"{contract}/conformance/tools_bundle/suite_tools.py",
             f"{contract}/conformance/mcp_server.py",
         ],
+        "marketplace": [
+            f"orchestrator_marketplace/page/{name}"
+            for name in ("index.html", "page.js", "page.css", "markdown.js")
+        ],
         ".": [f"{root}/{name}" for name in ("chat_template.jinja", "lock.txt", "server.py", "front.py")],
     }
     for name, profile in installed_frameworks().items():

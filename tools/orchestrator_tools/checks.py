@@ -22,6 +22,10 @@ def plain_steps() -> list[Step]:
             name="generated files of the chart",
             command=(sys.executable, "-m", "orchestrator_tools.chart", "--check"),
         ),
+        Step(
+            name="web page of the marketplace",
+            command=(sys.executable, "-m", "orchestrator_tools.marketplace_page", "--check"),
+        ),
     ]
 
 

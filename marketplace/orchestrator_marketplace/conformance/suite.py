@@ -429,6 +429,29 @@ class MarketplaceConformance:
         assert [event.kind for event in found[0].events] == ["withdraw"]
         assert subject.marketplace.events(found[0].cursor).events == ()
 
+    def test_a_version_that_was_checked_has_evidence_and_a_history(
+        self, subject: Subject, key: ec.EllipticCurvePrivateKey
+    ) -> None:
+        """Who signed it until when, what it is made of, and all that happened to its agent, which another's is none."""
+        self.register(subject, key)
+        listing = self.publish(subject, key, "1.0.0")
+        self.publish(subject, key, "1.0.0", "acme/other")
+        seen = subject.marketplace.evidence("acme/reviewer", "1.0.0")
+        assert (seen.digest, seen.publisher) == (listing.digest, "acme")
+        assert seen.signed is not None and seen.expires is not None and seen.signed < seen.expires
+        assert "buildDefinition" in seen.provenance and seen.cases
+        told = subject.marketplace.history("acme/reviewer")
+        assert [(one.kind, one.agent, one.version) for one in told.events] == [
+            (kind, "reviewer", "1.0.0") for kind in ("submit", "pass", "approve")
+        ]
+        assert told.cursor == told.events[-1].cursor
+        assert subject.marketplace.history("acme/nobody").events == ()
+        address = subject.store("acme/reviewer", "2.0.0", key)
+        self.act(subject, key, "submit", agent="reviewer", version="2.0.0", reference=address)
+        with pytest.raises(MarketplaceError) as refused:
+            subject.marketplace.evidence("acme/reviewer", "2.0.0")
+        assert refused.value.problem is Problem.NOT_FOUND
+
     def test_what_is_not_there_is_not_found(self, subject: Subject) -> None:
         """Names that are none are malformed."""
         for read in (

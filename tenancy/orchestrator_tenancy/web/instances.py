@@ -99,6 +99,11 @@ class TenantInstance(DagsterInstance):
         """Return nothing: how the instance is made is the operator's matter."""
         return {}
 
+    @property
+    def nux_enabled(self) -> bool:
+        """No: a dialog asks for people's addresses for Dagster's makers, and only operators could put it away."""
+        return False
+
     def get_concurrency_config(self) -> Any:
         """Return how many runs may run, without limits that name locations of others."""
         config = super().get_concurrency_config()

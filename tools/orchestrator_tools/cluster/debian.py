@@ -4,7 +4,7 @@ Nothing is installed, so no service starts, nothing is in Docker's way, and remo
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -53,10 +53,14 @@ def require_release(os_release: str) -> None:
         )
 
 
-def download_command(archives: Path) -> list[str]:
-    """Return the command that downloads the packages and what of their dependencies the machine lacks.
+def download_command(archives: Path, wanted: Sequence[str]) -> list[str]:
+    """Return the command that downloads packages and what of their dependencies the machine lacks.
 
-    Those that are installed are downloaded all the same: what the cluster runs with must not depend on that.
+    Those that are installed are downloaded all the same: what runs with them must not depend on that.
+
+    Args:
+        archives: Where to.
+        wanted: Names, each perhaps with `=` and a version.
     """
     return [
         "apt-get",
@@ -67,7 +71,8 @@ def download_command(archives: Path) -> list[str]:
         "--allow-downgrades",
         "--no-install-recommends",
         f"--option=Dir::Cache::archives={archives}",
-        *(f"{name}={version}*" for name, version in PACKAGES.items()),
+        "--option=DPkg::Lock::Timeout=120",
+        *wanted,
     ]
 
 
@@ -83,22 +88,36 @@ def unpacked_packages(cache: Path) -> Path:
 
 def _unpack(tree: Path) -> None:
     require_release(Path("/etc/os-release").read_text())
-    say(f"downloading {len(PACKAGES)} packages of Debian {RELEASE}")
-    archives = tree / "archives"
-    (archives / "partial").mkdir(parents=True)
-    try:
-        run(download_command(archives), seconds=DOWNLOAD_SECONDS)
-    except ClusterError:
-        say("reading the lists of packages again")
-        run(["apt-get", "update"], seconds=DOWNLOAD_SECONDS)
-        run(download_command(archives), seconds=DOWNLOAD_SECONDS)
-    for archive in sorted(archives.glob("*.deb")):
-        run(["dpkg-deb", "--extract", archive, tree], seconds=UNPACK_SECONDS)
-    shutil.rmtree(archives)
+    unpack(tree, [f"{name}={version}*" for name, version in PACKAGES.items()])
     for name in ("iptables", "iptables-restore", "iptables-save"):
         # installing the package would give its programs their names
         for family in (name, name.replace("ip", "ip6", 1)):
             (tree / "usr" / "sbin" / family).symlink_to("xtables-nft-multi")
+
+
+def unpack(tree: Path, wanted: Sequence[str]) -> None:
+    """Download packages, with what of their dependencies the machine lacks, and unpack them into a folder.
+
+    Args:
+        tree: The folder; made.
+        wanted: Names, each perhaps with `=` and a version.
+
+    Raises:
+        ClusterError: They cannot be had.
+    """
+    say(f"downloading packages of Debian {RELEASE}: {', '.join(wanted)}")
+    archives = tree / "archives"
+    (archives / "partial").mkdir(parents=True)
+    command = download_command(archives, wanted)
+    try:
+        run(command, seconds=DOWNLOAD_SECONDS)
+    except ClusterError:
+        say("reading the lists of packages again")
+        run(["apt-get", "update"], seconds=DOWNLOAD_SECONDS)
+        run(command, seconds=DOWNLOAD_SECONDS)
+    for archive in sorted(archives.glob("*.deb")):
+        run(["dpkg-deb", "--extract", archive, tree], seconds=UNPACK_SECONDS)
+    shutil.rmtree(archives)
 
 
 def tree_environment(tree: Path) -> dict[str, str]:

@@ -45,9 +45,10 @@ def test_the_release_is_read_from_what_the_system_says(text: str, release: str) 
 
 
 def test_packages_are_downloaded_and_never_installed() -> None:
-    command = download_command(Path("/archives"))
+    wanted = [f"{name}={version}*" for name, version in PACKAGES.items()]
+    command = download_command(Path("/archives"), wanted)
     assert "--download-only" in command
-    assert {f"{name}={version}*" for name, version in PACKAGES.items()} <= set(command)
+    assert {*wanted, "--option=Dir::Cache::archives=/archives"} <= set(command)
 
 
 def test_unpacked_programs_come_before_the_machines_own() -> None:

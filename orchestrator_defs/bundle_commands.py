@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator_resources.runtime_profiles import load_profile
 from orchestrator_resources.runtimes import framework
 from orchestrator_runtimes.locks import Lock
 
@@ -290,19 +289,8 @@ def _tell(shown: "Bundle", signed: dict[str, Any], *, as_json: bool) -> None:
 
 def _read(folder: Path) -> "tuple[BundleContents, Lock]":
     """Return a folder's contents, and the lock of its profile or else of its framework."""
-    from orchestrator_marketplace.folders import check_framework, read_folder
-    from orchestrator_marketplace.refusals import BundleRefused, Refusal
+    from orchestrator_marketplace.folders import read_folder
+    from orchestrator_resources.bundle_environments import bundle_runtime
 
     contents = read_folder(folder)
-    manifest = contents.manifest
-    runtime = framework(manifest.framework)
-    check_framework(manifest, runtime)
-    if manifest.profile is None:
-        return contents, runtime.lock()
-    profile = load_profile(folder / manifest.profile)
-    if profile.name != manifest.framework:
-        raise BundleRefused(
-            Refusal.MALFORMED,
-            f"{manifest.profile}: is of the framework {profile.name}, and the bundle of {manifest.framework}",
-        )
-    return contents, profile.lock()
+    return contents, bundle_runtime(contents.manifest, folder).lock()

@@ -16,6 +16,7 @@ from orchestrator_defs.gateway_command import gateway
 from orchestrator_defs.images_commands import images
 from orchestrator_defs.lineage_command import lineage
 from orchestrator_defs.marketplace_commands import marketplace
+from orchestrator_defs.publish_command import publish
 from orchestrator_defs.queue_commands import daemon, queue
 from orchestrator_defs.runtimes_commands import compare, install, list_runtimes, remove
 from orchestrator_defs.sign_in_commands import audit, sessions, sign_in, tokens
@@ -73,6 +74,7 @@ main.add_command(gateway)
 main.add_command(images)
 main.add_command(lineage)
 main.add_command(marketplace)
+main.add_command(publish)
 main.add_command(queue)
 main.add_command(spend)
 main.add_command(sign_in)

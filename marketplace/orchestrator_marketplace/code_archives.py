@@ -20,15 +20,22 @@ _PLAIN: Final = frozenset({tarfile.REGTYPE, tarfile.AREGTYPE})
 _LINKS: Final = frozenset({tarfile.SYMTYPE, tarfile.LNKTYPE})
 
 
-def pack_code(folder: Path) -> bytes:
+def pack_code(
+    folder: Path, *, only: frozenset[str] = frozenset(), leave_out: frozenset[str] = frozenset()
+) -> bytes:
     """Return the files of a folder as a tar, reproducibly; see `orchestrator_runtimes.bundles.pack`.
+
+    Args:
+        folder: Where they are.
+        only: Those that are meant, relative to the folder; empty means all.
+        leave_out: Those that are not.
 
     Raises:
         BundleRefused: `link`; `malformed` for a hidden file or an empty folder; `oversized`.
     """
     _look_through(folder)
     try:
-        _digest, packed = bundles.pack(folder)
+        _digest, packed = bundles.pack(folder, only=only, leave_out=leave_out)
     except AgentError as error:
         raise BundleRefused(Refusal.OVERSIZED, error.message) from error
     code = gzip.decompress(packed)

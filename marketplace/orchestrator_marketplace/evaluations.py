@@ -11,6 +11,7 @@ from orchestrator_runtimes.json_values import Json, NotJson, parse
 from orchestrator_runtimes.output_schemas import mismatch
 
 MOST_CASES: Final = 1_000
+LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,11 @@ class EvaluationCase:
     inputs: Mapping[str, Json]
     output: Json = None
     contains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a name that could not be shown."""
+        if not (self.name.strip() and self.name.isprintable() and len(self.name) <= LONGEST_NAME):
+            raise ValueError(f"name: write one line of at most {LONGEST_NAME} characters")
 
 
 def parse_cases(content: bytes, manifest: Manifest) -> tuple[EvaluationCase, ...]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, Literal
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
@@ -97,6 +97,32 @@ class Permissions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """What an evaluation must reach before the bundle is published, each in percent of the cases that it is about.
+
+    Attributes:
+        passed: Cases of which everything holds.
+        completed: Executions that ended with an output; None asks for nothing.
+        schema: Outputs that fit the manifest's schema; None asks for nothing.
+        exact: Outputs that equal that of their case; None asks for nothing.
+        contains: Outputs that hold the texts of their case; None asks for nothing.
+    """
+
+    passed: int = 100
+    completed: int | None = None
+    schema: int | None = None
+    exact: int | None = None
+    contains: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no percentage."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value is not None and not 0 <= value <= 100:
+                raise ValueError(f"thresholds: {one.name}: {value} is no percentage: write 0 to 100")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a bundle says of itself.
 
@@ -120,6 +146,7 @@ class Manifest:
         permissions: What it asks for.
         pricing: What it costs; None when it is free.
         terms: What whoever runs it agrees to beyond the licence of its code, for people; None when that is nothing.
+        thresholds: What its evaluation must reach; None asks that every case passes.
     """
 
     bundle: Literal[1]
@@ -140,6 +167,7 @@ class Manifest:
     permissions: Permissions = field(default_factory=Permissions)
     pricing: Pricing | None = None
     terms: str | None = None
+    thresholds: Thresholds | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing; each text says what to write instead."""

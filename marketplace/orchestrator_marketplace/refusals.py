@@ -34,6 +34,8 @@ class Refusal(StrEnum):
     """It is older than what was installed."""
     POLICY = "policy"
     """The tenant's policy does not allow it."""
+    THRESHOLD = "threshold"
+    """Its evaluation does not reach what its manifest asks for."""
 
 
 class BundleRefused(AgentError):

@@ -1,6 +1,6 @@
 """Signing bundles, and finding out whose they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -92,12 +92,21 @@ def sign_bundle(
         signature_statement(bundle.digest, now, now + timedelta(days=days)),
         provenance_statement(bundle, now, source),
     )
-    return tuple(_add(layout, bundle.digest, statement, signer) for statement in statements)
+    return tuple(add_statement(layout, bundle.digest, statement, signer) for statement in statements)
 
 
-def _add(layout: Layout, digest: str, statement: Statement, signer: Signer) -> Descriptor:
+def add_statement(layout: Layout, digest: str, statement: Statement, signer: Signer) -> Descriptor:
+    """Put what somebody says of a bundle of a layout beside it, signed.
+
+    Raises:
+        BundleRefused: `oversized` when nobody would read it.
+    """
     (subject,) = (one for one in layout.entries() if one.digest == digest)
     content = seal(statement.to_bytes(), signer.key, signer.certificate)
+    if len(content) > STATEMENT_BYTES:
+        raise BundleRefused(
+            Refusal.OVERSIZED, f"{statement.kind}: {len(content)} bytes; the limit is {STATEMENT_BYTES}"
+        )
     config = layout.add_blob(EMPTY_CONFIG, Descriptor.of(EMPTY_CONFIG, EMPTY))
     layer = layout.add_blob(content, Descriptor.of(content, STATEMENT_TYPE))
     return layout.add(
@@ -121,10 +130,8 @@ def verify_bundle(layout: Layout, bundle: Bundle, publishers: Publishers, now: d
         BundleRefused: `unsigned`, `tampered`, `expired`, `squatted`, `unproven`.
     """
     owner = bundle.contents.manifest.bundle_name.publisher
-    found = _Found(bundle.digest)
-    for envelope in _envelopes(layout, bundle.digest):
-        found.look(envelope, publishers, now)
-    said = [(statement, end) for publisher, statement, end in found.statements if publisher == owner]
+    found = _found(layout, bundle, publishers, now)
+    said = found.of(owner)
     signatures = [(one, end) for one, end in said if one.kind == SIGNATURE]
     if not signatures:
         raise found.refusal(owner)
@@ -146,6 +153,21 @@ def verify_bundle(layout: Layout, bundle: Bundle, publishers: Publishers, now: d
         expires=min(ends, default=None),
         provenance=provenance,
     )
+
+
+def said_by_owner(
+    layout: Layout, bundle: Bundle, publishers: Publishers, now: datetime
+) -> Sequence[Statement]:
+    """Return what the publisher of a bundle says of it, of whatever kind; empty where they say nothing."""
+    owner = bundle.contents.manifest.bundle_name.publisher
+    return [statement for statement, _ in _found(layout, bundle, publishers, now).of(owner)]
+
+
+def _found(layout: Layout, bundle: Bundle, publishers: Publishers, now: datetime) -> "_Found":
+    found = _Found(bundle.digest)
+    for envelope in _envelopes(layout, bundle.digest):
+        found.look(envelope, publishers, now)
+    return found
 
 
 class _Found:
@@ -173,6 +195,10 @@ class _Found:
         certificate = envelope.certificate
         end = None if certificate is None else certificate.not_valid_after_utc
         self.statements += [(signer, statement, end) for signer in signers]
+
+    def of(self, owner: str) -> list[tuple[Statement, datetime | None]]:
+        """Return what a publisher says, each with the end of the certificate of its key; None where there is none."""
+        return [(statement, end) for publisher, statement, end in self.statements if publisher == owner]
 
     def refusal(self, owner: str) -> BundleRefused:
         if self.broken:

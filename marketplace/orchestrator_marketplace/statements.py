@@ -19,6 +19,7 @@ _STATEMENTS: Final = frozenset({STATEMENT, "https://in-toto.io/Statement/v0.1"})
 SIGNATURE: Final = "https://sigstore.dev/cosign/sign/v1"
 """What cosign calls a signature; `cosign verify` takes ours."""
 PROVENANCE: Final = "https://slsa.dev/provenance/v1"
+EVALUATION: Final = "https://in-toto.io/attestation/test-result/v0.1"
 BUILD: Final = "urn:agent-orchestrator:bundle-build:v1"
 
 
@@ -28,7 +29,7 @@ class Statement:
 
     Attributes:
         subject: `sha256:…` of the artifact.
-        kind: What it is about: `SIGNATURE`, `PROVENANCE`.
+        kind: What it is about: `SIGNATURE`, `PROVENANCE`, `EVALUATION`.
         predicate: What it says.
     """
 

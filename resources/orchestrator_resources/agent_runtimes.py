@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -149,10 +149,24 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
         """Open the runtimes for a step or a run; end every guest after it."""
         instance = context.instance
         log = context.log
+        with self.opened(state_folder(instance), log.info if log is not None else print) as runtimes:
+            self._runtimes, self._kept = runtimes, []
+            yield self
+            if instance is not None and context.run is not None:
+                self._forget_stored(instance, context.run.run_id)
+
+    @contextlib.contextmanager
+    def opened(self, state: Path, tell: Callable[[str], None]) -> Generator[Runtimes]:
+        """Open the runtimes by themselves; end every guest after it.
+
+        Args:
+            state: Folder of the state of runs.
+            tell: Takes a line of progress, such as of an installation.
+        """
         servers = self.mcp_servers or os.environ.get("ORCHESTRATOR_MCP_SERVERS")
         settings = RuntimeSettings(
             home=home_folder(),
-            state=state_folder(instance),
+            state=state,
             state_url=state_url(),
             tenant=self._tenant(),
             keys=tenant_keys_file(),
@@ -167,12 +181,8 @@ class AgentRuntimes(dg.ConfigurableResource["AgentRuntimes"]):
             prices=Path(self.prices) if self.prices is not None else None,
             guests=guests_folder(),
         )
-        tell = log.info if log is not None else print
         with open_runtimes(settings, model=self._address(), tell=tell) as runtimes:
-            self._runtimes, self._kept = runtimes, []
-            yield self
-            if instance is not None and context.run is not None:
-                self._forget_stored(instance, context.run.run_id)
+            yield runtimes
 
     @property
     def runtimes(self) -> Runtimes:

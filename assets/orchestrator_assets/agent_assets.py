@@ -129,6 +129,7 @@ class ChosenAgent:
         described: What the materialization says of it.
         model: The model that it names; None where only its calls say so.
         runtime: What it runs in; None means that of the asset.
+        bundle: `publisher/agent:version` of a published agent; empty for an agent of one's own.
     """
 
     spec: ExecutionSpec
@@ -136,6 +137,7 @@ class ChosenAgent:
     described: Mapping[str, Any]
     model: str | None = None
     runtime: FrameworkProfile | None = None
+    bundle: str = ""
 
 
 def asset_of(
@@ -350,6 +352,7 @@ def _materialize(
         journal=True,
         trace=trace,
         run=context.run.run_id,
+        bundle=chosen.bundle,
     )
     seal = host.personal.seal_for_people if host.seals or personal.some else None
     began = time.monotonic()

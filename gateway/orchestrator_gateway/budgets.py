@@ -22,6 +22,7 @@ from orchestrator_gateway.ledger import (
     Bound,
     Hold,
     Ledger,
+    use_name,
 )
 from orchestrator_gateway.prices import PriceTable, nanodollars
 from orchestrator_gateway.tokens import Claims
@@ -278,7 +279,14 @@ def _accounts(claims: Claims) -> tuple[Account, ...]:
     return (
         Account(tenant=claims.tenant, kind="execution", name=claims.execution),
         *(Account(tenant=claims.tenant, kind=kind, name=name) for kind, name in _names(claims).items()),
+        *_uses(claims),
     )
+
+
+def _uses(claims: Claims) -> tuple[Account, ...]:
+    if not claims.bundle:
+        return ()
+    return (Account(tenant=claims.tenant, kind="use", name=use_name(claims.bundle, claims.execution)),)
 
 
 def _today() -> str:

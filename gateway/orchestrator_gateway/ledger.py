@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Literal, Protocol, TypeAlias
 
-Kind: TypeAlias = Literal["execution", "agent", "location", "tenant"]
-"""Whose spending is counted."""
+Kind: TypeAlias = Literal["execution", "agent", "location", "tenant", "use"]
+"""Whose spending is counted. A `use` is what one execution spends with a bundle that somebody publishes."""
 
 Period: TypeAlias = Literal["ever", "day", "month"]
 """Over what time it is counted; days and months are those of UTC."""
@@ -53,9 +53,9 @@ COUNTS: Final = tuple(count.name for count in fields(Amount))
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Whose spending: an execution, an agent, a code location or a tenant, each of its tenant.
+    """Whose spending: an execution, an agent, a code location, a tenant or a use, each of its tenant.
 
-    The name of a tenant's own account is the tenant's.
+    The name of a tenant's own account is the tenant's, that of a use the bundle's and the execution's.
     """
 
     tenant: str
@@ -136,6 +136,25 @@ class Spent:
     amount: Amount
 
 
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What a tenant's executions spent with a version of a bundle in some days.
+
+    Attributes:
+        tenant: Whose executions.
+        bundle: `publisher/agent:version`.
+        executions: How many began in these days; one that goes on in later days is not counted again.
+        amount: What was spent in these days.
+        execution: Its id, where each is told by itself; None where they are told together.
+    """
+
+    tenant: str
+    bundle: str
+    executions: int
+    amount: Amount
+    execution: str | None = None
+
+
 EXECUTIONS: Final = 10_000
 """Most executions in one question."""
 
@@ -177,17 +196,35 @@ class Ledger(Protocol):
         """Return what agents, code locations and the tenant spent on each day from the first to the last."""
         ...
 
+    async def uses(
+        self, first: str, last: str, *, tenant: str | None = None, each: bool = False
+    ) -> Sequence[Use]:
+        """Return what was spent with bundles from the first day to the last, by tenant and bundle.
+
+        Args:
+            first: Such as `2026-11-01`, of UTC.
+            last: The same.
+            tenant: Whose; None takes all.
+            each: Whether each execution is told by itself.
+        """
+        ...
+
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:
-        """Drop the accounts of executions whose results are stored; what their agent spent stays."""
+        """Drop the accounts of executions whose results are stored; what their agent spent stays, and their uses."""
         ...
 
     async def purge(self, executions_before: float, days_before: str) -> None:
-        """Drop accounts of executions that spent nothing since a Unix time, and days before a day."""
+        """Drop accounts of executions that spent nothing since a Unix time, and days before a day, of uses, too."""
         ...
 
     async def close(self) -> None:
         """Release the database."""
         ...
+
+
+def use_name(bundle: str, execution: str) -> str:
+    """Return the name of the account of a use; neither part has a space."""
+    return f"{bundle} {execution}"
 
 
 def span(per: Period, day: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from orchestrator_gateway.ledger import (
     Bound,
     Hold,
     Spent,
+    Use,
     UsedUp,
     span,
 )
@@ -59,6 +60,24 @@ SELECT * FROM (SELECT {_SUMS} FROM {_SPENT} WHERE {_KEY} AND day BETWEEN %s AND 
 CROSS JOIN (SELECT {_SUMS} FROM {_HELD} JOIN {_GATEWAYS} USING (gateway)
     WHERE {_KEY} AND day BETWEEN %s AND %s AND hold <> %s AND alive >= %s) AS held
 """
+_USES_OF_EACH: Final[LiteralString] = f"""
+SELECT tenant, name, (min(day) >= %s)::int AS began, sum(CASE WHEN day >= %s THEN tokens ELSE 0 END)::bigint AS tokens,
+    sum(CASE WHEN day >= %s THEN cost ELSE 0 END)::bigint AS cost,
+    sum(CASE WHEN day >= %s THEN calls ELSE 0 END)::bigint AS calls,
+    sum(CASE WHEN day >= %s THEN milliseconds ELSE 0 END)::bigint AS milliseconds,
+    sum(CASE WHEN day >= %s THEN unpriced_calls ELSE 0 END)::bigint AS unpriced_calls,
+    sum(CASE WHEN day >= %s THEN estimated_calls ELSE 0 END)::bigint AS estimated_calls
+FROM {_SPENT} WHERE kind = 'use' AND day <= %s AND (%s::text IS NULL OR tenant = %s)
+GROUP BY tenant, name HAVING max(day) >= %s
+"""
+_EACH_USE: Final[LiteralString] = (
+    "SELECT tenant, split_part(name, ' ', 1), split_part(name, ' ', 2), began, tokens, cost, calls, milliseconds,"
+    f" unpriced_calls, estimated_calls FROM ({_USES_OF_EACH}) AS uses ORDER BY tenant, name"
+)
+_USES: Final[LiteralString] = (
+    f"SELECT tenant, split_part(name, ' ', 1) AS bundle, NULL, sum(began)::bigint, {_ALL_SUMS}"
+    f" FROM ({_USES_OF_EACH}) AS uses GROUP BY tenant, bundle ORDER BY tenant, bundle"
+)
 _LOCK: Final[LiteralString] = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
 _HOLD: Final[LiteralString] = (
     f"INSERT INTO {_HELD} VALUES (%s,%s,%s,%s,%s,%s,%s,%s,%s,%s) ON CONFLICT DO NOTHING"
@@ -179,13 +198,24 @@ class PostgresLedger:
         """Return what agents, code locations and the tenant spent on each day from the first to the last."""
         rows = await self._rows(
             "SELECT kind, name, day, tokens, cost, calls, milliseconds, unpriced_calls, estimated_calls"
-            f" FROM {_SPENT} WHERE tenant = %s AND kind <> 'execution' AND day BETWEEN %s AND %s"
+            f" FROM {_SPENT} WHERE tenant = %s AND kind NOT IN ('execution', 'use') AND day BETWEEN %s AND %s"
             " ORDER BY day, kind, name",
             (tenant, first, last),
         )
         return [
             Spent(account=Account(tenant=tenant, kind=kind, name=name), day=day, amount=_amount(counts))
             for kind, name, day, *counts in rows
+        ]
+
+    async def uses(
+        self, first: str, last: str, *, tenant: str | None = None, each: bool = False
+    ) -> Sequence[Use]:
+        """Return what was spent with bundles from the first day to the last, by tenant and bundle."""
+        values = (first, *(first,) * len(COUNTS), last, tenant, tenant, first)
+        rows = await self._rows(_EACH_USE if each else _USES, values)
+        return [
+            Use(tenant=whose, bundle=name, execution=execution, executions=began, amount=_amount(counts))
+            for whose, name, execution, began, *counts in rows
         ]
 
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from orchestrator_gateway.ledger import (
     Bound,
     Hold,
     Spent,
+    Use,
     UsedUp,
     span,
 )
@@ -24,6 +25,9 @@ from orchestrator_gateway.sqlite_database import SqliteDatabase
 _KEY: Final = "tenant = ? AND kind = ? AND name = ?"
 _SPENT: Final = ", ".join(f"COALESCE(SUM({measure}), 0)" for measure in MEASURES)
 _SUM: Final = ", ".join(f"SUM({count})" for count in COUNTS)
+_SUM_BETWEEN: Final = ", ".join(
+    f"SUM(CASE WHEN day >= ? THEN {count} ELSE 0 END) AS {count}" for count in COUNTS
+)
 _MARKS: Final = ",".join("?" * len(COUNTS))
 _ADD_SPENT: Final = (
     f"INSERT INTO spent (tenant, kind, name, day, {', '.join(COUNTS)}, updated) VALUES (?,?,?,?,{_MARKS},?)"
@@ -130,13 +134,37 @@ class SqliteLedger:
         rows = await self._database.do(
             lambda database: database.execute(
                 f"SELECT kind, name, day, {', '.join(COUNTS)} FROM spent"
-                " WHERE tenant = ? AND kind <> 'execution' AND day BETWEEN ? AND ? ORDER BY day, kind, name",
+                " WHERE tenant = ? AND kind NOT IN ('execution', 'use') AND day BETWEEN ? AND ?"
+                " ORDER BY day, kind, name",
                 (tenant, first, last),
             ).fetchall()
         )
         return [
             Spent(account=Account(tenant=tenant, kind=kind, name=name), day=day, amount=_amount(counts))
             for kind, name, day, *counts in rows
+        ]
+
+    async def uses(
+        self, first: str, last: str, *, tenant: str | None = None, each: bool = False
+    ) -> Sequence[Use]:
+        """Return what was spent with bundles from the first day to the last, by tenant and bundle."""
+        whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
+        of_each = f"""
+            SELECT tenant, name, MIN(day) >= ? AS began, {_SUM_BETWEEN}
+            FROM spent WHERE kind = 'use' AND day <= ?{whose} GROUP BY tenant, name HAVING MAX(day) >= ?"""
+        between = (first, *(first,) * len(COUNTS), last, *values, first)
+        bundle = "SUBSTR(name, 1, INSTR(name, ' ') - 1)"
+        execution = "SUBSTR(name, INSTR(name, ' ') + 1)"
+        query = (
+            f"SELECT tenant, {bundle}, {execution}, began, {', '.join(COUNTS)} FROM ({of_each}) ORDER BY tenant, name"
+            if each
+            else f"SELECT tenant, {bundle} AS bundle, NULL, SUM(began), {_SUM} FROM ({of_each})"
+            " GROUP BY tenant, bundle ORDER BY tenant, bundle"
+        )
+        rows = await self._database.do(lambda database: database.execute(query, between).fetchall())
+        return [
+            Use(tenant=whose, bundle=name, execution=execution, executions=began, amount=_amount(counts))
+            for whose, name, execution, began, *counts in rows
         ]
 
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:

@@ -68,6 +68,7 @@ class Claims:
         known: Digests of the volatile-looking words of the inputs (`fingerprints.digest_of`), which are not volatile.
         traceparent: W3C trace context that the execution belongs to; None when it belongs to none.
         run: Id of the Dagster run; None outside of any.
+        bundle: `publisher/agent:version` of the published agent that it runs; empty for an agent of one's own.
     """
 
     tenant: str
@@ -82,6 +83,7 @@ class Claims:
     known: tuple[str, ...] = ()
     traceparent: str | None = None
     run: str | None = None
+    bundle: str = ""
 
 
 def tenant_secret(secret: bytes, tenant: str) -> bytes:

@@ -130,6 +130,7 @@ class BatchSettings:
         journal: Whether tool calls are journaled, so that a retry does not make finished ones again.
         trace: That the executions belong to; None starts none.
         run: Id of the Dagster run; None outside of any.
+        bundle: `publisher/agent:version` of a published agent, whose use is counted; empty for an agent of one's own.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -145,6 +146,7 @@ class BatchSettings:
     journal: bool = False
     trace: Trace | None = None
     run: str | None = None
+    bundle: str = ""
 
 
 def _untold(_item: Item) -> ExecutionTrace:

@@ -126,6 +126,7 @@ class ModelGateway(ABC):
         name: str = "",
         location: str = "",
         budget: ExecutionBudget | None = None,
+        bundle: str = "",
     ) -> ModelAddress:
         """Return where one try of an execution sends its model calls; only once it is ready.
 
@@ -140,6 +141,7 @@ class ModelGateway(ABC):
             name: Of the agent, as its budget names it; empty where it has none.
             location: The code location that it belongs to; empty where it is not known.
             budget: What the execution may spend in all its tries; None bounds nothing.
+            bundle: `publisher/agent:version` that it runs; empty for an agent of one's own.
         """
         until = time.time() + self.clock_ahead + seconds
         words = digests_in(dump(inputs).decode())
@@ -157,6 +159,7 @@ class ModelGateway(ABC):
             known=tuple(sorted(words)) if len(words) <= _KNOWN_WORDS else (ALL_KNOWN,),
             traceparent=traceparent,
             run=run,
+            bundle=bundle,
         )
         address = self.guests_address(closed=closed)
         return ModelAddress(base_url=f"{address}/v1", api_key=issue(self.secret, claims))

@@ -225,6 +225,7 @@ class Runtimes:
                 name=settings.name,
                 location=settings.location,
                 budget=settings.budget,
+                bundle=settings.bundle,
             )
 
         run_execution = pool.run if gateway is None else outliving(gateway, pool.run)

@@ -65,6 +65,7 @@ def published_asset(spec: ExecutionSpec, source: BundleSource, asset: dg.AssetSp
             },
             model=manifest.portable.model if manifest.portable is not None else None,
             runtime=own,
+            bundle=f"{manifest.name}:{manifest.version}",
         )
 
     return asset_of(

@@ -19,7 +19,9 @@ from orchestrator_gateway.ledger import (
     Hold,
     Ledger,
     Spent,
+    Use,
     UsedUp,
+    use_name,
 )
 from orchestrator_gateway.stores import open_store
 from tests.integration.postgres_servers import PostgresServer
@@ -229,6 +231,48 @@ def test_executions_are_forgotten_by_tenant_and_what_their_agent_spent_stays(pla
         await ledger.forget("t", ["e", "unknown"])
         assert await ledger.executions("t", ["e"]) == {}
         assert len(await ledger.days("t", DAY, DAY)) == 2
+
+    with_ledgers(place, work)
+
+
+def used(execution: str, bundle: str = "acme/a:1.0.0", tenant: str = "t") -> tuple[Account, ...]:
+    """Return the accounts of an execution of a bundle."""
+    return (
+        Account(tenant=tenant, kind="execution", name=execution),
+        Account(tenant=tenant, kind="tenant", name=tenant),
+        Account(tenant=tenant, kind="use", name=use_name(bundle, execution)),
+    )
+
+
+def test_uses_are_told_by_month_and_outlive_their_executions(place: Place) -> None:
+    async def work(opened: Ledgers) -> None:
+        ledger = await opened.open()
+        for accounts, day in (
+            (used("e"), "2026-10-31"), (used("e"), "2026-11-01"), (used("e"), "2026-11-30"), (used("f"), "2026-11-05"),
+            (used("g", "acme/a:1.1.0"), "2026-11-05"), (used("e", tenant="u"), "2026-11-05"), (used("h"), "2026-12-01"),
+            (ALL, "2026-11-05"),
+        ):  # fmt: skip
+            hold = await ledger.reserve(accounts, [], ONE, day)
+            assert isinstance(hold, Hold)
+            await ledger.settle(hold, PAID)
+        await ledger.forget("t", ["e", "f", "g"])
+        three = PAID + PAID + PAID
+        first = Use(tenant="t", bundle="acme/a:1.0.0", executions=1, amount=three)
+        other = Use(tenant="t", bundle="acme/a:1.1.0", executions=1, amount=PAID)
+        month = ("2026-11-01", "2026-11-31")
+        assert await ledger.uses(*month, tenant="t") == [first, other]
+        foreign = Use(tenant="u", bundle="acme/a:1.0.0", executions=1, amount=PAID)
+        assert await ledger.uses(*month) == [first, other, foreign]
+        each = await ledger.uses(*month, tenant="t", each=True)
+        assert [(one.execution, one.executions, one.amount) for one in each] == [
+            ("e", 0, PAID + PAID), ("f", 1, PAID), ("g", 1, PAID),
+        ]  # fmt: skip
+        (october,) = await ledger.uses("2026-10-01", "2026-10-31")
+        assert (october.executions, october.amount) == (1, PAID)
+        days = await ledger.days("t", *month)
+        assert {spent.account.kind for spent in days} == {"tenant", "agent"}
+        await ledger.purge(0, "2026-12-01")
+        assert [one.execution for one in await ledger.uses("", "9999", each=True)] == ["h"]
 
     with_ledgers(place, work)
 

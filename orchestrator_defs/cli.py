@@ -24,6 +24,7 @@ from orchestrator_defs.spend_command import spend
 from orchestrator_defs.tenant_keys_commands import delete_tenant, tenant_keys
 from orchestrator_defs.tenants_commands import tenants
 from orchestrator_defs.unseal_command import unseal
+from orchestrator_defs.usage_commands import usage
 from orchestrator_runtimes.errors import AgentError
 from orchestrator_tenancy.web.command import web
 
@@ -85,4 +86,5 @@ tenants.add_command(tenant_keys)
 tenants.add_command(delete_tenant)
 main.add_command(tenants)
 main.add_command(unseal)
+main.add_command(usage)
 main.add_command(web)

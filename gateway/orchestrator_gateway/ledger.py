@@ -138,12 +138,13 @@ class Spent:
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """What a tenant's executions spent with a version of a bundle in some days.
+    """What a tenant's executions spent with a version of a bundle in some days, or all that the tenant spent.
 
     Attributes:
         tenant: Whose executions.
-        bundle: `publisher/agent:version`.
-        executions: How many began in these days; one that goes on in later days is not counted again.
+        bundle: `publisher/agent:version`; empty for all that the tenant spent, with bundles or without.
+        executions: How many began in these days; one that goes on in later days is not counted again. 0 where the
+            bundle is empty.
         amount: What was spent in these days.
         execution: Its id, where each is told by itself; None where they are told together.
     """
@@ -199,7 +200,9 @@ class Ledger(Protocol):
     async def uses(
         self, first: str, last: str, *, tenant: str | None = None, each: bool = False
     ) -> Sequence[Use]:
-        """Return what was spent with bundles from the first day to the last, by tenant and bundle.
+        """Return what was spent with bundles from the first day to the last, by tenant and bundle, all of one moment.
+
+        What a tenant spent in all comes first of its rows, so that the rest is what its own agents spent.
 
         Args:
             first: Such as `2026-11-01`, of UTC.

@@ -61,21 +61,22 @@ CROSS JOIN (SELECT {_SUMS} FROM {_HELD} JOIN {_GATEWAYS} USING (gateway)
     WHERE {_KEY} AND day BETWEEN %s AND %s AND hold <> %s AND alive >= %s) AS held
 """
 _USES_OF_EACH: Final[LiteralString] = f"""
-SELECT tenant, name, (min(day) >= %s)::int AS began, sum(CASE WHEN day >= %s THEN tokens ELSE 0 END)::bigint AS tokens,
+SELECT tenant, CASE kind WHEN 'use' THEN name ELSE '' END AS name, (kind = 'use' AND min(day) >= %s)::int AS began,
+    sum(CASE WHEN day >= %s THEN tokens ELSE 0 END)::bigint AS tokens,
     sum(CASE WHEN day >= %s THEN cost ELSE 0 END)::bigint AS cost,
     sum(CASE WHEN day >= %s THEN calls ELSE 0 END)::bigint AS calls,
     sum(CASE WHEN day >= %s THEN milliseconds ELSE 0 END)::bigint AS milliseconds,
     sum(CASE WHEN day >= %s THEN unpriced_calls ELSE 0 END)::bigint AS unpriced_calls,
     sum(CASE WHEN day >= %s THEN estimated_calls ELSE 0 END)::bigint AS estimated_calls
-FROM {_SPENT} WHERE kind = 'use' AND day <= %s AND (%s::text IS NULL OR tenant = %s)
-GROUP BY tenant, name HAVING max(day) >= %s
+FROM {_SPENT} WHERE kind IN ('tenant', 'use') AND day <= %s AND (%s::text IS NULL OR tenant = %s)
+GROUP BY tenant, kind, spent.name HAVING max(day) >= %s
 """
 _EACH_USE: Final[LiteralString] = (
     "SELECT tenant, split_part(name, ' ', 1), split_part(name, ' ', 2), began, tokens, cost, calls, milliseconds,"
     f" unpriced_calls, estimated_calls FROM ({_USES_OF_EACH}) AS uses ORDER BY tenant, name"
 )
 _USES: Final[LiteralString] = (
-    f"SELECT tenant, split_part(name, ' ', 1) AS bundle, NULL, sum(began)::bigint, {_ALL_SUMS}"
+    f"SELECT tenant, split_part(name, ' ', 1) AS bundle, '', sum(began)::bigint, {_ALL_SUMS}"
     f" FROM ({_USES_OF_EACH}) AS uses GROUP BY tenant, bundle ORDER BY tenant, bundle"
 )
 _LOCK: Final[LiteralString] = "SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key"
@@ -214,7 +215,13 @@ class PostgresLedger:
         values = (first, *(first,) * len(COUNTS), last, tenant, tenant, first)
         rows = await self._rows(_EACH_USE if each else _USES, values)
         return [
-            Use(tenant=whose, bundle=name, execution=execution, executions=began, amount=_amount(counts))
+            Use(
+                tenant=whose,
+                bundle=name,
+                execution=execution or None,
+                executions=began,
+                amount=_amount(counts),
+            )
             for whose, name, execution, began, *counts in rows
         ]
 

@@ -150,20 +150,27 @@ class SqliteLedger:
         """Return what was spent with bundles from the first day to the last, by tenant and bundle."""
         whose, values = ("", ()) if tenant is None else (" AND tenant = ?", (tenant,))
         of_each = f"""
-            SELECT tenant, name, MIN(day) >= ? AS began, {_SUM_BETWEEN}
-            FROM spent WHERE kind = 'use' AND day <= ?{whose} GROUP BY tenant, name HAVING MAX(day) >= ?"""
-        between = (first, *(first,) * len(COUNTS), last, *values, first)
-        bundle = "SUBSTR(name, 1, INSTR(name, ' ') - 1)"
-        execution = "SUBSTR(name, INSTR(name, ' ') + 1)"
+            SELECT tenant, CASE kind WHEN 'use' THEN name ELSE '' END AS name, kind = 'use' AND MIN(day) >= ? AS began,
+                {_SUM_BETWEEN}
+            FROM spent WHERE kind IN ('tenant', 'use') AND day <= ?{whose}
+            GROUP BY tenant, kind, name HAVING MAX(day) >= ?"""
+        bundle, execution = "SUBSTR(name, 1, INSTR(name, ' ') - 1)", "SUBSTR(name, INSTR(name, ' ') + 1)"
         query = (
             f"SELECT tenant, {bundle}, {execution}, began, {', '.join(COUNTS)} FROM ({of_each}) ORDER BY tenant, name"
             if each
-            else f"SELECT tenant, {bundle} AS bundle, NULL, SUM(began), {_SUM} FROM ({of_each})"
+            else f"SELECT tenant, {bundle} AS bundle, '', SUM(began), {_SUM} FROM ({of_each})"
             " GROUP BY tenant, bundle ORDER BY tenant, bundle"
         )
+        between = (first, *(first,) * len(COUNTS), last, *values, first)
         rows = await self._database.do(lambda database: database.execute(query, between).fetchall())
         return [
-            Use(tenant=whose, bundle=name, execution=execution, executions=began, amount=_amount(counts))
+            Use(
+                tenant=whose,
+                bundle=name,
+                execution=execution or None,
+                executions=began,
+                amount=_amount(counts),
+            )
             for whose, name, execution, began, *counts in rows
         ]
 

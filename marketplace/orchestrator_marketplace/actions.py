@@ -171,14 +171,20 @@ def check_time(action: Action, now: datetime) -> None:
     Raises:
         MarketplaceError: `malformed`.
     """
+    check_moment(action.at, now)
+
+
+def check_moment(text: str, now: datetime) -> None:
+    """Refuse what was signed at another time, in RFC 3339.
+
+    Raises:
+        MarketplaceError: `malformed`.
+    """
     try:
-        at = datetime.fromisoformat(action.at)
-        off = abs(now - at)
+        off = abs(now - datetime.fromisoformat(text))
     except (ValueError, TypeError) as error:
-        raise MarketplaceError(
-            Problem.MALFORMED, f"at: {action.at!r:.80} is no moment with a zone"
-        ) from error
+        raise MarketplaceError(Problem.MALFORMED, f"at: {text!r:.80} is no moment with a zone") from error
     if off > WINDOW:
         raise MarketplaceError(
-            Problem.MALFORMED, f"the action is of {action.at}, and it is {moment(now)}: set the clock"
+            Problem.MALFORMED, f"what is asked for is of {text}, and it is {moment(now)}: set the clock"
         )

@@ -29,6 +29,10 @@ TABLES: Final[Sequence[str]] = (
     " cursor BIGINT PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, publisher TEXT NOT NULL, agent TEXT,"
     " version TEXT, state TEXT, digest TEXT)",
     "CREATE INDEX IF NOT EXISTS events_of_publishers ON events (publisher, kind, at)",
+    "CREATE TABLE IF NOT EXISTS usage_reports ("
+    " id TEXT NOT NULL, sequence BIGINT NOT NULL, publisher TEXT NOT NULL, month TEXT NOT NULL,"
+    ' platform TEXT COLLATE "C" NOT NULL, digest TEXT NOT NULL, envelope BYTEA NOT NULL, PRIMARY KEY (id, sequence))',
+    "CREATE INDEX IF NOT EXISTS usage_of_publishers ON usage_reports (publisher, month, platform)",
     "CREATE TABLE IF NOT EXISTS ratings ("
     ' name TEXT NOT NULL, platform TEXT COLLATE "C" NOT NULL, stars BIGINT NOT NULL, version TEXT NOT NULL,'
     " at TEXT NOT NULL, comment TEXT NOT NULL, PRIMARY KEY (name, platform))",

@@ -23,6 +23,7 @@ from orchestrator_marketplace.marketplaces import (
     Ratings,
     Subscription,
 )
+from orchestrator_marketplace.usage_reports import UsageReceipt, UsageReports
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode
 from orchestrator_runtimes.json_values import Json, NotJson, parse
 
@@ -89,6 +90,14 @@ class HttpMarketplace(Marketplace):
         """See `Marketplace`."""
         asked = {"cursor": str(after), "limit": str(limit), "wait_seconds": str(wait_seconds)}
         return self._get(Events, "/v1/events", asked)
+
+    def report_usage(self, report: bytes) -> UsageReceipt:
+        """See `Marketplace`."""
+        return _read(UsageReceipt, self._ask("POST", "/v1/usage/reports", content=report))
+
+    def usage(self, question: bytes) -> UsageReports:
+        """See `Marketplace`."""
+        return _read(UsageReports, self._ask("POST", "/v1/usage/questions", content=question))
 
     def act(self, action: bytes) -> Listing | None:
         """See `Marketplace`."""

@@ -30,6 +30,8 @@ from orchestrator_marketplace.marketplaces import (
     Ratings,
     Subscription,
 )
+from orchestrator_marketplace.usage_envelopes import ENVELOPE_BYTES
+from orchestrator_marketplace.usage_reports import UsageReceipt, UsageReports
 from orchestrator_runtimes.codec import InvalidMessage, decode, encode, schema
 from orchestrator_runtimes.json_values import Json, dump, parse
 
@@ -56,6 +58,8 @@ _ROUTES: Final = (
         ("limit", "after"),
         Ratings,
     ),
+    ("post", "/v1/usage/reports", "Take what a platform reports of a month", (), UsageReceipt),
+    ("post", "/v1/usage/questions", "Reports of a month, for a signed question", (), UsageReports),
     ("get", "/v1/events", "What changed after a cursor", ("cursor", "limit", "wait_seconds"), Events),
     ("post", "/v1/actions", "Do what a signed action says", (), Listing),
     ("get", "/v1/subscriptions/{subscription}", "How a subscription to webhooks is", (), Subscription),
@@ -98,6 +102,8 @@ def application(
         served.history,
         served.publisher,
         served.ratings,
+        served.report_usage,
+        served.usage,
         served.events,
         served.act,
         served.subscription,
@@ -160,6 +166,14 @@ class _Served:
             await run_in_threadpool(lambda: self._marketplace.ratings(name, limit=limit, after=after))
         )
 
+    async def report_usage(self, request: Request) -> Response:
+        content = await _body(request, ENVELOPE_BYTES)
+        return _said(await run_in_threadpool(self._marketplace.report_usage, content))
+
+    async def usage(self, request: Request) -> Response:
+        content = await _body(request, ENVELOPE_BYTES)
+        return _said(await run_in_threadpool(self._marketplace.usage, content))
+
     async def events(self, request: Request) -> Response:
         given = _numbers(request.query_params)
         page = await self._events(
@@ -177,7 +191,7 @@ class _Served:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def act(self, request: Request) -> Response:
-        listing = await run_in_threadpool(self._marketplace.act, await _action(request))
+        listing = await run_in_threadpool(self._marketplace.act, await _body(request, ACTION_BYTES))
         return Response(status_code=204) if listing is None else _said(listing)
 
     async def subscription(self, request: Request) -> Response:
@@ -185,7 +199,7 @@ class _Served:
         return _said(await run_in_threadpool(self._marketplace.subscription, asked))
 
     async def subscribe(self, request: Request) -> Response:
-        return _said(await run_in_threadpool(self._marketplace.subscribe, await _action(request)))
+        return _said(await run_in_threadpool(self._marketplace.subscribe, await _body(request, ACTION_BYTES)))
 
     async def live(self, socket: WebSocket) -> None:
         """Send events as they come, one message for each page, until whoever listens is gone."""
@@ -210,12 +224,12 @@ class _Served:
             yield page
 
 
-async def _action(request: Request) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     content = b""
     async for piece in request.stream():
         content += piece
-        if len(content) > ACTION_BYTES:
-            raise MarketplaceError(Problem.MALFORMED, f"an action is at most {ACTION_BYTES} bytes")
+        if len(content) > most:
+            raise MarketplaceError(Problem.MALFORMED, f"what is sent here is at most {most} bytes")
     return content
 
 

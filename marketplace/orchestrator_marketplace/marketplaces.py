@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, Literal
 
 from orchestrator_marketplace.evidence import Evidence
+from orchestrator_marketplace.usage_reports import UsageReceipt, UsageReports
 from orchestrator_marketplace.workflow import State
 from orchestrator_runtimes.errors import AgentError, ErrorCode
 from orchestrator_runtimes.json_values import Json
@@ -280,6 +281,17 @@ class Marketplace(ABC):
             MarketplaceError: `gone` when some of it is not kept any more: who read the listings anew after that, and
                 goes on after the error's `cursor`, has missed nothing.
         """
+
+    @abstractmethod
+    def report_usage(self, report: bytes) -> UsageReceipt:
+        """Take what a platform says of a month (see `usage_envelopes`), and return which report counts then.
+
+        One that comes again, or after a correction, changes nothing.
+        """
+
+    @abstractmethod
+    def usage(self, question: bytes) -> UsageReports:
+        """Return the reports of a month that count, to the publisher whose agents they are about, or to an operator."""
 
     @abstractmethod
     def act(self, action: bytes) -> Listing | None:

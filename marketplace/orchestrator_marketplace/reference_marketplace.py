@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from orchestrator_marketplace import subscriptions
-from orchestrator_marketplace.actions import Action, check_time, moment, open_action
+from orchestrator_marketplace.actions import Action, check_moment, check_time, moment, open_action
 from orchestrator_marketplace.catalogues import Catalogue, Change
 from orchestrator_marketplace.envelopes import Envelope
 from orchestrator_marketplace.evidence import Evidence
@@ -40,6 +40,9 @@ from orchestrator_marketplace.signing_keys import public_pem
 from orchestrator_marketplace.subscriptions import Kept
 from orchestrator_marketplace.webhook_signatures import new_secret
 from orchestrator_marketplace.webhook_targets import TargetRefused, check_target
+from orchestrator_marketplace.usage_book import reports_of, take_report
+from orchestrator_marketplace.usage_envelopes import open_question, open_report
+from orchestrator_marketplace.usage_reports import UsageReceipt, UsageReports
 from orchestrator_marketplace.workflow import EVER_PUBLIC, MOVES, Move, Role, State, moves_from
 
 _OF_SUBSCRIPTIONS: Final = frozenset({"subscribe", "resume", "unsubscribe"})
@@ -151,6 +154,39 @@ class ReferenceMarketplace(Marketplace):
             with self._changed:
                 self._changed.wait(min(left, _POLL_SECONDS))
 
+    def report_usage(self, report: bytes) -> UsageReceipt:
+        """See `Marketplace`."""
+        said, envelope = open_report(report)
+        self._check_name(said.marketplace, "report")
+        if said.month > moment(self._clock())[:7]:
+            raise MarketplaceError(Problem.MALFORMED, f"month: {said.month} has not begun")
+        with self.catalogue.change() as change:
+            if not _signed_by(envelope, change.keys(said.platform)):
+                raise MarketplaceError(
+                    Problem.FORBIDDEN, f"the report is signed by no key of {said.platform}"
+                )
+            if change.keys(said.publisher) is None:
+                _nothing(said.publisher)
+            return take_report(change.transaction, said, report)
+
+    def usage(self, question: bytes) -> UsageReports:
+        """See `Marketplace`."""
+        asked, envelope = open_question(question)
+        self._check_name(asked.marketplace, "question")
+        check_moment(asked.at, self._clock())
+        with self.catalogue.view() as view:
+            own = _signed_by(envelope, view.keys(asked.publisher))
+            if not own and not any(envelope.is_of(key) for key in self._operators):
+                raise MarketplaceError(
+                    Problem.FORBIDDEN,
+                    f"the question is signed by no key of {asked.publisher} and by no operator",
+                )
+            return reports_of(view.transaction, asked.publisher, asked.month, asked.after)
+
+    def _check_name(self, name: str, what: str) -> None:
+        if name != self.name:
+            raise MarketplaceError(Problem.MALFORMED, f"the {what} is for {name!r:.80}, this is {self.name}")
+
     def act(self, action: bytes) -> Listing | None:
         """See `Marketplace`."""
         wanted, envelope = self._opened(action)
@@ -240,10 +276,7 @@ class ReferenceMarketplace(Marketplace):
 
     def _opened(self, action: bytes) -> tuple[Action, Envelope]:
         wanted, envelope = open_action(action)
-        if wanted.marketplace != self.name:
-            raise MarketplaceError(
-                Problem.MALFORMED, f"the action is for {wanted.marketplace!r:.80}, this is {self.name}"
-            )
+        self._check_name(wanted.marketplace, "action")
         check_time(wanted, self._clock())
         return wanted, envelope
 
@@ -429,6 +462,10 @@ def _key(pem: str) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise MarketplaceError(Problem.MALFORMED, "key: is no key of P-256")
     return key
+
+
+def _signed_by(envelope: Envelope, keys: tuple[str, ...] | None) -> bool:
+    return any(envelope.is_of(_key(pem)) for pem in keys or ())
 
 
 def _nothing(what: str) -> NoReturn:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -260,19 +261,26 @@ def test_uses_are_told_by_month_and_outlive_their_executions(place: Place) -> No
         first = Use(tenant="t", bundle="acme/a:1.0.0", executions=1, amount=three)
         other = Use(tenant="t", bundle="acme/a:1.1.0", executions=1, amount=PAID)
         month = ("2026-11-01", "2026-11-31")
-        assert await ledger.uses(*month, tenant="t") == [first, other]
+        total = Use(tenant="t", bundle="", executions=0, amount=three + PAID + PAID)
+        assert await ledger.uses(*month, tenant="t") == [total, first, other]
         foreign = Use(tenant="u", bundle="acme/a:1.0.0", executions=1, amount=PAID)
-        assert await ledger.uses(*month) == [first, other, foreign]
+        assert await ledger.uses(*month) == [
+            total,
+            first,
+            other,
+            replace(foreign, bundle="", executions=0),
+            foreign,
+        ]
         each = await ledger.uses(*month, tenant="t", each=True)
         assert [(one.execution, one.executions, one.amount) for one in each] == [
-            ("e", 0, PAID + PAID), ("f", 1, PAID), ("g", 1, PAID),
+            (None, 0, total.amount), ("e", 0, PAID + PAID), ("f", 1, PAID), ("g", 1, PAID),
         ]  # fmt: skip
-        (october,) = await ledger.uses("2026-10-01", "2026-10-31")
+        (_, october) = await ledger.uses("2026-10-01", "2026-10-31")
         assert (october.executions, october.amount) == (1, PAID)
         days = await ledger.days("t", *month)
         assert {spent.account.kind for spent in days} == {"tenant", "agent"}
         await ledger.purge(0, "2026-12-01")
-        assert [one.execution for one in await ledger.uses("", "9999", each=True)] == ["h"]
+        assert [one.execution for one in await ledger.uses("", "9999", each=True)] == [None, "h"]
 
     with_ledgers(place, work)
 

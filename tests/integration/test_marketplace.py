@@ -197,6 +197,7 @@ def test_the_service_says_what_it_offers(over_http: tuple[Reference, str]) -> No
         "/v1/events": "/v1/events",
     }
     others = {"/v1/actions", "/v1/subscriptions", "/v1/subscriptions/{subscription}"}
+    others |= {"/v1/usage/reports", "/v1/usage/questions"}
     assert {*asked, *others} == set(told["paths"])
     for path, address in asked.items():
         answer = httpx.get(url + address, timeout=10)

@@ -1,12 +1,17 @@
 """A publish becomes a run: pushed to a real registry, taken by the sensor, run as an asset, withdrawn."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from orchestrator_gateway.ledger import Use
+from orchestrator_gateway.stores import open_store
 from orchestrator_marketplace.signing_keys import write_key_pair
+from orchestrator_resources.instance_state import state_folder
+from orchestrator_resources.runtimes import CALLS
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
 from orchestrator_sensors.catalogue import catalogued
@@ -65,11 +70,27 @@ def test_a_publish_becomes_a_run_and_the_graph_leads_back_to_it(
         "Apache-2.0",
     )
     assert told["publish"] == asked.tags[BUNDLE_TAG]
+    (use,) = uses(location.instance)
+    assert (use.bundle, use.executions) == ("acme/reviewer:1.2.0", 1)
+    assert use.amount.tokens == told["input_tokens"] + told["output_tokens"] and use.amount.calls == 1
     graph = location.definitions.resolve_asset_graph()
     assert BUNDLE in graph.get(dg.AssetKey(["team", "reviews"])).parent_keys
     event = location.instance.get_latest_materialization_event(BUNDLE)
     assert event is not None and event.asset_materialization is not None
     assert event.asset_materialization.metadata["digest"].value == digest
+
+
+def uses(instance: dg.DagsterInstance) -> list[Use]:
+    """Return what the run's gateway counted of bundles, after its execution was forgotten."""
+
+    async def read() -> list[Use]:
+        store = await open_store(str(state_folder(instance) / CALLS))
+        try:
+            return [use for use in await store.ledger.uses("", "9999") if use.bundle]
+        finally:
+            await store.close()
+
+    return asyncio.run(read())
 
 
 def test_the_newest_runs_unless_a_run_names_another(location: Location, publisher: Publisher) -> None:

@@ -4,34 +4,24 @@ import json
 import re
 import shlex
 import shutil
-import threading
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import uvicorn
 import yaml
 from dagster.components.resolved.errors import ResolutionException
 
-from orchestrator_marketplace.actions import Action, moment, new_id, seal_action
-from orchestrator_marketplace.catalogue_databases import SqliteDatabase
-from orchestrator_marketplace.catalogues import Catalogue
 from orchestrator_marketplace.installations import Installations
 from orchestrator_marketplace.marketplace_client import HttpMarketplace
-from orchestrator_marketplace.marketplace_server import application
 from orchestrator_marketplace.publishers import Publishers
 from orchestrator_marketplace.pulls import pull_bundle
-from orchestrator_marketplace.reference_marketplace import ReferenceMarketplace
 from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.registries import Repository
 from orchestrator_marketplace.signing_keys import (
-    load_private_key,
     load_public_key,
-    public_pem,
     write_key_pair,
 )
 from orchestrator_resources.agent_runtimes import AgentRuntimes
@@ -44,7 +34,7 @@ from tests.integration.agent_materializations import failure, metadata
 from tests.integration.bundle_registries import real_registry
 from tests.integration.command_lines import refused, succeeds
 from tests.integration.how_tos import HOW_TO
-from tests.integration.processes import wait_until
+from tests.integration.served_marketplaces import served_marketplace
 
 PAGE = (HOW_TO / "publish-from-a-code-location.md").read_text()
 
@@ -157,36 +147,6 @@ class Places:
             folder=self.folder,
             ORCHESTRATOR_MODEL_URL=self.model,
         )
-
-
-@contextmanager
-def served_marketplace(folder: Path, registry: str) -> Generator[str]:
-    """Serve a marketplace on which acme is registered; nothing is checked."""
-    write_key_pair(folder / "operator.key", folder / "operator.key.pub")
-    catalogue = Catalogue(SqliteDatabase(folder / "catalogue.db"))
-    config = uvicorn.Config("", host="127.0.0.1", port=0, log_level="error")
-    sock = config.bind_socket()
-    name = f"127.0.0.1:{sock.getsockname()[1]}"
-    marketplace = ReferenceMarketplace(
-        name, catalogue, (load_public_key(folder / "operator.key.pub"),), (registry,)
-    )
-    config.app = application(marketplace)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
-    thread.start()
-    try:
-        wait_until(lambda: server.started, "the marketplace serves")
-        registered = Action(
-            marketplace=name, id=new_id(), at=moment(datetime.now(UTC)), kind="register", publisher="acme",
-            key=public_pem(load_public_key(folder / "acme.key.pub")).decode(),
-        )  # fmt: skip
-        marketplace.act(seal_action(registered, load_private_key(folder / "operator.key")))
-        yield f"http://{name}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        sock.close()
-        catalogue.close()
 
 
 @pytest.fixture

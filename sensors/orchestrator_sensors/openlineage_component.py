@@ -83,7 +83,6 @@ class OpenLineageComponent(dg.Component, dg.Model, dg.Resolvable):
         @dg.sensor(  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
             name=self.name,
             minimum_interval_seconds=self.seconds,
-            asset_selection=dg.AssetSelection.all(),
             default_status=dg.DefaultSensorStatus.RUNNING,
             description=f"Tells OpenLineage what runs did, as {self.namespace}.",
         )

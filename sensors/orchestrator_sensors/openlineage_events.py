@@ -168,18 +168,15 @@ def _own_facets(told: Mapping[str, str | int | float]) -> dict[str, base.RunFace
             publisher=str(told.get("publisher", "")),
             digest=publish.partition("@")[2],
         )
-    counts = {
-        name: _count(told.get(key))
-        for name, key in (
-            ("inputTokens", "input_tokens"),
-            ("outputTokens", "output_tokens"),
-            ("modelCalls", "model_calls"),
-            ("toolCalls", "tool_calls"),
-            ("executions", "executions"),
-        )
-    }
-    if any(count is not None for count in counts.values()):
-        found["agentOrchestrator_usage"] = UsageRunFacet(**counts)
+    usage = UsageRunFacet(
+        inputTokens=_count(told.get("input_tokens")),
+        outputTokens=_count(told.get("output_tokens")),
+        modelCalls=_count(told.get("model_calls")),
+        toolCalls=_count(told.get("tool_calls")),
+        executions=_count(told.get("executions")),
+    )
+    if usage.modelCalls is not None or usage.inputTokens is not None:
+        found["agentOrchestrator_usage"] = usage
     return found
 
 

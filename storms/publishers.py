@@ -145,14 +145,25 @@ class StormPublisher:
         """End all connections."""
         self._market.close()
 
-    def _action(self, kind: Literal["register", "submit", "approve", "withdraw"], **more: str) -> Action:
+    def _action(
+        self,
+        kind: Literal["register", "submit", "approve", "withdraw"],
+        *,
+        agent: str | None = None,
+        version: str | None = None,
+        reference: str | None = None,
+        key: str | None = None,
+    ) -> Action:
         return Action(
             marketplace=self._platform.market_name,
             id=new_id(),
             at=moment(datetime.now(UTC)),
             kind=kind,
             publisher=PUBLISHER,
-            **more,
+            agent=agent,
+            version=version,
+            reference=reference,
+            key=key,
         )
 
     def _act(self, who: ec.EllipticCurvePrivateKey, action: Action) -> bytes:

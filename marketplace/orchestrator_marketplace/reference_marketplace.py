@@ -38,11 +38,11 @@ from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused
 from orchestrator_marketplace.signing_keys import public_pem
 from orchestrator_marketplace.subscriptions import Kept
-from orchestrator_marketplace.webhook_signatures import new_secret
-from orchestrator_marketplace.webhook_targets import TargetRefused, check_target
 from orchestrator_marketplace.usage_book import reports_of, take_report
 from orchestrator_marketplace.usage_envelopes import open_question, open_report
 from orchestrator_marketplace.usage_reports import UsageReceipt, UsageReports
+from orchestrator_marketplace.webhook_signatures import new_secret
+from orchestrator_marketplace.webhook_targets import TargetRefused, check_target
 from orchestrator_marketplace.workflow import EVER_PUBLIC, MOVES, Move, Role, State, moves_from
 
 _OF_SUBSCRIPTIONS: Final = frozenset({"subscribe", "resume", "unsubscribe"})

@@ -33,9 +33,11 @@ def test_it_serves_what_its_file_says_from_a_database_of_its_own() -> None:
     assert environment() == {
         "ORCHESTRATOR_MARKETPLACE_DATABASE": {"secretKeyRef": {"name": "marketplace", "key": "url"}}
     }
+    bus = {"marketplace": {"busUrlSecret": {"name": "bus", "key": "url"}}}
+    assert environment(bus)["ORCHESTRATOR_MARKETPLACE_BUS"] == {"secretKeyRef": {"name": "bus", "key": "url"}}
     assert "envFrom" not in found, "strangers talk to it: it has no secret of another component"
-    assert container({"marketplace": {"environmentSecrets": ["bus"]}})["envFrom"] == [
-        {"secretRef": {"name": "bus"}}
+    assert container({"marketplace": {"environmentSecrets": ["more"]}})["envFrom"] == [
+        {"secretRef": {"name": "more"}}
     ]
 
 

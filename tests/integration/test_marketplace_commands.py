@@ -182,7 +182,7 @@ def test_with_a_certificate_it_serves_whoever_verifies_it_and_nobody_else(page: 
     folder = page.folder
     authority = Authority(folder / "authority")
     issued = authority.issue("127.0.0.1")
-    words = [BIN / "orchestrator", "marketplace", "serve", "--config", folder / "marketplace.yaml"]
+    words = [f"{BIN / 'orchestrator'}", "marketplace", "serve", f"--config={folder / 'marketplace.yaml'}"]
     shown = [f"--tls-certificate={issued.certificate}", f"--tls-key={issued.key}"]
     port = free_port()
     with subprocess.Popen([*words, *shown, f"--port={port}"], cwd=folder) as process:

@@ -57,7 +57,7 @@ def test_a_backlog_of_one_tenant_shares_the_places_by_weight_with_others(instanc
     many = [submit(instance, "free_for_all") for _ in range(8)]
     few = [submit(instance, "blue") for _ in range(6)]
     first = tick(instance)
-    assert first == [few[0].run_id, few[1].run_id, few[2].run_id, few[3].run_id] or len(first) == 4
+    assert len(first) == 4, "no more are started at a tick"
     second = tick(instance)
     assert len(second) == 2, "all places are taken"
     started = {*first, *second}

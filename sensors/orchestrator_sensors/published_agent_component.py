@@ -1,8 +1,9 @@
-"""`PublishedAgentComponent`: an asset of an agent that somebody else publishes, in YAML."""
+"""`PublishedAgentComponent`: assets of agents that somebody else publishes, in YAML."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import dagster as dg
 from dagster.components import ComponentLoadContext
@@ -12,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from orchestrator_assets.agent_assets import RESOURCE, op_name
 from orchestrator_assets.spec_fields import Flag, OptionalText, WrongValue
 from orchestrator_assets.yaml_components import YamlComponent
-from orchestrator_marketplace.names import parse_name
+from orchestrator_marketplace.names import BundleName, parse_name
 from orchestrator_marketplace.publishes import MarketplacePublishes, Publishes, RegistryPublishes
 from orchestrator_marketplace.references import Reference, parse_reference
 from orchestrator_marketplace.refusals import BundleRefused
@@ -22,15 +23,27 @@ from orchestrator_sensors.catalogue import catalogue_spec
 from orchestrator_sensors.publish_sensors import publish_sensor
 from orchestrator_sensors.published_agents import published_asset
 
+MOST_BUNDLES: Final = 50
+"""Of one component: each has a sensor that looks every few seconds."""
+
 
 class PublishedAgentComponent(YamlComponent):
-    """Runs an agent that somebody else publishes as a bundle, each time a version of it is published.
+    """Runs agents that somebody else publishes as bundles, each time a version of one is published.
 
     A sensor looks at the registry: what is new, signed by a publisher that `trust` names, and allowed by `versions`, is
-    installed, and the asset is run with it. The bundle is an asset of its own, on which this one hangs.
+    installed, and the asset is run with it. The bundle is an asset of its own, on which this one hangs. Several bundles
+    have an asset and a sensor each.
     """
 
-    bundle: str = Field(description="Name of the bundle: publisher/agent.", examples=["acme/reviewer"])
+    bundle: OptionalText = Field(
+        default=None, description="Name of the bundle: publisher/agent.", examples=["acme/reviewer"]
+    )
+    bundles: Sequence[str] = Field(
+        default=(),
+        description="Names of several bundles, instead of one: what is said here holds for each. The asset of each has"
+        " the agent's name below this asset's key.",
+        examples=[["acme/reviewer", "acme/summarizer"]],
+    )
     registry: OptionalText = Field(
         default=None,
         description="OCI registry where it is published, perhaps with a prefix: a version that is pushed is published.",
@@ -72,12 +85,29 @@ class PublishedAgentComponent(YamlComponent):
 
     @field_validator("bundle")
     @classmethod
-    def known_name(cls, value: str) -> str:
+    def known_name(cls, value: str | None) -> str | None:
         """Refuse what is no name of a bundle."""
-        try:
-            parse_name(value)
-        except BundleRefused as error:
-            raise WrongValue(error.message) from error
+        if value is not None:
+            _name(value)
+        return value
+
+    @field_validator("bundles")
+    @classmethod
+    def known_names(cls, value: Sequence[str]) -> Sequence[str]:
+        """Refuse too many, what is no name, and two whose assets would be one."""
+        if len(value) > MOST_BUNDLES:
+            raise WrongValue(
+                f"has {len(value)} bundles, and may have {MOST_BUNDLES}: write another component"
+            )
+        agents: dict[str, str] = {}
+        for place, text in enumerate(value):
+            agent = _name(text, place).agent
+            if text in value[:place]:
+                raise WrongValue(f"{text!r} is there twice", place)
+            if (other := agents.setdefault(agent, text)) != text:
+                raise WrongValue(
+                    f"{other!r} and {text!r} would be one asset: write a component for each", place
+                )
         return value
 
     @field_validator("versions")
@@ -92,17 +122,20 @@ class PublishedAgentComponent(YamlComponent):
 
     @model_validator(mode="after")
     def one_place(self) -> Self:
-        """Require exactly one of registry and marketplace, and that it is one."""
+        """Require bundles, and exactly one of registry and marketplace, and that it is one."""
+        if (self.bundle is None) == (not self.bundles):
+            raise WrongValue("give either bundle or bundles", "bundle")
         if (self.registry is None) == (self.marketplace is None):
             raise WrongValue("give either registry or marketplace", "registry")
         if self.registry is not None:
-            self._repository()
+            for name, _ in self._assets():
+                self._repository(name)
         elif not str(self.marketplace).startswith(("https://", "http://")):
             raise WrongValue(f"{self.marketplace!r} is no address: write such as https://…", "marketplace")
         return self
 
     def build_defs(self, context: ComponentLoadContext) -> dg.Definitions:
-        """Return the asset, that of its bundle, and the sensor.
+        """Return the asset, that of its bundle, and the sensor; of several bundles, those of each.
 
         Raises:
             ResolutionException: The registry is none, or there is no file of publishers.
@@ -116,25 +149,36 @@ class PublishedAgentComponent(YamlComponent):
             ResolutionException: As `build_defs`.
         """
         with self.placing():
-            source = self._source(folder)
-            published = published_asset(self, source, self.asset)
-        sensor = publish_sensor(
-            f"{op_name(self.asset.key)}_publishes",
-            source,
-            self._publishes(),
-            self.asset.key,
-            approval_seconds=self.approval_seconds,
-        )
+            made = [self._made(name, asset, folder) for name, asset in self._assets()]
         return dg.Definitions(
-            assets=[published, catalogue_spec(source.name, self.asset.key)],
-            sensors=[sensor],
+            assets=[one for assets, _ in made for one in assets],
+            sensors=[sensor for _, sensor in made],
             resources={RESOURCE: AGENT_RUNTIMES},
         )
 
-    def _source(self, folder: Path) -> BundleSource:
+    def _assets(self) -> list[tuple[BundleName, dg.AssetSpec]]:
+        """Return each bundle with its asset."""
+        if self.bundle is not None:
+            return [(parse_name(self.bundle), self.asset)]
+        return [(name, _below(self.asset, name.agent)) for name in map(parse_name, self.bundles)]
+
+    def _made(
+        self, name: BundleName, asset: dg.AssetSpec, folder: Path
+    ) -> tuple[list[dg.AssetsDefinition | dg.AssetSpec], dg.SensorDefinition]:
+        source = self._source(name, folder)
+        sensor = publish_sensor(
+            f"{op_name(asset.key)}_publishes",
+            source,
+            self._publishes(name),
+            asset.key,
+            approval_seconds=self.approval_seconds,
+        )
+        return [published_asset(self, source, asset), catalogue_spec(name, asset.key)], sensor
+
+    def _source(self, name: BundleName, folder: Path) -> BundleSource:
         return BundleSource(
-            name=parse_name(self.bundle),
-            place=f"{self.marketplace or self.registry}/{self.bundle}",
+            name=name,
+            place=f"{self.marketplace or self.registry}/{name}",
             trust=_beside(folder, self.trust, "trust"),
             policy=None if self.policy is None else _beside(folder, self.policy, "policy"),
             advisories=None if self.advisories is None else _beside(folder, self.advisories, "advisories"),
@@ -146,15 +190,15 @@ class PublishedAgentComponent(YamlComponent):
             approval=self.approval,
         )
 
-    def _publishes(self) -> Publishes:
+    def _publishes(self, name: BundleName) -> Publishes:
         if self.marketplace is not None:
-            return MarketplacePublishes(self.marketplace, parse_name(self.bundle))
-        return RegistryPublishes(self._repository(), insecure=self.insecure)
+            return MarketplacePublishes(self.marketplace, name)
+        return RegistryPublishes(self._repository(name), insecure=self.insecure)
 
-    def _repository(self) -> Reference:
+    def _repository(self, name: BundleName) -> Reference:
         assert self.registry is not None
         try:
-            reference = parse_reference(f"{self.registry.rstrip('/')}/{self.bundle}")
+            reference = parse_reference(f"{self.registry.rstrip('/')}/{name}")
         except BundleRefused as error:
             raise WrongValue(
                 f"{self.registry!r} is no registry: write a host, such as registry.example", "registry"
@@ -162,6 +206,18 @@ class PublishedAgentComponent(YamlComponent):
         if reference.tag is not None or reference.digest is not None:
             raise WrongValue(f"{self.registry!r} names a version, and the publishes do that", "registry")
         return reference
+
+
+def _name(text: str, *place: int) -> BundleName:
+    try:
+        return parse_name(text)
+    except BundleRefused as error:
+        raise WrongValue(error.message, *place) from error
+
+
+def _below(asset: dg.AssetSpec, agent: str) -> dg.AssetSpec:
+    key = dg.AssetKey([*asset.key.path, agent])
+    return asset.replace_attributes(key=key)  # pyright: ignore[reportUnknownMemberType]  # Dagster's own annotation
 
 
 def _beside(folder: Path, name: str, field: str) -> Path:

@@ -5,7 +5,7 @@ import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -27,7 +27,7 @@ PORTABLE = "{name: reviewer, instructions: Review., model: smollm2}"
 
 
 class Publisher:
-    """Somebody who signs and pushes versions of acme/reviewer.
+    """Somebody who signs and pushes versions of agents of acme.
 
     Args:
         folder: Of keys and bundles; empty.
@@ -51,6 +51,8 @@ class Publisher:
         days: int = 365,
         lock: Lock | None = None,
         code: str | None = None,
+        agent: str = "reviewer",
+        portable: str | None = None,
     ) -> str:
         """Publish a version, and return its digest.
 
@@ -61,14 +63,19 @@ class Publisher:
             framework: What it is for.
             days: For how long the signature holds.
             lock: Of a runtime profile; None where the framework alone is enough.
-            code: Of `agent.py`, whose `build` is the agent; None for a portable one.
+            code: Of `agent.py`, whose `build` is the agent unless it is portable; None for a portable one.
+            agent: Which of acme's agents it is.
+            portable: What a portable agent is; None is one without tools, where there is no code.
         """
+        if code is None and portable is None:
+            portable = PORTABLE
         source = write_bundle(
-            self._folder / version / "source",
+            self._folder / agent / version / "source",
+            name=f"acme/{agent}",
             version=version,
             framework=framework,
-            entrypoint="null" if code is None else "agent:build",
-            portable=PORTABLE if code is None else "null",
+            entrypoint="null" if portable is not None else "agent:build",
+            portable=portable or "null",
             profile="null" if lock is None else "reading.toml",
             inputs=f"{{type: object, properties: {{{gets}: {{type: string}}}}, required: [{gets}]}}",
             output="null",
@@ -76,12 +83,12 @@ class Publisher:
         (source / "evaluation.jsonl").write_text(json.dumps({"name": "one", "inputs": {gets: "MIT"}}) + "\n")
         if code is not None:
             (source / "agent" / "agent.py").write_text(code)
-        layout = Layout(self._folder / version / "layout")
+        layout = Layout(self._folder / agent / version / "layout")
         entry = build_bundle(read_folder(source), lock or LOCK, layout)
         if signed:
             signer = Signer(key=load_private_key(self._folder / "acme.key"))
             sign_bundle(layout, open_bundle(layout, entry), signer, datetime.now(UTC), days=days)
-        reference = parse_reference(f"{self.registry}/acme/reviewer:{version}")
+        reference = parse_reference(f"{self.registry}/acme/{agent}:{version}")
         with Repository(reference) as repository:
             push_bundle(layout, entry, repository)
         return entry.digest
@@ -98,21 +105,28 @@ class Publisher:
 
 
 class Location:
-    """Definitions of one published agent, and an instance in which they are looked at and run.
+    """Definitions of published agents, and an instance in which they are looked at and run.
 
     Args:
         trust: Folder of the file of publishers.
         instance: Where runs are kept.
         url: Of the model.
+        network: Of guests.
         more: Further assets.
         changes: Of the component's attributes: the registry or the marketplace, and more.
     """
 
     def __init__(
-        self, trust: Path, instance: dg.DagsterInstance, url: str, *more: dg.AssetsDefinition, **changes: Any
+        self,
+        trust: Path,
+        instance: dg.DagsterInstance,
+        url: str,
+        *more: dg.AssetsDefinition,
+        network: Literal["open", "gateway"] = "open",
+        **changes: Any,
     ) -> None:
         attributes: dict[str, Any] = {
-            "bundle": "acme/reviewer",
+            **({} if "bundles" in changes else {"bundle": "acme/reviewer"}),
             "framework": "fake",
             "trust": "trust.yaml",
             "inputs": {"text": {"value": "hello"}},
@@ -122,26 +136,29 @@ class Location:
             **changes,
         }
         made = PublishedAgentComponent.resolve_from_dict(attributes).made_in(trust)
-        resources = {"agent_runtimes": AgentRuntimes(model_url=url, processes=1)}
+        resources = {"agent_runtimes": AgentRuntimes(model_url=url, processes=1, network=network)}
         self.definitions = dg.Definitions(
             assets=[*(made.assets or ()), *more], sensors=made.sensors, resources=resources
         )
         self.instance = instance
-        self.cursor: str | None = None
+        self.cursors: dict[str, str | None] = {}
         self.told = ""
 
-    def look(self) -> list[dg.RunRequest]:
-        """Let the sensor look once as the daemon does: store its events and its cursor, and return what it asks for."""
-        (sensor,) = list(self.definitions.sensors or ())
+    def look(self, name: str = "team__reviews_publishes") -> list[dg.RunRequest]:
+        """Let a sensor look once as the daemon does: store its events and its cursor, and return what it asks for."""
+        (sensor,) = [one for one in self.definitions.sensors or () if one.name == name]
         assert isinstance(sensor, dg.SensorDefinition)
         repository = self.definitions.get_repository_def()
         with dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, repository_def=repository, sensor_name=sensor.name
+            instance=self.instance,
+            cursor=self.cursors.get(name),
+            repository_def=repository,
+            sensor_name=sensor.name,
         ) as context:
             tick = sensor.evaluate_tick(context)
         for event in tick.asset_events:
             self.instance.report_runless_asset_event(event)
-        self.cursor, self.told = tick.cursor, tick.skip_message or ""
+        self.cursors[name], self.told = tick.cursor, tick.skip_message or ""
         return list(tick.run_requests or ())
 
     def run(self, tags: Mapping[str, str] | None = None, *assets: str) -> dg.ExecuteInProcessResult:

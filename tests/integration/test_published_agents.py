@@ -193,3 +193,27 @@ def test_what_the_tenants_policy_does_not_allow_does_not_run(publisher: Publishe
         policy.write_text("others: {licences: [MIT], permissions: ['*'], severity: any}\n")
         code, told = failure(strict.run(asked.tags))
         assert code == "agent_load_failed" and "policy: " in told, "a policy counts for the next run"
+
+
+def test_of_several_bundles_each_publish_runs_its_own_asset(
+    publisher: Publisher, endpoint: ModelEndpoint, tmp_path: Path
+) -> None:
+    endpoint.reset()
+    url = endpoint.script("several", Script())
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        several = Location(
+            publisher.trust,
+            instance,
+            url,
+            registry=publisher.registry,
+            bundles=["acme/reviewer", "acme/summarizer"],
+        )
+        publisher.publish("1.2.0", agent="summarizer")
+        assert several.look("team__reviews__reviewer_publishes") == []
+        (asked,) = several.look("team__reviews__summarizer_publishes")
+        assert asked.asset_selection == [dg.AssetKey(["team", "reviews", "summarizer"])]
+        result = several.run(asked.tags, "team/reviews/summarizer")
+        assert metadata(result, "team/reviews/summarizer")["bundle"] == "acme/summarizer 1.2.0"
+        code, told = failure(several.run(asked.tags, "team/reviews/reviewer"))
+        assert code == "agent_not_found" and "no version of acme/reviewer was published yet" in told

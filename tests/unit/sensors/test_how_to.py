@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "run-a-published-agent.md
 
 @pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")  # Dagster's own
 def test_what_is_shown_makes_an_asset_that_of_its_bundle_and_a_sensor(tmp_path: Path) -> None:
-    component, trust = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    component, trust, _ = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "trust.yaml").write_text(trust)
     write_key_pair(tmp_path / "acme.key", tmp_path / "acme.pub")
     made = PublishedAgentComponent.resolve_from_dict(yaml.safe_load(component)["attributes"]).made_in(
@@ -29,3 +29,15 @@ def test_what_is_shown_makes_an_asset_that_of_its_bundle_and_a_sensor(tmp_path: 
     (sensor,) = list(made.sensors or ())
     assert isinstance(sensor, dg.SensorDefinition) and f"`{sensor.name}`" in PAGE.read_text()
     assert [name for name, _ in read_publishers(tmp_path / "trust.yaml").keys] == ["acme"]
+
+
+@pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")  # Dagster's own
+def test_several_bundles_have_the_assets_that_are_told(tmp_path: Path) -> None:
+    text = PAGE.read_text()
+    several = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[2]
+    (tmp_path / "trust.yaml").write_text("publishers: {}\n")
+    attributes = yaml.safe_load(several)["attributes"]
+    made = PublishedAgentComponent.resolve_from_dict(attributes).made_in(tmp_path)
+    keys = {sensor.name.removesuffix("_publishes").replace("__", "/") for sensor in made.sensors or ()}
+    assert keys == {"team/readings/reviewer", "team/readings/summarizer"}
+    assert all(f"`{key}`" in text for key in keys)

@@ -69,6 +69,23 @@ def test_asset_bundle_and_sensor_have_the_tenants_names(
     assert published.nothing_was_imported()
 
 
+def test_of_several_bundles_each_asset_has_the_tenants_name(published: Folder) -> None:
+    write(published, bundle=None, bundles="[acme/reviewer, acme/summarizer]")
+    loaded = managed_definitions(published.root, "acme-labs").get_repository_def()
+    assert isinstance(loaded, dg.RepositoryDefinition)
+    keys = {key.to_user_string() for key in loaded.assets_defs_by_key}
+    assert keys - {"acme-labs/raw/documents", "acme-labs/raw/prices"} == {
+        "acme-labs/reviews/reviewer",
+        "acme-labs/reviews/summarizer",
+        "acme-labs/reviews/bundles/acme/reviewer",
+        "acme-labs/reviews/bundles/acme/summarizer",
+    }
+    assert sorted(sensor.name for sensor in loaded.sensor_defs) == [
+        "acme_labs__reviews__reviewer_publishes",
+        "acme_labs__reviews__summarizer_publishes",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [

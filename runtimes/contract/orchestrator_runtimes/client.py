@@ -213,7 +213,7 @@ class RuntimeClient:
             model: See `Load`.
 
         Raises:
-            AgentError: As the guest says; `runtime_crashed` when it is gone.
+            AgentError: As the guest says; `runtime_crashed` when it is gone, `timeout` when it hangs.
         """
         if _asks(source) and _version(self.runtime.contract) < _version(APPROVALS_SINCE):
             raise AgentError(
@@ -222,13 +222,24 @@ class RuntimeClient:
                 f" unasked; it needs {APPROVALS_SINCE}",
             )
         request = Load(source=source, bundle=bundle.digest if bundle else None, model=model)
-        loaded = await self._connection.call("load", request, Loaded, timeout=LOAD_SECONDS)
+        loaded = await self._loaded(request)
         if loaded.agent is None and bundle is not None:
-            request = replace(request, archive=base64.b64encode(bundle.archive).decode())
-            loaded = await self._connection.call("load", request, Loaded, timeout=LOAD_SECONDS)
+            loaded = await self._loaded(replace(request, archive=base64.b64encode(bundle.archive).decode()))
         if loaded.agent is None:
             raise AgentError(ErrorCode.RUNTIME_CRASHED, "the runtime does not take the agent's bundle")
         return loaded
+
+    async def _loaded(self, request: Load) -> Loaded:
+        try:
+            return await self._connection.call("load", request, Loaded, timeout=LOAD_SECONDS)
+        except AgentError as error:
+            if error.code is not ErrorCode.TIMEOUT:
+                raise
+            raise AgentError(
+                ErrorCode.TIMEOUT,
+                f"the agent did not finish loading within {LOAD_SECONDS:.0f} s: look at what its code does when it is"
+                " imported, and at its factory",
+            ) from error
 
     async def run(self, run: Run, on_event: OnEvent = _ignore) -> Result:
         """Run one execution.

@@ -9,8 +9,11 @@ import dagster as dg
 import pytest
 
 from orchestrator_marketplace.marketplace_server import application
+from orchestrator_marketplace.marketplaces import Problem
 from orchestrator_marketplace.signing_keys import public_pem
+from orchestrator_marketplace.workflow import State
 from orchestrator_sensors.catalogue import catalogued
+from tests.integration.agent_materializations import failure
 from tests.integration.bundle_registries import odd_registry, real_registry, say
 from tests.integration.published_bundles import Location
 from tests.integration.test_marketplace import SUITE, Reference, served
@@ -59,6 +62,39 @@ def test_what_is_approved_runs_and_what_is_withdrawn_does_not(
         assert location.look() == [] and catalogued(instance, BUNDLE).newest == "1.1.0"
         SUITE.act(subject, key, "withdraw", agent="reviewer", version="1.1.0")
         assert location.look() == [] and catalogued(instance, BUNDLE).newest == "1.0.0"
+
+
+def test_who_is_trusted_says_the_file_of_publishers_and_no_marketplace(
+    market: tuple[Reference, str], tmp_path: Path
+) -> None:
+    subject, url = market
+    former, present = new_key(), new_key()
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    for name, key in (("former", former), ("present", present)):
+        (trust / f"{name}.pub").write_bytes(public_pem(key.public_key()))
+    (trust / "trust.yaml").write_text("publishers: {acme: {keys: [former.pub, present.pub]}}\n")
+    (tmp_path / "instance").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "instance")) as instance:
+        location = Location(trust, instance, "http://localhost:9", marketplace=url, framework="langgraph")
+        assert location.look() == []
+        SUITE.register(subject, former)
+        SUITE.act(subject, former, "add_key", key=public_pem(present.public_key()).decode())
+        SUITE.publish(subject, former, "1.0.0")
+        SUITE.act(subject, present, "remove_key", key=public_pem(former.public_key()).decode())
+        (asked,) = location.look()
+        assert ":1.0.0@" in asked.tags["orchestrator/bundle"], "what was signed before goes on"
+        of = {"agent": "reviewer", "version": "1.1.0"}
+        address = subject.store("acme/reviewer", "1.1.0", former)
+        assert SUITE.problem(subject, former, "submit", **of, reference=address) is Problem.FORBIDDEN
+        SUITE.act(subject, present, "submit", **of, reference=address)
+        subject.check()
+        draft = subject.marketplace.version("acme/reviewer", "1.1.0")
+        assert draft.state is State.DRAFT and "unsigned" in (draft.reason or "")
+        assert location.look() == [], "nothing new comes by the former key"
+        (trust / "trust.yaml").write_text("publishers: {acme: {keys: [present.pub]}}\n")
+        code, told = failure(location.run(asked.tags))
+        assert code == "agent_load_failed" and "unsigned: " in told, "whoever wrote it takes the key out"
 
 
 def test_a_marketplace_that_is_away_is_asked_again(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ LOAD_SECONDS = 20.0
 """In place of minutes; a good agent of langgraph is loaded within."""
 
 HANGS = """\
-import os, pathlib
+import os, pathlib, signal
 
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path({file!r}).write_text(str(os.getpid()))
 while True:
     pass

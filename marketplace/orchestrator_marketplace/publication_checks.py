@@ -23,6 +23,7 @@ from orchestrator_marketplace.reference_marketplace import Checked, ReferenceMar
 from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registries import Repository
+from orchestrator_marketplace.signatures import said_by_owner
 from orchestrator_marketplace.transfers import fetch_bundle
 from orchestrator_runtimes.codec import encode
 from orchestrator_runtimes.errors import AgentError
@@ -106,7 +107,9 @@ class PublicationChecks:
         with tempfile.TemporaryDirectory(prefix="checks-") as folder, self._open(reference) as repository:
             layout = Layout(Path(folder, "layout"))
             entry = fetch_bundle(repository, layout, most_bytes=self._most_bytes).entry
-            accepted = accept_bundle(layout, entry, trusted, self._clock(), reference=reference)
+            now = self._clock()
+            accepted = accept_bundle(layout, entry, trusted, now, reference=reference)
+            said = said_by_owner(layout, accepted.bundle, trusted, now)
         manifest = accepted.bundle.contents.manifest
         if (manifest.name, manifest.version) != (listing.name, listing.version):
             raise BundleRefused(
@@ -122,7 +125,7 @@ class PublicationChecks:
             documentation=documentation,
             findings=self._findings(accepted),
         )
-        return Checked(listing=told, evidence=evidence_of(accepted))
+        return Checked(listing=told, evidence=evidence_of(accepted, said))
 
     def _findings(self, accepted: Accepted) -> tuple[str, ...]:
         bundle, verified = accepted.bundle, accepted.verified

@@ -43,9 +43,15 @@ def marketplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedMark
         for version in ("1.0.0", "1.2.0"):
             priced = "{currency: EUR, per_execution: '0.05'}"
             summary = "'Reads a licence and says what it asks for'"
-            served.publish("reviewer", version, files, summary=summary, pricing=priced, terms="Be kind.")
+            served.publish(
+                "reviewer", version, files, evaluated=True, summary=summary, pricing=priced, terms="Be kind."
+            )
         served.publish("clock", "1.0.0", summary="'Tells the time'", licence="MIT")
-        served.publish("triage", "1.0.0", summary="'Sorts tickets by urgency'", framework="agno")
+        threshold = "{passed: 0, exact: 80}"
+        summary = "'Sorts tickets by urgency'"
+        served.publish(
+            "triage", "1.0.0", evaluated=False, summary=summary, framework="agno", thresholds=threshold
+        )
         served.act("acme", "deprecate", "clock", "1.0.0", reason="tells no seconds", replacement="acme/watch")
         served.act("alpha", "rate", "reviewer", "1.2.0", platform="alpha", stars=4, reason="fast")
         yield served

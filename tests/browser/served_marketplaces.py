@@ -28,6 +28,7 @@ from orchestrator_marketplace.statements import Source
 from orchestrator_marketplace.transfers import push_bundle
 from orchestrator_marketplace.workflow import State
 from tests.integration.bundle_registries import real_registry
+from tests.unit.marketplace.signed_evaluations import sign_evaluation
 from tests.unit.marketplace.written_bundles import LOCK, write_bundle
 
 CHECK_SECONDS: Final = 20.0
@@ -97,13 +98,22 @@ class ServedMarketplace:
         pem = public_pem(load_private_key(self.folder / f"{publisher}.key").public_key()).decode()
         self.act("operator", "register", publisher=publisher, key=pem)
 
-    def submit(self, agent: str, version: str, files: dict[str, str], **manifest: str) -> Listing:
+    def submit(
+        self,
+        agent: str,
+        version: str,
+        files: dict[str, str],
+        *,
+        evaluated: bool | None = None,
+        **manifest: str,
+    ) -> Listing:
         """Build, sign, push and submit a version of acme; return it as the checks left it.
 
         Args:
             agent: Which.
             version: Which.
             files: Texts that take the place of those of the folder, by path.
+            evaluated: Whether its cases pass, as acme signs it; None signs nothing of them.
             manifest: As `write_bundle` changes it.
         """
         self._built += 1
@@ -115,7 +125,10 @@ class ServedMarketplace:
         entry = build_bundle(read_folder(source), LOCK, layout)
         signer = Signer(key=load_private_key(self.folder / "acme.key"))
         origin = Source(uri="https://git.example/acme/agents", commit="0" * 40)
-        sign_bundle(layout, open_bundle(layout, entry), signer, datetime.now(UTC), source=origin)
+        bundle = open_bundle(layout, entry)
+        sign_bundle(layout, bundle, signer, datetime.now(UTC), source=origin)
+        if evaluated is not None:
+            sign_evaluation(layout, bundle, signer.key, passes=evaluated)
         reference = parse_reference(f"{self.registry}/acme/{agent}:{version}")
         with Repository(reference) as repository:
             push_bundle(layout, entry, repository)
@@ -135,10 +148,16 @@ class ServedMarketplace:
         raise AssertionError(f"{name} {version} is not checked")
 
     def publish(
-        self, agent: str, version: str, files: dict[str, str] | None = None, **manifest: str
+        self,
+        agent: str,
+        version: str,
+        files: dict[str, str] | None = None,
+        *,
+        evaluated: bool | None = None,
+        **manifest: str,
     ) -> Listing:
         """Submit a version of acme, and approve it."""
-        listing = self.submit(agent, version, files or {}, **manifest)
+        listing = self.submit(agent, version, files or {}, evaluated=evaluated, **manifest)
         assert listing.state is State.REVIEW, listing.reason
         published = self.act("operator", "approve", agent, version)
         assert published is not None

@@ -17,6 +17,7 @@ VIEWS = {
     "search": "/",
     "agent": "/agents/acme/reviewer",
     "deprecated": "/agents/acme/clock/1.0.0",
+    "evaluated": "/agents/acme/triage",
     "publish": "/publish?name=acme/clock&version=1.0.0",
 }
 
@@ -102,6 +103,33 @@ def test_an_agents_page_tells_what_is_known_of_it(visitor: Visitor, marketplace:
     note = page.get_by_role("note")
     expect(note).to_contain_text("tells no seconds")
     expect(note.get_by_role("link")).to_have_attribute("href", "/agents/acme/watch")
+
+
+def test_what_an_evaluation_came_to_is_shown_as_the_publishers_word(visitor: Visitor) -> None:
+    page = visitor.page
+    checks = page.get_by_role("region", name="Checks", exact=True)
+
+    def rows() -> list[list[str]]:
+        expect(checks).to_be_visible()
+        table = checks.get_by_role("table", name="What is measured of the cases")
+        return [row.get_by_role("cell").all_inner_texts() for row in table.get_by_role("row").all()[1:]]
+
+    page.goto("/agents/acme/reviewer")
+    expect(checks).to_contain_text("Its publisher evaluated it: passed.")
+    assert rows() == [
+        ["passed", "1 of 1", "100 %", "reached"],
+        ["completed", "1 of 1", "", ""],
+        ["exact", "1 of 1", "", ""],
+    ]
+    expect(checks).to_contain_text("the marketplace runs no agent")
+    page.goto("/agents/acme/triage")
+    expect(checks).to_contain_text("Its publisher evaluated it: failed.")
+    assert ["exact", "0 of 1", "80 %", "missed"] in rows()
+    checks.get_by_text("Evaluation cases: 1, of which 1 failed").click()
+    expect(checks.get_by_role("listitem").filter(has_text="one")).to_have_text("one failed")
+    page.goto("/agents/acme/clock")
+    expect(checks).to_contain_text("Evaluation cases: 1")
+    expect(checks).not_to_contain_text("evaluated")
 
 
 def test_a_publisher_is_told_how_usage_is_read_where_it_is_reported(visitor: Visitor) -> None:

@@ -79,7 +79,7 @@ def test_dagster_takes_all_of_it(database: dict[str, Any], tmp_path: Path) -> No
         assert read.run_monitoring_enabled and read.run_monitoring_start_timeout_seconds == 600
         assert read.run_monitoring_max_runtime_seconds == 7_200
         assert read.run_retries_enabled and read.run_retries_max_retries == 2
-        assert read.telemetry_enabled is False
+        assert read.telemetry_enabled is False and read.nux_enabled is False
         assert read.get_runs_count() == 0
 
 

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,10 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from starlette.types import ASGIApp
 
 from orchestrator_marketplace.actions import seal_action
-from orchestrator_marketplace.bundle_artifacts import build_bundle, open_bundle
+from orchestrator_marketplace.bundle_artifacts import Bundle, build_bundle, open_bundle
 from orchestrator_marketplace.catalogue_databases import open_database
 from orchestrator_marketplace.catalogues import Catalogue
 from orchestrator_marketplace.conformance.suite import MarketplaceConformance, Subject
+from orchestrator_marketplace.evidence_store import read_evidence
 from orchestrator_marketplace.folders import read_folder
 from orchestrator_marketplace.layouts import Layout
 from orchestrator_marketplace.marketplace_client import HttpMarketplace
@@ -37,12 +38,15 @@ from orchestrator_marketplace.reference_marketplace import ReferenceMarketplace
 from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.refusals import BundleRefused, Refusal
 from orchestrator_marketplace.registries import Repository
-from orchestrator_marketplace.signatures import Signer, sign_bundle
+from orchestrator_marketplace.signatures import Signer, add_statement, sign_bundle
 from orchestrator_marketplace.signing_keys import public_pem
+from orchestrator_marketplace.statements import EVALUATION, Statement
 from orchestrator_marketplace.transfers import push_bundle
 from orchestrator_marketplace.workflow import State
+from orchestrator_runtimes.json_values import Json
 from tests.integration.bundle_registries import odd_registry, real_registry, say
 from tests.unit.marketplace.certificates import new_key
+from tests.unit.marketplace.signed_evaluations import sign_evaluation
 from tests.unit.marketplace.written_bundles import LOCK, write_bundle
 
 
@@ -79,6 +83,8 @@ class Reference(Subject):
         summary: str = "Reads",
         pricing: Mapping[str, str] | None = None,
         terms: str | None = None,
+        evaluated: bool | None = None,
+        also: Callable[[Layout, Bundle], None] = lambda _layout, _bundle: None,
     ) -> str:
         self.stored += 1
         folder = self.folder / str(self.stored)
@@ -87,7 +93,11 @@ class Reference(Subject):
         said = {key: json.dumps(value) for key, value in costs.items() if value is not None}
         write_bundle(folder / "source", name=name, version=version, summary=f"'{summary}'", **said)
         entry = build_bundle(read_folder(folder / "source"), LOCK, layout)
-        sign_bundle(layout, open_bundle(layout, entry), Signer(key=key), datetime.now(UTC))
+        bundle = open_bundle(layout, entry)
+        sign_bundle(layout, bundle, Signer(key=key), datetime.now(UTC))
+        if evaluated is not None:
+            sign_evaluation(layout, bundle, key, passes=evaluated)
+        also(layout, bundle)
         # without its tag: what a stranger signed lies there, too
         reference = replace(parse_reference(f"{self.prefix}/{name}"), digest=entry.digest)
         with Repository(reference) as repository:
@@ -307,6 +317,51 @@ def test_known_weaknesses_are_told_beside_a_submission(tmp_path: Path, registry:
     findings = subject.marketplace.version("acme/reviewer", "1.0.0").findings
     assert "1 known weaknesses" in findings and "GHSA-1 (unknown) of requests 2.31.0" in findings
     assert any(line.startswith("asks for mcp:orders") for line in findings)
+    subject.catalogue.close()
+
+
+def test_only_what_the_publisher_says_of_all_cases_is_an_evaluation(tmp_path: Path, registry: str) -> None:
+    """A stranger's word, one of other cases and what another tool wrote are no harm; of two, the worse counts."""
+    subject = Reference(tmp_path, registry)
+    key = new_key()
+    SUITE.register(subject, key)
+
+    def others(layout: Layout, bundle: Bundle) -> None:
+        sign_evaluation(layout, bundle, new_key(), passes=True)
+        sign_evaluation(layout, bundle, key, passes=True, of=("one", "of another bundle"))
+        odd: list[dict[str, Json]] = [
+            {"result": "PASSED"},
+            {"taken": {"one": ["passed"]}, "held": {"one": 1}},
+        ]
+        for predicate in odd:
+            statement = Statement(subject=bundle.digest, kind=EVALUATION, predicate=predicate)
+            add_statement(layout, bundle.digest, statement, Signer(key=key))
+
+    def both(layout: Layout, bundle: Bundle) -> None:
+        for passes in (True, False, True):
+            sign_evaluation(layout, bundle, key, passes=passes)
+
+    for version, also in (("1.0.0", others), ("1.0.1", both)):
+        address = subject.store("acme/reviewer", version, key, also=also)
+        SUITE.act(subject, key, "submit", agent="reviewer", version=version, reference=address)
+    subject.check()
+    assert subject.marketplace.evidence("acme/reviewer", "1.0.0").evaluation is None
+    worse = subject.marketplace.evidence("acme/reviewer", "1.0.1").evaluation
+    assert worse is not None and worse.failed == ("one",) and worse.measures["completed"].reached
+    subject.catalogue.close()
+
+
+def test_evidence_of_before_evaluations_were_looked_at_is_read(tmp_path: Path, registry: str) -> None:
+    subject = Reference(tmp_path, registry)
+    digest = f"sha256:{'0' * 64}"
+    with subject.catalogue.change() as change:
+        change.transaction.execute(
+            "INSERT INTO evidence (name, version, content) VALUES (?, ?, ?)",
+            ("acme/reviewer", "1.0.0", json.dumps({"digest": digest, "publisher": "acme", "cases": ["one"]})),
+        )
+    with subject.catalogue.view() as view:
+        seen = read_evidence(view.transaction, "acme/reviewer", "1.0.0")
+    assert seen is not None and seen.cases == ("one",) and seen.evaluation is None
     subject.catalogue.close()
 
 

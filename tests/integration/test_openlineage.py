@@ -4,11 +4,12 @@ import json
 import re
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, get_args, get_type_hints
 from uuid import UUID
 
 import attr
@@ -17,15 +18,24 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from openlineage.client.event_v2 import Job, Run, RunEvent, RunState
-from openlineage.client.generated import base
+from openlineage.client.event_v2 import RunEvent, RunState
+from openlineage.client.generated import (
+    base,
+    dataset_version_dataset,
+    error_message_run,
+    parent_run,
+    tags_run,
+)
+from openlineage.client.serde import Serde
+from pydantic import TypeAdapter
 
 from orchestrator_runtimes.conformance.model_endpoint import ModelEndpoint
 from orchestrator_runtimes.conformance.scripts import Script
-from orchestrator_sensors import OpenLineageComponent
+from orchestrator_runtimes.json_values import Json
+from orchestrator_sensors import OpenLineageComponent, openlineage_events
 from orchestrator_sensors.openlineage_component import told
 from orchestrator_sensors.openlineage_cursors import Cursor, Told, read_cursor, written_cursor
-from orchestrator_sensors.openlineage_events import PRODUCER, step_run_id
+from orchestrator_sensors.openlineage_events import PRODUCER, RunFacts, run_events, step_run_id
 from tests.integration.bundle_registries import real_registry
 from tests.integration.how_tos import HOW_TO
 from tests.integration.published_bundles import Location, Publisher
@@ -34,7 +44,14 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:`parse_obj_as` is deprecated"
 )  # Dagster's own, where YAML is read
 
-T = TypeVar("T")
+FACETS = {
+    kind._get_schema(): kind  # pyright: ignore[reportPrivateUsage]  # the client tells a class's schema nowhere else
+    for module in (base, dataset_version_dataset, error_message_run, parent_run, tags_run, openlineage_events)
+    for kind in vars(module).values()
+    if isinstance(kind, type) and issubclass(kind, base.BaseFacet)
+}
+OWN = re.compile("agentOrchestrator_[a-z]+$")
+"""Names of facets that the specification does not have: it wants a prefix."""
 
 
 class Receiver:
@@ -140,32 +157,86 @@ def run(instance: dg.DagsterInstance, *assets: dg.AssetsDefinition) -> str:
     return dg.materialize(list(assets), instance=instance, raise_on_error=False).run_id
 
 
-def checked(event: dict[str, Any]) -> None:
-    """Hold an event to the classes that the official client generates from the specification."""
+def of_client(value: Mapping[str, Any], kind: type) -> None:
+    """Hold an object to a class that the official client generates from the specification, and what it holds, too."""
+    hints = get_type_hints(kind)
+    fields = attr.fields(kind)
+    assert set(value) <= {field.name for field in fields}, f"{kind.__name__} has no such field"
+    for field in fields:
+        if field.name not in value:
+            assert field.default is not attr.NOTHING, f"{kind.__name__}.{field.name} is missing"
+        elif field.name in ("facets", "inputFacets", "outputFacets"):
+            for name, facet in value[field.name].items():
+                of_client(facet, FACETS[facet["_schemaURL"]])
+                assert facet["_producer"] == PRODUCER
+                assert not facet["_schemaURL"].startswith(PRODUCER) or OWN.match(name)
+        elif kinds := classes_in(hints[field.name]):
+            single = attr.has(hints[field.name])
+            several: list[Any] = [value[field.name]] if single else value[field.name]
+            for one in several:
+                of_client(one, kinds[0])
+        else:
+            TypeAdapter(hints[field.name]).validate_json(json.dumps(value[field.name]), strict=True)
+
+
+def classes_in(hint: Any) -> list[type]:
+    """Return the classes of the client that a hint names."""
+    return [hint] if attr.has(hint) else [kind for part in get_args(hint) for kind in classes_in(part)]
+
+
+def checked(event: Mapping[str, Any]) -> None:
+    """Hold an event to the specification, as far as the official client's classes tell it: names, types, ids, times."""
+    of_client(event, RunEvent)
     assert event["schemaURL"] == "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
     assert event["producer"] == PRODUCER
-    RunState(event["eventType"])
-    UUID(event["run"]["runId"])
-    assert set(event) <= {field.name for field in attr.fields(RunEvent)}
-    assert set(event["run"]) <= {field.name for field in attr.fields(Run)}
-    assert {"namespace", "name"} <= set(event["job"]) <= {field.name for field in attr.fields(Job)}
-    for datasets, kind in (("inputs", base.InputDataset), ("outputs", base.OutputDataset)):
-        for dataset in event.get(datasets, []):
-            assert {"namespace", "name"} <= set(dataset) <= {field.name for field in attr.fields(kind)}
-            for facet in dataset.get("facets", {}).values():
-                assert facet["_producer"] == PRODUCER and facet["_schemaURL"]
-    for facet in event["run"].get("facets", {}).values():
-        assert facet["_producer"] == PRODUCER and facet["_schemaURL"]
-    RunEvent(
-        eventTime=event["eventTime"],
-        producer=event["producer"],
-        run=Run(runId=event["run"]["runId"]),
-        job=Job(**event["job"]),
-    )
+    assert datetime.fromisoformat(event["eventTime"]).tzinfo is not None
+    parents = [event["run"]["facets"]["parent"]["run"]] if "parent" in event["run"].get("facets", {}) else []
+    for run_of_it in (event["run"], *parents):
+        UUID(run_of_it["runId"])
 
 
 def states(events: list[dict[str, Any]]) -> list[str]:
     return [event["eventType"] for event in events]
+
+
+WRONG: list[tuple[str, Json]] = [
+    ("producer", ""),
+    ("eventType", "DONE"),
+    ("eventTime", "2026-11-27T07:00:00"),
+    ("run.runId", "seven"),
+    ("run.facets.parent.run", {}),
+    ("run.facets.parent.run.runId", "seven"),
+    ("run.facets.errorMessage.message", 7),
+    ("run.facets.errorMessage.said", "so"),
+    ("job", {"namespace": "team"}),
+    ("inputs", [{"namespace": "team"}]),
+    ("outputs", [{"namespace": "team", "name": "report", "facets": {"version": {}}}]),
+]
+
+
+@pytest.mark.parametrize(("path", "wrong"), WRONG)
+def test_what_the_specification_does_not_have_is_seen(path: str, wrong: Json) -> None:
+    run_id, parent = "0195e9a0-0000-7000-8000-000000000001", "0195e9a0-0000-7000-8000-000000000002"
+    at = datetime(2026, 11, 27, tzinfo=UTC)
+    facts = RunFacts(
+        run=run_id,
+        parent=parent,
+        namespace="team",
+        job="job",
+        began=at,
+        ended=at,
+        state=RunState.FAIL,
+        error="x",
+    )
+    event = json.loads(Serde.to_json(run_events(facts)[-1]))
+    checked(event)
+    *names, last = path.split(".")
+    place = event
+    for name in names:
+        place = place[name]
+    place[last] = wrong
+    with pytest.raises((AssertionError, ValueError, KeyError)):
+        checked(event)
 
 
 def test_a_run_is_told_with_its_steps_and_what_they_made(

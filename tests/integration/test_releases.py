@@ -1,5 +1,6 @@
 """Agents of one's own go out: evaluated in real frameworks, signed, pushed to a real registry, submitted, and once."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -14,10 +15,14 @@ import pytest
 import yaml
 from dagster.components.resolved.errors import ResolutionException
 
+from orchestrator_marketplace.catalogue_databases import SqliteDatabase
+from orchestrator_marketplace.catalogues import Catalogue
 from orchestrator_marketplace.installations import Installations
 from orchestrator_marketplace.marketplace_client import HttpMarketplace
+from orchestrator_marketplace.publication_checks import PublicationChecks
 from orchestrator_marketplace.publishers import Publishers
 from orchestrator_marketplace.pulls import pull_bundle
+from orchestrator_marketplace.reference_marketplace import ReferenceMarketplace
 from orchestrator_marketplace.references import parse_reference
 from orchestrator_marketplace.registries import Repository
 from orchestrator_marketplace.signing_keys import (
@@ -137,6 +142,15 @@ class Places:
         )
         return said.splitlines()
 
+    def check(self) -> None:
+        """Let the marketplace's checks look at what was submitted."""
+        with contextlib.closing(Catalogue(SqliteDatabase(self.folder / "catalogue.db"))) as catalogue:
+            operator = load_public_key(self.folder / "operator.key.pub")
+            name = self.marketplace.removeprefix("http://")
+            assert PublicationChecks(
+                ReferenceMarketplace(name, catalogue, (operator,), (self.registry,))
+            ).run_once()
+
     def refused(self, what: str) -> str:
         """Publish what is refused, and return why."""
         return refused(
@@ -190,6 +204,11 @@ def test_a_folder_goes_out_evaluated_in_its_own_framework_and_once(places: Place
     assert places.endpoint.count == asked and again[0].endswith(digest)
     market = HttpMarketplace(places.marketplace)
     assert market.version("acme/guide", "1.0.0").digest == digest
+    places.check()
+    told = market.evidence("acme/guide", "1.0.0").evaluation
+    assert (
+        told is not None and told.failed == () and str(told.measures["passed"]) == "2 of 2, 100 % are wanted"
+    )
     market.close()
     own = Publishers(keys=(("acme", load_public_key(places.folder / "acme.key.pub")),))
     with Repository(parse_reference(lines[3].split()[-1])) as repository:

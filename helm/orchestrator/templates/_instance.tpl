@@ -131,4 +131,7 @@ run_retries:
   max_retries: {{ .Values.runs.maxRetries }}
 telemetry:
   enabled: false
+# the web server would ask whoever comes first to join its maker's community
+nux:
+  enabled: false
 {{- end -}}

@@ -64,8 +64,12 @@ class Subject(ABC):
         summary: str = "Reads",
         pricing: Mapping[str, str] | None = None,
         terms: str | None = None,
+        evaluated: bool | None = None,
     ) -> str:
-        """Put a bundle that a key has signed where the marketplace takes bundles from; return its pinned address."""
+        """Put a bundle that a key has signed where the marketplace takes bundles from; return its pinned address.
+
+        With `evaluated`, the key signs an evaluation, too: all cases pass, or all fail; None signs none.
+        """
 
     @abstractmethod
     def check(self) -> None:
@@ -122,10 +126,13 @@ class MarketplaceConformance:
         summary: str = "Reads",
         pricing: Mapping[str, str] | None = None,
         terms: str | None = None,
+        evaluated: bool | None = None,
     ) -> Listing:
         """Submit, check, approve."""
         publisher, _, agent = name.partition("/")
-        address = subject.store(name, version, key, summary=summary, pricing=pricing, terms=terms)
+        address = subject.store(
+            name, version, key, summary=summary, pricing=pricing, terms=terms, evaluated=evaluated
+        )
         self.act(subject, key, "submit", publisher, agent=agent, version=version, reference=address)
         subject.check()
         done = self.act(subject, subject.operator, "approve", publisher, agent=agent, version=version)
@@ -577,6 +584,22 @@ class MarketplaceConformance:
         with pytest.raises(MarketplaceError) as refused:
             subject.marketplace.evidence("acme/reviewer", "2.0.0")
         assert refused.value.problem is Problem.NOT_FOUND
+
+    @pytest.mark.parametrize("passes", [True, False])
+    def test_what_a_publisher_signed_of_an_evaluation_is_evidence(
+        self, subject: Subject, key: ec.EllipticCurvePrivateKey, passes: bool
+    ) -> None:
+        """How many cases passed of how many, what the manifest wants, which failed; nothing where nothing is said."""
+        self.register(subject, key)
+        self.publish(subject, key, "1.0.0", evaluated=passes)
+        self.publish(subject, key, "1.0.1")
+        seen = subject.marketplace.evidence("acme/reviewer", "1.0.0")
+        assert seen.evaluation is not None
+        passed, cases = seen.evaluation.measures["passed"], len(seen.cases)
+        assert (passed.met, passed.of) == (cases if passes else 0, cases)
+        assert passed.wanted is not None and passed.reached is passes
+        assert seen.evaluation.failed == (() if passes else seen.cases)
+        assert subject.marketplace.evidence("acme/reviewer", "1.0.1").evaluation is None
 
     def test_what_is_not_there_is_not_found(self, subject: Subject) -> None:
         """Names that are none are malformed."""

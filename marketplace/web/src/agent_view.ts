@@ -23,6 +23,7 @@ import { usage } from "./usage";
 import type { View } from "./views";
 
 const MOST_ROWS = 1_000;
+const MOST_MEASURES = 50;
 
 export async function agentView(
   name: string,
@@ -261,6 +262,8 @@ function checks(listing: Listing, seen: JsonObject | null): HTMLElement {
     text(one.version),
   ]);
   const cases = texts(seen?.cases);
+  const failed = new Set(texts(object(seen?.evaluation).failed));
+  const failing = cases.filter((one) => failed.has(one)).length;
   return section(
     "Checks",
     listing.findings.length === 0
@@ -286,10 +289,55 @@ function checks(listing: Listing, seen: JsonObject | null): HTMLElement {
       : el(
           "details",
           {},
-          el("summary", {}, `Evaluation cases: ${cases.length}`),
-          el("ul", {}, ...cases.map((one) => el("li", { dir: "auto" }, one))),
+          el(
+            "summary",
+            {},
+            `Evaluation cases: ${cases.length}${failing === 0 ? "" : `, of which ${failing} failed`}`,
+          ),
+          el(
+            "ul",
+            {},
+            ...cases.map((one) =>
+              el("li", {}, el("bdi", {}, one), failed.has(one) ? el("strong", {}, " failed") : null),
+            ),
+          ),
         ),
+    ...evaluation(object(seen?.evaluation)),
   );
+}
+
+/** Returns what the publisher signed of the evaluation; nothing where they signed nothing. */
+function evaluation(told: JsonObject): readonly Child[] {
+  const measures = Object.entries(object(told.measures)).slice(0, MOST_MEASURES);
+  if (measures.length === 0) {
+    return [];
+  }
+  const shares = measures.map(([measure, value]) => ({ measure, ...share(object(value)) }));
+  const rows = shares.map((one) => [
+    el("code", {}, one.measure),
+    `${one.met} of ${one.of}`,
+    one.wanted === null ? null : `${one.wanted} %`,
+    one.wanted === null ? null : one.reached ? "reached" : "missed",
+  ]);
+  const passed = shares.every((one) => one.reached);
+  return [
+    el("p", {}, "Its publisher evaluated it: ", el("strong", {}, passed ? "passed" : "failed"), "."),
+    table("What is measured of the cases", ["Measure", "Cases", "Wanted", "Threshold"], rows),
+    el(
+      "p",
+      { class: "told" },
+      "What the cases came to is what its publisher signed: the marketplace runs no agent.",
+    ),
+  ];
+}
+
+function share(value: JsonObject): { met: number; of: number; wanted: number | null; reached: boolean } {
+  const [met, of, wanted] = [
+    numberOrNull(value.met) ?? 0,
+    numberOrNull(value.of) ?? 0,
+    numberOrNull(value.wanted),
+  ];
+  return { met, of, wanted, reached: wanted === null || met * 100 >= wanted * of };
 }
 
 function lineage(publics: readonly Listing[], here: Listing, told: readonly Event[]): HTMLElement {

@@ -24,7 +24,8 @@ from orchestrator_marketplace.actions import seal_action
 from orchestrator_marketplace.bundle_artifacts import Bundle, build_bundle, open_bundle
 from orchestrator_marketplace.catalogue_databases import open_database
 from orchestrator_marketplace.catalogues import Catalogue
-from orchestrator_marketplace.conformance.suite import MarketplaceConformance, Subject
+from orchestrator_marketplace.conformance.subjects import Subject
+from orchestrator_marketplace.conformance.suite import MarketplaceConformance
 from orchestrator_marketplace.evidence_store import read_evidence
 from orchestrator_marketplace.folders import read_folder
 from orchestrator_marketplace.layouts import Layout

@@ -26,9 +26,12 @@ print("a review")
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def started() -> Iterator[Browser]:
-    """A browser; each test has windows of its own."""
+    """A browser; each test has windows of its own.
+
+    Of one file: its driver is a loop in this thread, in which no test of another file could run one.
+    """
     with browser() as running:
         yield running
 

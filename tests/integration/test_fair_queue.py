@@ -242,7 +242,7 @@ def test_dagsters_own_daemon_does_not_start_over_a_fair_queue_and_ours_only_over
     with pytest.raises(StockDaemon, match="start `orchestrator daemon`"):
         start_stock_daemons(instance)
     kinds = [type(daemon).__name__ for daemon in daemons(instance)]
-    assert "FairQueueDaemon" in kinds and "SensorDaemon" in kinds
+    assert {"FairQueueDaemon", "WokenSensorDaemon", "SchedulerDaemon"} <= {*kinds}
     assert "QueuedRunCoordinatorDaemon" not in kinds
     with DagsterInstance.local_temp() as other, pytest.raises(NoFairQueue, match="run_coordinator"):
         list(daemons(other))

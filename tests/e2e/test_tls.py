@@ -41,7 +41,11 @@ async def serve(reader, writer):
         return
     writer.write(b"S")
     await writer.start_tls(context)
-    far_reader, far = await asyncio.open_unix_connection(f"/var/run/postgresql/.s.PGSQL.{port}")
+    try:
+        far_reader, far = await asyncio.open_unix_connection(f"/var/run/postgresql/.s.PGSQL.{port}")
+    except OSError:
+        writer.close()  # it is still to start
+        return
     await asyncio.gather(carry(reader, far), carry(far_reader, writer), return_exceptions=True)
 async def main():
     async with await asyncio.start_server(serve, "0.0.0.0", port):

@@ -253,3 +253,16 @@ def test_an_external_database_is_verified_as_far_as_its_operator_says(
 def test_no_database_may_be_asked_in_the_clear_where_tls_is_wanted(mode: str) -> None:
     with pytest.raises(Refused, match=f'postgresql.sslMode: "{mode}" may be a plain connection'):
         render(merged(LEAST, TLS, {"postgresql": {"sslMode": mode}}))
+
+
+def test_nobody_waits_without_end_for_a_database_that_says_nothing() -> None:
+    """A connection that is accepted and not answered: libpq sets no limit by itself, nor does Dagster."""
+    found = list[str]()
+    for one in render(TEAMS).manifests:
+        if one["kind"] == "Deployment":
+            for container in one["spec"]["template"]["spec"]["containers"]:
+                told = {variable["name"]: variable.get("value") for variable in container.get("env", [])}
+                if "PGPASSWORD" in told:
+                    assert told["PGCONNECT_TIMEOUT"] == "10"
+                    found.append(container["name"])
+    assert {"daemon", "run-watch", "web-server", "code-server"} <= set(found)

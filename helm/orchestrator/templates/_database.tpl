@@ -50,7 +50,9 @@ postgresql://{{ .user }}@{{ include "orchestrator.databaseHost" $ }}:{{ .port }}
 {{- end -}}
 
 {{- define "orchestrator.databasePassword" -}}
-{{- include "orchestrator.secretVariable" (list "PGPASSWORD" .Values.postgresql.passwordSecret) -}}
+{{- include "orchestrator.secretVariable" (list "PGPASSWORD" .Values.postgresql.passwordSecret) }}
+{{- /* libpq waits without end for who accepts a connection and says nothing, and Dagster sets no limit */}}
+- {name: PGCONNECT_TIMEOUT, value: "10"}
 {{- with include "orchestrator.databaseTls" . }}
 {{ . }}
 {{- end -}}

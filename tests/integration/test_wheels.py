@@ -67,6 +67,8 @@ ELSEWHERE = {
     "orchestrator_tenancy.tenant_deletion": "joserfc",
     "orchestrator_tenancy.keys.key_secrets": "kubernetes",
     "orchestrator_tenancy.tenant_secrets": "kubernetes",
+    "orchestrator_tenancy.secret_drift": "kubernetes",
+    "orchestrator_sensors.openlineage_events": "openlineage",
     "orchestrator_tenancy.sign_in.administration": "joserfc",
     "orchestrator_tenancy.sign_in.api_tokens": "joserfc",
     "orchestrator_tenancy.sign_in.attempts": "joserfc",

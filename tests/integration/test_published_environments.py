@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -89,7 +90,7 @@ def url(endpoint: ModelEndpoint) -> str:
     return endpoint.script("published", Script())
 
 
-def at(publisher: Publisher, instance: dg.DagsterInstance, url: str, **changes: object) -> Location:
+def at(publisher: Publisher, instance: dg.DagsterInstance, url: str, **changes: Any) -> Location:
     return Location(publisher.trust, instance, url, registry=publisher.registry, **changes)
 
 

@@ -4,9 +4,9 @@ What a call may cost is held before it is made and given back when it is settled
 which does not renew its lease counts no more, so a gateway that is killed blocks nobody.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 Kind: TypeAlias = Literal["execution", "agent", "location", "tenant", "use"]
 """Whose spending is counted. A `use` is what one execution spends with a bundle that somebody publishes."""
@@ -154,6 +154,25 @@ class Use:
     executions: int
     amount: Amount
     execution: str | None = None
+
+
+def amount_of(counts: Sequence[int]) -> Amount:
+    """Return what a store keeps as numbers, in the order of `COUNTS`."""
+    return Amount(**dict(zip(COUNTS, counts, strict=True)))
+
+
+def uses_of(rows: Iterable[Sequence[Any]]) -> list[Use]:
+    """Return what a store keeps as rows: tenant, bundle, execution or an empty text, how many began, then `COUNTS`."""
+    return [
+        Use(
+            tenant=tenant,
+            bundle=bundle,
+            execution=execution or None,
+            executions=began,
+            amount=amount_of(counts),
+        )
+        for tenant, bundle, execution, began, *counts in rows
+    ]
 
 
 EXECUTIONS: Final = 10_000

@@ -20,7 +20,9 @@ from orchestrator_gateway.ledger import (
     Spent,
     Use,
     UsedUp,
+    amount_of,
     span,
+    uses_of,
 )
 from orchestrator_gateway.postgres_database import Connection, PostgresDatabase, PostgresSchema
 
@@ -193,7 +195,7 @@ class PostgresLedger:
             " WHERE tenant = %s AND kind = 'execution' AND name = ANY(%s) GROUP BY name",
             (tenant, list(names)),
         )
-        return {name: _amount(counts) for name, *counts in rows}
+        return {name: amount_of(counts) for name, *counts in rows}
 
     async def days(self, tenant: str, first: str, last: str) -> Sequence[Spent]:
         """Return what agents, code locations and the tenant spent on each day from the first to the last."""
@@ -204,7 +206,7 @@ class PostgresLedger:
             (tenant, first, last),
         )
         return [
-            Spent(account=Account(tenant=tenant, kind=kind, name=name), day=day, amount=_amount(counts))
+            Spent(account=Account(tenant=tenant, kind=kind, name=name), day=day, amount=amount_of(counts))
             for kind, name, day, *counts in rows
         ]
 
@@ -214,16 +216,7 @@ class PostgresLedger:
         """Return what was spent with bundles from the first day to the last, by tenant and bundle."""
         values = (first, *(first,) * len(COUNTS), last, tenant, tenant, first)
         rows = await self._rows(_EACH_USE if each else _USES, values)
-        return [
-            Use(
-                tenant=whose,
-                bundle=name,
-                execution=execution or None,
-                executions=began,
-                amount=_amount(counts),
-            )
-            for whose, name, execution, began, *counts in rows
-        ]
+        return uses_of(rows)
 
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:
         """Drop the accounts of executions whose results are stored; what their agent spent stays."""
@@ -277,10 +270,6 @@ def _key(account: Account) -> tuple[str, str, str]:
 
 def _measures(amount: Amount) -> tuple[int, ...]:
     return tuple(getattr(amount, measure) for measure in MEASURES)
-
-
-def _amount(counts: Sequence[int]) -> Amount:
-    return Amount(**dict(zip(COUNTS, counts, strict=True)))
 
 
 def _lock_of(account: Account) -> int:

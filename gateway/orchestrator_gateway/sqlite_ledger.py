@@ -17,7 +17,9 @@ from orchestrator_gateway.ledger import (
     Spent,
     Use,
     UsedUp,
+    amount_of,
     span,
+    uses_of,
 )
 from orchestrator_gateway.process_names import is_gone, own_name
 from orchestrator_gateway.sqlite_database import SqliteDatabase
@@ -124,7 +126,7 @@ class SqliteLedger:
                     f" AND name IN ({','.join('?' * len(part))}) GROUP BY name",
                     (tenant, *part),
                 )
-                found.update({name: _amount(counts) for name, *counts in rows})
+                found.update({name: amount_of(counts) for name, *counts in rows})
             return found
 
         return await self._database.do(work)
@@ -140,7 +142,7 @@ class SqliteLedger:
             ).fetchall()
         )
         return [
-            Spent(account=Account(tenant=tenant, kind=kind, name=name), day=day, amount=_amount(counts))
+            Spent(account=Account(tenant=tenant, kind=kind, name=name), day=day, amount=amount_of(counts))
             for kind, name, day, *counts in rows
         ]
 
@@ -163,16 +165,7 @@ class SqliteLedger:
         )
         between = (first, *(first,) * len(COUNTS), last, *values, first)
         rows = await self._database.do(lambda database: database.execute(query, between).fetchall())
-        return [
-            Use(
-                tenant=whose,
-                bundle=name,
-                execution=execution or None,
-                executions=began,
-                amount=_amount(counts),
-            )
-            for whose, name, execution, began, *counts in rows
-        ]
+        return uses_of(rows)
 
     async def forget(self, tenant: str, executions: Sequence[str]) -> None:
         """Drop the accounts of executions whose results are stored; what their agent spent stays."""
@@ -243,7 +236,3 @@ def _drop_gone(database: sqlite3.Connection) -> bool:
 
 def _key(account: Account) -> tuple[str, str, str]:
     return account.tenant, account.kind, account.name
-
-
-def _amount(counts: Sequence[int]) -> Amount:
-    return Amount(**dict(zip(COUNTS, counts, strict=True)))

@@ -104,6 +104,18 @@ class Publisher:
             assert answer.status == 202
 
 
+def publisher_of_test(folder: Path, registry: str) -> Publisher:
+    """Return a publisher with a prefix of its own in a registry that other tests use, too.
+
+    Args:
+        folder: Of the test; gets a folder `publisher`.
+        registry: Its host.
+    """
+    made = folder / "publisher"
+    made.mkdir()
+    return Publisher(made, f"{registry}/{folder.name.replace('_', 'x').strip('x').lower()}")
+
+
 class Location:
     """Definitions of published agents, and an instance in which they are looked at and run.
 

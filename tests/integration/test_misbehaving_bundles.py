@@ -15,7 +15,7 @@ from orchestrator_runtimes.conformance.scripts import Script
 from tests.integration.agent_materializations import failure, metadata
 from tests.integration.bundle_registries import real_registry
 from tests.integration.processes import wait_until
-from tests.integration.published_bundles import Location, Publisher
+from tests.integration.published_bundles import Location, Publisher, publisher_of_test
 
 # Dagster's own, where YAML is read
 pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
@@ -66,10 +66,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def publisher(registry: str, tmp_path: Path) -> Publisher:
-    folder = tmp_path / "publisher"
-    folder.mkdir()
-    prefix = tmp_path.name.replace("_", "x").strip("x").lower()
-    return Publisher(folder, f"{registry}/{prefix}")
+    return publisher_of_test(tmp_path, registry)
 
 
 @pytest.fixture

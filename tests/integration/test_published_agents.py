@@ -18,7 +18,7 @@ from orchestrator_sensors.catalogue import catalogued
 from orchestrator_sensors.published_agents import BUNDLE_TAG
 from tests.integration.agent_materializations import failure, metadata
 from tests.integration.bundle_registries import real_registry
-from tests.integration.published_bundles import Location, Publisher
+from tests.integration.published_bundles import Location, Publisher, publisher_of_test
 
 pytestmark = [
     pytest.mark.usefixtures("fake_framework"),
@@ -37,10 +37,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def publisher(registry: str, tmp_path: Path) -> Publisher:
-    folder = tmp_path / "publisher"
-    folder.mkdir()
-    prefix = tmp_path.name.replace("_", "x").strip("x").lower()
-    return Publisher(folder, f"{registry}/{prefix}")
+    return publisher_of_test(tmp_path, registry)
 
 
 @pytest.fixture
